@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of one inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Mode(str, Enum):
+    """Which cameras a result was computed from."""
+
+    FUSED = "fused"
+    RGB_ONLY = "rgb_only"
+    THERMAL_ONLY = "thermal_only"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one image pair, best first.
+
+    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original reference image; ``scores`` (n,) float32 in
+    [0, 1], descending; ``labels`` (n,) int64, indices into the checkpoint's class names; ``mode`` says which
+    cameras were seen. Raises ``ValueError`` if the lengths differ.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    mode: Mode = Mode.FUSED
+
+    def __post_init__(self) -> None:
+        if self.boxes.shape != (len(self.scores), 4) or len(self.labels) != len(self.scores):
+            raise ValueError(
+                f"detections disagree in length: boxes {self.boxes.shape}, scores {self.scores.shape}, "
+                f"labels {self.labels.shape}: expected (n, 4), (n,), (n,)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
