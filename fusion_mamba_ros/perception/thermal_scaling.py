@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thermal counts to the 8-bit, white-hot picture that the network sees: one rule for trainer, evaluator and node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+METHODS = ("percentile", "range", "passthrough")
+POLARITIES = ("white_hot", "black_hot")
+
+# Statistics are taken from about this many pixels on a regular grid: their error is far below one grey level.
+_SAMPLE_PIXELS = 20_000
+# A window is never narrower than this, so that a flat scene does not turn into amplified sensor noise.
+_MINIMUM_SPAN_COUNTS = 32.0
+# A step of the picture's median by more than this part of the window is a flat-field correction or a gain switch.
+_JUMP_FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class ThermalScaling:
+    """How 16-bit thermal counts become grey levels, and which way round the camera draws heat.
+
+    ``method``: ``percentile`` (the window between two percentiles of the picture), ``range`` (the window between
+    ``range_min`` and ``range_max``, counts; for radiometric cameras) or ``passthrough`` (counts / 256). Pictures of
+    8 bits pass whatever the method. ``polarity`` ``black_hot`` is inverted, so that warm is always bright.
+    Raises ``ValueError`` on an unknown word, an empty range or percentiles out of order.
+    """
+
+    method: str = "percentile"
+    range_min: float = 0.0
+    range_max: float = 65535.0
+    low_percentile: float = 0.5
+    high_percentile: float = 99.8
+    polarity: str = "white_hot"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"thermal scaling is '{self.method}': expected one of {', '.join(METHODS)}")
+        if self.polarity not in POLARITIES:
+            raise ValueError(f"thermal polarity is '{self.polarity}': expected one of {', '.join(POLARITIES)}")
+        if not 0.0 <= self.range_min < self.range_max <= 65535.0:
+            raise ValueError(
+                f"thermal range is {self.range_min:g} to {self.range_max:g}: expected 0 <= minimum < maximum <= 65535"
+            )
+        if not 0.0 <= self.low_percentile < self.high_percentile <= 100.0:
+            raise ValueError(
+                f"thermal percentiles are {self.low_percentile:g} and {self.high_percentile:g}: "
+                "expected 0 <= low < high <= 100"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON or YAML."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ThermalScaling:
+        """Return the scaling that ``to_dict`` described; raises ``ValueError`` on an unknown key."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"thermal scaling has unknown keys: {', '.join(unknown)}")
+        return cls(**values)
+
+
+def scale_thermal(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArray[np.uint8]:
+    """Return one thermal picture as (H, W) uint8, white-hot, judged on its own.
+
+    ``image``: (H, W) uint8 or uint16, or (H, W, 3) uint8, which is read by its luma. Raises ``ValueError`` on anything
+    else. For the pictures of a stream use :class:`ThermalStream`.
+    """
+    image = _single_channel(image)
+    if image.dtype == np.uint8 or scaling.method != "percentile":
+        return _apply_fixed(image, scaling)
+    low, _, high = _statistics(image, scaling)
+    return _apply_window(image, low, high, scaling.polarity)
+
+
+class ThermalStream:
+    """Scale the pictures of one camera, the ``percentile`` window smoothed over time so that the picture is steady.
+
+    Each new picture moves the window by ``gain`` of the difference. When the whole picture steps (the counts after a
+    flat-field correction, a gain switch, a change of size), the window follows at once: smoothing would then show
+    a white or black picture for many frames. Something hot or cold that enters moves an end of the window, not the
+    median, and is followed smoothly. Not thread-safe.
+    """
+
+    def __init__(self, scaling: ThermalScaling, *, gain: float = 0.1) -> None:
+        if not 0.0 < gain <= 1.0:
+            raise ValueError(f"smoothing gain is {gain:g}: expected more than 0 and at most 1")
+        self.scaling = scaling
+        self.gain = gain
+        self._state: npt.NDArray[np.float64] | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def reset(self) -> None:
+        """Forget the past: the next picture is judged on its own."""
+        self._state = None
+
+    def scale(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return the next picture of the stream as (H, W) uint8, white-hot; input as for :func:`scale_thermal`."""
+        image = _single_channel(image)
+        if image.dtype == np.uint8 or self.scaling.method != "percentile":
+            return _apply_fixed(image, self.scaling)
+        measured = np.array(_statistics(image, self.scaling))
+        if self._state is None or self._shape != image.shape or self._stepped(measured):
+            self._state = measured
+        else:
+            self._state += self.gain * (measured - self._state)
+        self._shape = image.shape
+        low, _, high = self._state
+        return _apply_window(image, low, high, self.scaling.polarity)
+
+    def _stepped(self, measured: npt.NDArray[np.float64]) -> bool:
+        assert self._state is not None
+        low, median, high = self._state
+        span = max(high - low, _MINIMUM_SPAN_COUNTS)
+        return bool(abs(measured[1] - median) > _JUMP_FRACTION * span)
+
+
+def _single_channel(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    elif image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
+        raise ValueError(
+            f"thermal image has shape {image.shape} and type {image.dtype}: expected (height, width) of uint8 or "
+            "uint16, not empty"
+        )
+    return image
+
+
+def _statistics(image: npt.NDArray[Any], scaling: ThermalScaling) -> tuple[float, float, float]:
+    """Return the low end of the window, the median and the high end, in counts."""
+    step = max(1, int(np.sqrt(image.size / _SAMPLE_PIXELS)))
+    sample = image[step // 2 :: step, step // 2 :: step]
+    low, median, high = np.percentile(sample, (scaling.low_percentile, 50.0, scaling.high_percentile))
+    return float(low), float(median), float(high)
+
+
+def _apply_fixed(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArray[np.uint8]:
+    if image.dtype == np.uint16:
+        if scaling.method == "range":
+            return _apply_window(image, scaling.range_min, scaling.range_max, scaling.polarity)
+        image = (image >> 8).astype(np.uint8)
+    return cv2.bitwise_not(image) if scaling.polarity == "black_hot" else image
+
+
+def _apply_window(image: npt.NDArray[Any], low: float, high: float, polarity: str) -> npt.NDArray[np.uint8]:
+    """Return counts as grey levels: ``low`` is 0, ``high`` is 255, linear between."""
+    span = high - low
+    if span < _MINIMUM_SPAN_COUNTS:
+        low -= (_MINIMUM_SPAN_COUNTS - span) / 2
+        span = _MINIMUM_SPAN_COUNTS
+    # One pass: scale, shift and saturate to 8 bits at both ends (convertScaleAbs would fold the negative side up).
+    grey = cv2.addWeighted(image, 255.0 / span, image, 0.0, -low * 255.0 / span, dtype=cv2.CV_8U)
+    return cv2.bitwise_not(grey) if polarity == "black_hot" else grey
