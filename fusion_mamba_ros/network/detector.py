@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from fusion_mamba_ros.network.backbone import Backbone
+from fusion_mamba_ros.network.config import LEVELS, STRIDES, ModelConfig
+from fusion_mamba_ros.network.head import DetectionHead
+from fusion_mamba_ros.network.level_fusion import level_fusion
+from fusion_mamba_ros.network.neck import PathAggregation
+
+
+class FusionMambaDetector(nn.Module):
+    """One backbone for each modality, fused at P3, P4 and P5, then one neck and one head.
+
+    Source: arXiv 2404.09146, section 3; single-stream models are plain YOLOv8 or YOLOv5 with YOLOv8's head.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.backbones = nn.ModuleDict({name: Backbone(config, c) for name, c in config.modalities.items()})
+        self.fusions = nn.ModuleList(level_fusion(config, level) for level in LEVELS)
+        self.neck = PathAggregation(config)
+        self.head = DetectionHead(config)
+
+    def forward(self, images: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return for strides 8, 16, 32 the raw maps (B, 4 * reg_max + classes, H / stride, W / stride).
+
+        ``images``: modality name to (B, C_m, H, W), float in [0, 1], H and W divisible by 32; a modality that is
+        absent counts as a map of zeros. Box distribution logits come first, then class logits.
+        Raises ``ValueError`` if a name is unknown or a shape does not fit.
+        """
+        maps = self._inputs(images)
+        fused = []
+        for index, fusion in enumerate(self.fusions):
+            features = [backbone.sections[index](x) for backbone, x in zip(self.backbones.values(), maps, strict=True)]
+            maps, level = fusion(*features)
+            fused.append(level)
+        return self.head(self.neck(fused))
+
+    def decode(self, levels: list[Tensor]) -> Tensor:
+        """Return (B, anchors, 4 + classes) of the raw maps: x1 y1 x2 y2 in input pixels, then class probabilities."""
+        return self.head.decode(levels)
+
+    def _inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        expected = self.config.modalities
+        for name in images:
+            if name not in expected:
+                raise ValueError(f"the model has no modality {name!r}: give {', '.join(expected)}")
+        if not images:
+            raise ValueError(f"no image was given: give at least one of {', '.join(expected)}")
+        first = next(iter(images.values()))
+        batch, size = first.shape[0], first.shape[2:]
+        if len(size) != 2 or any(side % STRIDES[-1] for side in size):
+            raise ValueError(f"images are {tuple(first.shape)}: give (B, C, H, W), H and W divisible by {STRIDES[-1]}")
+        maps = []
+        for name, channels in expected.items():
+            image = images.get(name)
+            if image is None:
+                image = first.new_zeros((batch, channels, *size))
+            if image.shape != (batch, channels, *size):
+                wanted = (batch, channels, *size)
+                raise ValueError(f"modality {name!r} is {tuple(image.shape)}: give {tuple(wanted)}")
+            maps.append(image)
+        return tuple(maps)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters, the fixed projection of the head included."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dual state space fusion: the deep fusion in the hidden state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fusion_mamba_ros.network.state_space import SelectiveScan2d, StateSpaceStream, dt_rank_of
+
+
+class DualStateSpaceFusion(nn.Module):
+    """DSSF: each stream's gate reads its own hidden state and, by dual attention, those of the other streams.
+
+    y'_m = y_m z_m + sum of y_o z_m over the other streams o; out_m = Linear(y'_m) + x_m. All lines use the original
+    y, so the order of the streams does not matter.
+    Shapes: M maps (B, C, H, W) in and out. ``share_ssm``: one selective scan for all streams, which then run as one
+    batch; otherwise each has its own. Source: arXiv 2404.09146, section 3.2.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        modalities: int = 2,
+        state_size: int = 16,
+        *,
+        gate: bool = True,
+        dual_attention: bool = True,
+        share_ssm: bool = True,
+        depth: int = 1,
+    ):
+        super().__init__()
+        self.dual_attention = dual_attention
+        self.streams = nn.ModuleList(StateSpaceStream(channels, gate, depth) for _ in range(modalities))
+        scans = 1 if share_ssm else modalities
+        self.scans = nn.ModuleList(
+            SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size) for _ in range(scans)
+        )
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Return the deeply fused maps, in the order of the streams."""
+        encoded = [stream.encode(x) for stream, x in zip(self.streams, maps, strict=True)]
+        scanned = self._scan([hidden for hidden, _ in encoded])
+        states = [stream.normalize(y) for stream, y in zip(self.streams, scanned, strict=True)]
+        # One gate weighs its own and the other states alike, so their sum is formed once for all streams.
+        read = [_sum(states)] * len(states) if self.dual_attention else states
+        out = []
+        for stream, x, y, (_, gate) in zip(self.streams, maps, read, encoded, strict=True):
+            out.append(x + stream.project(y if gate is None else y * gate, *x.shape[2:]))
+        return tuple(out)
+
+    def _scan(self, hidden: list[Tensor]) -> list[Tensor]:
+        if len(self.scans) == 1:
+            return list(self.scans[0](torch.cat(hidden)).chunk(len(hidden)))
+        return [scan(x) for scan, x in zip(self.scans, hidden, strict=True)]
+
+
+def _sum(states: list[Tensor]) -> Tensor:
+    total = states[0]
+    for state in states[1:]:
+        total = total + state
+    return total

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Fusion-Mamba block: swapping, then dual fusion, at one level of the pyramid."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fusion_mamba_ros.network.channel_swapping import StateSpaceChannelSwapping
+from fusion_mamba_ros.network.dual_fusion import DualStateSpaceFusion
+
+
+class FusionMambaBlock(nn.Module):
+    """FMB: return each stream enhanced by the other, F_m + Fusion_m: SSCS, then ``dssf_count`` DSSF in a row.
+
+    Shapes: M maps (B, C, H, W) in and out; C divisible by 4.
+    ``bottleneck``: channels that the block works in; if below C, 1x1 convolutions lead in and out (not in the paper,
+    for models small enough for a drone). Source: arXiv 2404.09146, section 3.2.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dssf_count: int = 8,
+        *,
+        modalities: int = 2,
+        state_size: int = 16,
+        sscs: bool = True,
+        gate: bool = True,
+        dual_attention: bool = True,
+        share_ssm: bool = True,
+        bottleneck: int | None = None,
+    ):
+        super().__init__()
+        inner = channels if bottleneck is None else min(channels, bottleneck)
+        self.lead_in: nn.ModuleList | None = None
+        self.lead_out: nn.ModuleList | None = None
+        if inner < channels:
+            self.lead_in = nn.ModuleList(nn.Conv2d(channels, inner, 1, bias=False) for _ in range(modalities))
+            self.lead_out = nn.ModuleList(nn.Conv2d(inner, channels, 1, bias=False) for _ in range(modalities))
+        depth = dssf_count + int(sscs)
+        self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth) if sscs else None
+        self.dssf = nn.ModuleList(
+            DualStateSpaceFusion(
+                inner,
+                modalities,
+                state_size,
+                gate=gate,
+                dual_attention=dual_attention,
+                share_ssm=share_ssm,
+                depth=depth,
+            )
+            for _ in range(dssf_count)
+        )
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Return the enhanced maps, in the order of the streams."""
+        fused = maps if self.lead_in is None else tuple(f(x) for f, x in zip(self.lead_in, maps, strict=True))
+        if self.sscs is not None:
+            fused = self.sscs(*fused)
+        for dssf in self.dssf:
+            fused = dssf(*fused)
+        if self.lead_out is not None:
+            fused = tuple(f(x) for f, x in zip(self.lead_out, fused, strict=True))
+        return tuple(x + y for x, y in zip(maps, fused, strict=True))

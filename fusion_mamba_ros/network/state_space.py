@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two-dimensional selective scan as a layer, and the visual state space block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fusion_mamba_ros.network.selective_scan import selective_scan_2d
+
+DIRECTIONS = 4
+
+
+class SelectiveScan2d(nn.Module):
+    """SS2D: read a map along rows and columns, forwards and backwards, each direction with its own parameters.
+
+    Shapes: (B, D, H, W) in and out. ``dt_rank``: rank of the projection to the step sizes; ``state_size``: N.
+    The projections act on each pixel alone, so they commute with the reordering: they are computed once, on the
+    map as it lies, in one matrix product for all directions, and the scan walks the map by index.
+    Source: arXiv 2401.10166 (VMamba), section 4; arXiv 2404.09146, section 3.1.
+    """
+
+    def __init__(self, channels: int, dt_rank: int, state_size: int = 16):
+        super().__init__()
+        self.channels, self.dt_rank, self.state_size = channels, dt_rank, state_size
+        # Rows: the step sizes of all directions, then B of all directions, then C of all directions.
+        self.x_proj = nn.Parameter(torch.empty(DIRECTIONS * (dt_rank + 2 * state_size), channels))
+        self.dt_proj = nn.Parameter(torch.empty(DIRECTIONS, channels, dt_rank))
+        self.dt_bias = nn.Parameter(torch.empty(DIRECTIONS, channels))
+        self.A_log = nn.Parameter(torch.empty(DIRECTIONS, channels, state_size))
+        self.D = nn.Parameter(torch.empty(DIRECTIONS, channels))
+        self.reset_parameters()
+
+    def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
+        """Start as Mamba does: A = -1 ... -N, D = 1, step sizes log-uniform in ``dt_min`` ... ``dt_max``."""
+        nn.init.uniform_(self.x_proj, -(self.channels**-0.5), self.channels**-0.5)
+        nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        with torch.no_grad():
+            steps = torch.rand_like(self.dt_bias) * math.log(dt_max / dt_min) + math.log(dt_min)
+            # The inverse of softplus.
+            self.dt_bias.copy_(steps.exp().expm1().log())
+            states = torch.arange(1, self.state_size + 1, dtype=torch.float32, device=self.A_log.device)
+            self.A_log.copy_(states.log().expand_as(self.A_log))
+            self.D.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of the four scans, (B, D, H, W)."""
+        batch, _, height, width = x.shape
+        projected = channel_mixing(self.x_proj, x.flatten(2))
+        sizes = (DIRECTIONS * self.dt_rank, DIRECTIONS * self.state_size, DIRECTIONS * self.state_size)
+        steps, b, c = projected.split(sizes, dim=1)
+        delta = torch.matmul(self.dt_proj, steps.unflatten(1, (DIRECTIONS, self.dt_rank)))
+        states = (batch, DIRECTIONS, self.state_size, height, width)
+        return selective_scan_2d(
+            x,
+            delta.unflatten(-1, (height, width)),
+            -self.A_log.float().exp(),
+            b.reshape(states),
+            c.reshape(states),
+            self.D.float(),
+            delta_bias=self.dt_bias.float(),
+            delta_softplus=True,
+        )
+
+
+def channel_mixing(weight: Tensor, x: Tensor) -> Tensor:
+    """Return ``weight`` (O, C) applied to the channels of x (B, C, L): (B, O, L), contiguous whatever x's strides."""
+    # Not matmul: it folds the batch into rows, which transposes x and the result.
+    return torch.bmm(weight.expand(x.shape[0], -1, -1), x)
+
+
+class StateSpaceStream(nn.Module):
+    """What one stream owns of a state space block: all but the selective scan.
+
+    Normalise, project to d_inner = 2 C channels, convolve depthwise, SiLU (`encode`); normalise what the scan
+    returns (`normalize`); project back to C channels (`project`). `gate` is SiLU of a projection of its own.
+    """
+
+    def __init__(self, channels: int, gate: bool = True, depth: int = 1):
+        super().__init__()
+        self.inner = 2 * channels
+        self.norm = nn.LayerNorm(channels)
+        self.in_proj = nn.Linear(channels, self.inner, bias=False)
+        self.gate_proj = nn.Linear(channels, self.inner, bias=False) if gate else None
+        self.conv = nn.Conv2d(self.inner, self.inner, 3, padding=1, groups=self.inner)
+        self.inner_norm = nn.LayerNorm(self.inner)
+        self.out_proj = nn.Linear(self.inner, channels, bias=False)
+        # Small, and the smaller the more blocks follow each other: a block starts close to the identity, so a deep
+        # fusion neither blurs nor inflates the features of backbones that have learned nothing yet.
+        nn.init.trunc_normal_(self.out_proj.weight, std=0.02 / math.sqrt(2 * depth))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the scan's input (B, d_inner, H, W) and the gate (B, H * W, d_inner) of a map (B, C, H, W)."""
+        tokens = self.norm(x.flatten(2).transpose(1, 2))
+        hidden = channel_mixing(self.in_proj.weight, tokens.transpose(1, 2)).unflatten(-1, x.shape[2:])
+        gate = None if self.gate_proj is None else functional.silu(self.gate_proj(tokens))
+        return functional.silu(self.conv(hidden)), gate
+
+    def normalize(self, scanned: Tensor) -> Tensor:
+        """Return the hidden state (B, H * W, d_inner) of a scanned map (B, d_inner, H, W)."""
+        return self.inner_norm(scanned.flatten(2).transpose(1, 2))
+
+    def project(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Return tokens (B, H * W, d_inner) as a map (B, C, H, W)."""
+        return channel_mixing(self.out_proj.weight, tokens.transpose(1, 2)).unflatten(-1, (height, width))
+
+
+def dt_rank_of(channels: int) -> int:
+    """Return the rank of the step size projection for a block of C channels: ceil(C / 16)."""
+    return -(-channels // 16)
+
+
+class VisualStateSpaceBlock(nn.Module):
+    """VSS block: x + branch(LN(x)), the branch a gated selective scan of the map.
+
+    Shapes: (B, C, H, W) in and out. ``depth``: number of blocks in a row that this one is part of.
+    Source: arXiv 2404.09146, section 3.1.
+    """
+
+    def __init__(self, channels: int, state_size: int = 16, depth: int = 1):
+        super().__init__()
+        self.stream = StateSpaceStream(channels, depth=depth)
+        self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixed map."""
+        hidden, gate = self.stream.encode(x)
+        return x + self.stream.project(self.stream.normalize(self.scan(hidden)) * gate, *x.shape[2:])
