@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which changes training makes to its pairs, how strongly and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Strengths and probabilities of the paired augmentation; ``AugmentationConfig.none(size)`` only letterboxes.
+
+    Raises ``ValueError`` on a probability outside [0, 1], dropouts that add up to more than 1, or a bad size.
+    """
+
+    size: tuple[int, int] = (640, 640)  # network input, (width, height) in pixels, multiples of 32
+
+    # Geometry, the same for both pictures and the boxes.
+    mosaic_probability: float = 1.0  # four pairs joined in one picture
+    rotation_degrees: float = 0.0  # up to this, either way
+    scale: float = 0.5  # zoom between 1 - scale and 1 + scale; above 1 crops
+    translate: float = 0.1  # shift up to this share of the picture
+    shear_degrees: float = 0.0
+    flip_probability: float = 0.5  # left and right exchanged
+    multi_scale: float = 0.0  # network size of a batch between 1 - this and 1 + this, in steps of 32
+
+    # A box stays if this much of it is still in the picture, and it is this large.
+    minimum_visibility: float = 0.2  # share of its area
+    minimum_side_px: float = 2.0
+
+    # Colour, RGB only.
+    hue: float = 0.015  # share of the colour circle
+    saturation: float = 0.7  # gain between 1 - this and 1 + this
+    brightness: float = 0.4  # gain between 1 - this and 1 + this
+    grey_probability: float = 0.02  # without colour, as an RGB camera in night mode
+    darken_probability: float = 0.05  # gain 0.1 to 0.5 with sensor noise, as at night
+    blur_probability: float = 0.02  # RGB out of focus
+
+    # Thermal only.
+    thermal_gain: float = 0.3  # contrast about the mean between 1 - this and 1 + this
+    thermal_offset: float = 0.1  # added brightness, share of the full range
+    thermal_noise: float = 0.02  # standard deviation up to this share of the full range
+    fixed_pattern_noise: float = 0.02  # offsets of rows and columns, standard deviation up to this share
+    polarity_probability: float = 0.0  # black-hot instead of white-hot
+
+    # Thermal against RGB, the error of a calibration; boxes stay where RGB shows them.
+    misalignment: float = 0.01  # shift up to this share of the picture's width
+    misalignment_degrees: float = 0.5
+    misalignment_scale: float = 0.01
+
+    # A whole stream zeroed, as the node feeds it when a camera is missing. Never both.
+    rgb_dropout: float = 0.1
+    thermal_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or any(side < 32 or side % 32 for side in self.size):
+            raise ValueError(f"augmentation size is {self.size}: expected (width, height) in multiples of 32")
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        for name, value in asdict(self).items():
+            if (name.endswith(("_probability", "_dropout")) or name == "minimum_visibility") and not 0 <= value <= 1:
+                raise ValueError(f"augmentation {name} is {value}: expected a number from 0 to 1")
+            if name != "size" and value < 0:
+                raise ValueError(f"augmentation {name} is {value}: expected 0 or more")
+        if self.rgb_dropout + self.thermal_dropout > 1:
+            raise ValueError(
+                f"rgb_dropout {self.rgb_dropout} and thermal_dropout {self.thermal_dropout} exclude each other: "
+                "together at most 1"
+            )
+        for name in ("scale", "multi_scale", "saturation", "brightness", "thermal_gain", "misalignment_scale"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"augmentation {name} is {getattr(self, name)}: expected less than 1")
+
+    @classmethod
+    def none(cls, size: tuple[int, int]) -> AugmentationConfig:
+        """Return the configuration that changes nothing: both pictures letterboxed to ``size``."""
+        names = [field.name for field in fields(cls) if field.name not in ("size", "minimum_visibility")]
+        return cls(size=size, minimum_visibility=0.0, **{**dict.fromkeys(names, 0.0)})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:
+        """Return the configuration of a YAML mapping; raises ``ValueError`` on an unknown key."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"augmentation has unknown keys {', '.join(unknown)}: it knows {known}")
+        values = dict(values)
+        if "size" in values:
+            values["size"] = tuple(values["size"])
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON or YAML."""
+        return {**asdict(self), "size": list(self.size)}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read picture files into the arrays of a sample, refusing what is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .problems import UnreadableImageError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+# Some cameras pad a JPEG or append a few bytes of their own after its end marker.
+_END_SEARCH_BYTES = 4096
+
+
+def list_pictures(folder: Path) -> dict[str, list[Path]]:
+    """Return the picture files of ``folder``, by stem; more than one file under a stem is a duplicate."""
+    pictures: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
+            pictures.setdefault(path.stem, []).append(path)
+    return pictures
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the picture (H, W, 3) uint8, RGB. Raises ``UnreadableImageError`` naming the file."""
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_thermal(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Return the picture (H, W), uint8 or uint16 as stored; a colour file gives its luminance.
+
+    Raises ``UnreadableImageError`` naming the file.
+    """
+    image = _decode(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(
+            f"thermal picture {str(path)!r} holds {image.dtype}: store it as 8 or 16 bit integers"
+        )
+    return image
+
+
+def check_complete(path: Path) -> None:
+    """Raise ``UnreadableImageError`` if the file is missing, empty or cut short, without decoding it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _END_SEARCH_BYTES))
+            end = file.read()
+    except OSError as error:
+        raise UnreadableImageError(f"picture {str(path)!r} cannot be read: {error.strerror}") from error
+    _check_ends(path, start, end)
+
+
+def _check_ends(path: Path, start: bytes, end: bytes) -> None:
+    """Raise if a JPEG or PNG has no end marker: OpenCV decodes such files and fills the missing part with grey."""
+    if not start:
+        raise UnreadableImageError(f"picture {str(path)!r} is empty")
+    truncated_jpeg = start.startswith(_JPEG_START) and _JPEG_END not in end
+    truncated_png = start.startswith(_PNG_START) and _PNG_END not in end
+    if truncated_jpeg or truncated_png:
+        raise UnreadableImageError(f"picture {str(path)!r} is cut short: its end marker is missing")
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"picture {str(path)!r} cannot be read: {error.strerror}") from error
+    _check_ends(path, data[:8], data[-_END_SEARCH_BYTES:])
+    # Boxes are drawn on the stored pixels, so an orientation tag must not turn the picture.
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise UnreadableImageError(f"picture {str(path)!r} is not a picture that OpenCV can decode")
+    return image

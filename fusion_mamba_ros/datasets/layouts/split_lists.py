@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text files with one name on each line: the pairs of a split, of a group, or the class names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..image_files import PICTURE_SUFFIXES
+from ..problems import DatasetError
+
+SPLITS = ("train", "val", "test")
+_GROUPS = "groups"
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the names in a list file, in its order; picture suffixes, empty lines and `#` comments are taken off.
+
+    Raises ``DatasetError`` if the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"list {str(path)!r} cannot be read: {error}") from error
+    names = (line.split("#", 1)[0].strip() for line in lines)
+    return [_without_picture_suffix(name) for name in names if name]
+
+
+def list_splits(root: Path) -> tuple[str, ...]:
+    """Return those of train, val, test that have a list file in ``root``."""
+    return tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
+
+
+def read_groups(root: Path) -> dict[str, str]:
+    """Return the group of each name, from the lists `groups/GROUP.txt`. Raises ``DatasetError`` on a name in two."""
+    groups: dict[str, str] = {}
+    for path in sorted((root / _GROUPS).glob("*.txt")):
+        for name in read_names(path):
+            if groups.setdefault(name, path.stem) != path.stem:
+                raise DatasetError(f"{name!r} is in two groups of {str(root)!r}: {groups[name]} and {path.stem}")
+    return groups
+
+
+def _without_picture_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in PICTURE_SUFFIXES else name

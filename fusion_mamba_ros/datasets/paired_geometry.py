@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One affine map for both pictures of a pair and its boxes: letterbox, zoom, shift, rotation, shear, flip, mosaic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..perception.letterbox import Letterbox
+from .augmentation_config import AugmentationConfig
+
+Matrix = npt.NDArray[np.float64]  # (3, 3), homogeneous pixel coordinates with pixel i covers [i, i + 1)
+
+
+def letterbox_matrix(picture: tuple[int, int], size: tuple[int, int]) -> Matrix:
+    """Return the map of a picture (width, height) into ``size`` that inference uses too."""
+    return Letterbox(picture, size).canvas_from_normalised() @ np.diag([1 / picture[0], 1 / picture[1], 1.0])
+
+
+def mosaic_matrices(
+    pictures: Sequence[tuple[int, int]], size: tuple[int, int], generator: np.random.Generator
+) -> list[Matrix]:
+    """Return the maps of four pictures (width, height) to places around a random point of the network picture.
+
+    The four touch at that point, each as large as its own letterbox would be; together they cover up to twice the
+    network picture's width and height, centred on it.
+    """
+    center = generator.uniform(0.0, 1.0, 2) * size
+    matrices = []
+    for (width, height), (right, below) in zip(pictures, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
+        scale = min(size[0] / width, size[1] / height)
+        left = center[0] if right else center[0] - scale * width
+        top = center[1] if below else center[1] - scale * height
+        matrices.append(np.array([[scale, 0, left], [0, scale, top], [0, 0, 1]]))
+    return matrices
+
+
+def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
+    """Return a random map of the network picture onto itself: zoom, rotation and shear about its centre, shift, flip."""
+    zoom = generator.uniform(1 - config.scale, 1 + config.scale)
+    angle = np.deg2rad(generator.uniform(-1, 1) * config.rotation_degrees)
+    shear = np.tan(np.deg2rad(generator.uniform(-1, 1, 2) * config.shear_degrees))
+    shift = generator.uniform(-1, 1, 2) * config.translate * size
+    mirror = -1.0 if generator.random() < config.flip_probability else 1.0
+    cosine, sine = np.cos(angle), np.sin(angle)
+    linear = zoom * np.array([[1, shear[0]], [shear[1], 1]]) @ np.array([[cosine, -sine], [sine, cosine]])
+    return _about_center(linear @ np.diag([mirror, 1.0]), shift, size)
+
+
+def random_misalignment(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
+    """Return the small error of a thermal-to-RGB calibration, as a map of the network picture onto itself."""
+    zoom = 1 + generator.uniform(-1, 1) * config.misalignment_scale
+    angle = np.deg2rad(generator.uniform(-1, 1) * config.misalignment_degrees)
+    shift = generator.uniform(-1, 1, 2) * config.misalignment * size[0]
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return _about_center(zoom * np.array([[cosine, -sine], [sine, cosine]]), shift, size)
+
+
+def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], matrix: Matrix) -> None:
+    """Draw ``picture`` through ``matrix`` over ``canvas``; pixels outside the picture stay as they are."""
+    height, width = picture.shape[:2]
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64) @ matrix[:2].T
+    left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (canvas.shape[1], canvas.shape[0]))
+    if right <= left or bottom <= top:
+        return
+    # OpenCV counts from pixel centres, the matrices from picture corners.
+    shifted = matrix[:2].copy()
+    shifted[:, 2] += matrix[:2, :2] @ (0.5, 0.5) - 0.5 - (left, top)
+    region = canvas[top:bottom, left:right]
+    cv2.warpAffine(
+        picture,
+        shifted,
+        (right - left, bottom - top),
+        dst=region,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_TRANSPARENT,
+    )
+
+
+def warp_boxes(
+    boxes: npt.NDArray[np.float32], matrix: Matrix, size: tuple[int, int], config: AugmentationConfig
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Return the boxes (n, 4) mapped and clipped to ``size``, and which of them stay (n,).
+
+    A box stays if enough of its mapped area is still in the picture and no side is too short (see the configuration).
+    """
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).astype(np.float64)
+    mapped = corners @ matrix[:2, :2].T + matrix[:2, 2]
+    whole = np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
+    clipped = np.clip(whole, 0, (*size, *size))
+    sides, clipped_sides = whole[:, 2:] - whole[:, :2], clipped[:, 2:] - clipped[:, :2]
+    visibility = clipped_sides.prod(axis=1) / np.maximum(sides.prod(axis=1), 1e-9)
+    keep = (visibility >= config.minimum_visibility) & (clipped_sides > 0).all(axis=1)
+    keep &= (clipped_sides >= config.minimum_side_px).all(axis=1)
+    return clipped.astype(np.float32), keep
+
+
+def _about_center(linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], size: tuple[int, int]) -> Matrix:
+    center = np.array(size, np.float64) / 2
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = center + shift - linear @ center
+    return matrix

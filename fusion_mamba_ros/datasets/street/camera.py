@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pinhole camera that looks along a street."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class StreetCamera:
+    """A level pinhole camera: X right, Y up from the ground, Z forward, in metres; it stands at (0, height, 0)."""
+
+    width_px: int = 640
+    height_px: int = 480
+    focal_px: float = 560.0
+    height: float = 1.7
+    horizon_px: float = 205.0
+
+    def project(self, points: FloatArray) -> FloatArray:
+        """Return the pixels (..., 2) of the points (..., 3), which must lie in front of the camera (Z > 0)."""
+        depth = points[..., 2]
+        u = self.width_px / 2 + self.focal_px * points[..., 0] / depth
+        v = self.horizon_px - self.focal_px * (points[..., 1] - self.height) / depth
+        return np.stack([u, v], axis=-1)
+
+    def pixels_per_metre(self, depth: float) -> float:
+        """Return how many pixels one metre covers at ``depth`` metres."""
+        return self.focal_px / depth
+
+    def ground_of_pixels(self) -> tuple[FloatArray, FloatArray]:
+        """Return X and Z (height_px, width_px) of the ground point that each pixel sees; above the horizon Z is inf."""
+        rows = np.arange(self.height_px, dtype=np.float32)[:, None] + 0.5
+        columns = np.arange(self.width_px, dtype=np.float32)[None, :] + 0.5
+        below = rows - self.horizon_px
+        with np.errstate(divide="ignore"):
+            depth = np.where(below > 0.25, self.focal_px * self.height / below, np.inf).astype(np.float32)
+        depth = np.repeat(depth, self.width_px, axis=1)
+        with np.errstate(invalid="ignore"):
+            side = (columns - self.width_px / 2) / self.focal_px * depth
+        return np.nan_to_num(side, posinf=1e3, neginf=-1e3).astype(np.float32), depth

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where one actor is drawn once for both cameras: reflectance, temperature and coverage side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .camera import FloatArray
+
+# Temperatures are drawn as bytes: 0.3125 degrees a step from -20 to 59.7 degrees Celsius.
+COLDEST_CELSIUS = -20.0
+CELSIUS_PER_STEP = 0.3125
+
+Colour = tuple[float, float, float]
+
+_SUBPIXEL_BITS = 4
+_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 20, False)), np.sin(np.linspace(0, 2 * np.pi, 20, False))], 1)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp on an actor as the RGB camera sees it: centre and radius in pixels, colour 0..255, glow in radii."""
+
+    centre_px: tuple[float, float]
+    radius_px: float
+    colour: Colour
+    glow: float = 6.0
+
+
+@dataclass
+class Sprite:
+    """One drawn actor. ``left``, ``top`` place it in the image; it may reach beyond the image's edges.
+
+    ``surface`` (h, w, 4) uint8: reflectance R, G, B and the temperature byte; ``coverage`` (h, w) uint8.
+    """
+
+    left: int
+    top: int
+    surface: npt.NDArray[np.uint8]
+    coverage: npt.NDArray[np.uint8]
+    lights: list[Light] = field(default_factory=list)
+
+
+class Canvas:
+    """A patch of the image that grows around given pixels, to draw polygons on with subpixel edges."""
+
+    def __init__(self, corners_px: FloatArray, base: tuple[Colour, float]) -> None:
+        low = np.floor(corners_px.min(axis=0)).astype(int) - 2
+        high = np.ceil(corners_px.max(axis=0)).astype(int) + 3
+        self.left, self.top = int(low[0]), int(low[1])
+        height, width = int(high[1] - low[1]), int(high[0] - low[0])
+        # Starting from the actor's own colour, not black, keeps its soft edges from going dark.
+        self.surface = np.empty((height, width, 4), np.uint8)
+        self.surface[:] = _paint(*base)
+        self.coverage = np.zeros((height, width), np.uint8)
+        self.lights: list[Light] = []
+
+    def polygon(self, points_px: FloatArray, colour: Colour, celsius: float) -> None:
+        """Fill a polygon (n, 2) given in pixels of the image."""
+        shifted = (points_px - (self.left, self.top)) * (1 << _SUBPIXEL_BITS)
+        corners = [np.rint(shifted).astype(np.int32)]
+        cv2.fillPoly(self.surface, corners, _paint(colour, celsius), cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.fillPoly(self.coverage, corners, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+    def ellipse(self, centre_px: FloatArray, radii_px: tuple[float, float], colour: Colour, celsius: float) -> None:
+        """Fill an upright ellipse."""
+        self.polygon(np.asarray(centre_px) + _CIRCLE * radii_px, colour, celsius)
+
+    def limb(
+        self, start_px: FloatArray, end_px: FloatArray, widths_px: tuple[float, float], colour: Colour, celsius: float
+    ) -> None:
+        """Fill a rounded bar whose width goes from the first of ``widths_px`` to the second."""
+        along = np.asarray(end_px, float) - start_px
+        length = float(np.hypot(*along))
+        if length > 1e-3:
+            across = np.array([-along[1], along[0]]) / length / 2
+            first, second = across * widths_px[0], across * widths_px[1]
+            bar = np.array([start_px + first, end_px + second, end_px - second, start_px - first])
+            self.polygon(bar, colour, celsius)
+        for centre, width in ((start_px, widths_px[0]), (end_px, widths_px[1])):
+            if width > 1.5:
+                self.ellipse(centre, (width / 2, width / 2), colour, celsius)
+
+    def sprite(self) -> Sprite:
+        """Return what was drawn."""
+        return Sprite(self.left, self.top, self.surface, self.coverage, self.lights)
+
+
+def _paint(colour: Colour, celsius: float) -> tuple[float, float, float, float]:
+    step = min(max((celsius - COLDEST_CELSIUS) / CELSIUS_PER_STEP, 0.0), 255.0)
+    return (*(min(max(c, 0.0), 255.0) for c in colour), step)  # type: ignore[return-value]

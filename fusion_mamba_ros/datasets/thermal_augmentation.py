@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of the thermal picture alone: gain, offset, noise and the fixed pattern of a microbolometer."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .augmentation_config import AugmentationConfig
+from .noise_bank import NoiseBank
+
+_LEVELS = np.arange(256, dtype=np.float32)
+
+
+def augment_thermal(
+    image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Return the picture (H, W) uint8 with another gain and offset, noise, and offsets of rows and columns.
+
+    Row and column offsets are how a microbolometer's fixed pattern shows between two flat-field corrections.
+    """
+    gain = 1 + generator.uniform(-1, 1) * config.thermal_gain
+    offset = 255 * generator.uniform(-1, 1) * config.thermal_offset
+    inverted = generator.random() < config.polarity_probability
+    noise_deviation = 255 * generator.uniform(0, 1) * config.thermal_noise
+    pattern_deviation = 255 * generator.uniform(0, 1, 2) * config.fixed_pattern_noise
+    mean = cv2.mean(image)[0]
+    table = np.clip((_LEVELS - mean) * gain + mean + offset, 0, 255)
+    if inverted:
+        table = 255 - table
+    if noise_deviation == 0 and not pattern_deviation.any():
+        return cv2.LUT(image, table.astype(np.uint8))
+    changed = cv2.LUT(image, table)
+    if noise_deviation:
+        changed = cv2.scaleAdd(np.ascontiguousarray(noise.draw(image.shape, generator)), noise_deviation, changed)
+    rows, columns = (
+        deviation * generator.standard_normal(count, np.float32)
+        for deviation, count in zip(pattern_deviation, image.shape, strict=True)
+    )
+    changed += rows[:, None]
+    changed += columns
+    return cv2.convertScaleAbs(cv2.max(changed, 0.0))

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read label files in YOLO form: `class cx cy w h` on each line, shares of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .annotation import Annotation
+from .problems import DatasetError
+
+
+def read_yolo_labels(path: Path, class_names: Sequence[str]) -> Annotation:
+    """Return the boxes of one label file; an empty file is a picture in which nothing is to be seen.
+
+    A class index beyond ``class_names`` is kept under the name ``class N``, for the class list to drop and report.
+    Raises ``FileNotFoundError``, or ``DatasetError`` naming file and line.
+    """
+    boxes: list[tuple[float, float, float, float]] = []
+    classes: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            index, (center_x, center_y, width, height) = int(words[0]), map(float, words[1:])
+        except ValueError:
+            raise DatasetError(f"{str(path)!r} line {number} is {line[:60]!r}: expected 'class cx cy w h'") from None
+        boxes.append((center_x - width / 2, center_y - height / 2, center_x + width / 2, center_y + height / 2))
+        classes.append(class_names[index] if 0 <= index < len(class_names) else f"class {index}")
+    return Annotation(np.array(boxes, np.float64).reshape(-1, 4), tuple(classes), normalised=True)
