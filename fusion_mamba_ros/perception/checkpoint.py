@@ -34,13 +34,13 @@ class CheckpointMetadata:
 
     ``class_names``: one for each class index. ``input_size``: (width, height) of the network's canvas, pixels, both
     divisible by 32. ``thermal``: scaling and polarity of the training pictures. ``homography``: 3x3, thermal to RGB in
-    normalised coordinates, of the training data (identity: aligned). ``training``: provenance (data sets, splits, commit,
-    recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
+    normalised coordinates, of the training data (identity: aligned). ``training``: provenance (data sets, splits,
+    commit, recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
     """
 
     class_names: tuple[str, ...]
     input_size: tuple[int, int]
-    thermal: ThermalScaling = ThermalScaling()
+    thermal: ThermalScaling = field(default_factory=ThermalScaling)
     homography: tuple[tuple[float, ...], ...] = _IDENTITY
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +125,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, 
         config, metadata = _parse(path, file.metadata())
         model = FusionMambaDetector(config)
         expected = _tensors(model)
-        _compare(path, expected, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})
+        names = file.keys()
+        _compare(path, expected, {name: tuple(file.get_slice(name).get_shape()) for name in names})
         with torch.no_grad():
             for name, tensor in expected.items():
                 tensor.copy_(file.get_tensor(name))
@@ -181,7 +182,7 @@ def _tensors(model: FusionMambaDetector) -> dict[str, torch.Tensor]:
 
 def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
     tensor = tensor.cpu()
-    if half and tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() and float(tensor.abs().amax()) <= _LARGEST_HALF:
+    if half and tensor.is_floating_point() and tensor.ndim >= 2 and bool((tensor.abs() <= _LARGEST_HALF).all()):
         tensor = tensor.half()
     # A copy, because a view into a larger storage (one channel slice, say) cannot be stored as it is.
     return tensor.contiguous().clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor.contiguous()

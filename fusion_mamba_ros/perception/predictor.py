@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images in, detections out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, load_checkpoint
+from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
+from fusion_mamba_ros.perception.decoding import detections_from
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.letterbox import Size
+from fusion_mamba_ros.perception.preprocessing import Images, PreparedImages, check_rgb, prepare, to_tensors
+from fusion_mamba_ros.perception.registration import Homography, homography_from
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, ThermalStream, scale_thermal
+
+KNOWN_MODALITIES = ("rgb", "thermal")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What of the network's output is a detection.
+
+    ``score_threshold`` and ``nms_threshold`` in [0, 1]; ``max_detections`` for one image; ``classes``: the names that
+    count, None for all; ``multi_label``: an anchor may be several classes (the evaluation protocol).
+    Raises ``ValueError`` on a value out of range.
+    """
+
+    score_threshold: float = 0.25
+    nms_threshold: float = 0.5
+    max_detections: int = 300
+    classes: tuple[str, ...] | None = None
+    multi_label: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_threshold"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} is {value:g}: expected 0 to 1")
+        if self.max_detections < 1:
+            raise ValueError(f"max_detections is {self.max_detections}: expected at least 1")
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds that the stages of one prediction took."""
+
+    preprocess_ms: float = 0.0
+    inference_ms: float = 0.0
+    postprocess_ms: float = 0.0
+
+
+class Predictor:
+    """A detector ready to use: from images of one or two cameras to boxes in pixels of the RGB image.
+
+    One thread predicts; any thread may change ``thresholds`` at any time, the next prediction uses them. After a
+    prediction ``times`` holds the milliseconds of its stages.
+    """
+
+    def __init__(
+        self,
+        model: FusionMambaDetector,
+        metadata: CheckpointMetadata,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        thresholds: Thresholds | None = None,
+        thermal: ThermalScaling | None = None,
+        homography: Homography | None = None,
+        stream: bool = False,
+    ) -> None:
+        """Take over ``model`` (moved to the device, batch normalisations folded).
+
+        ``thermal`` and ``homography`` override the checkpoint's. ``stream``: the pictures come from one camera in order,
+        so that the thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request cannot be met.
+        """
+        unknown = [name for name in model.config.modalities if name not in KNOWN_MODALITIES]
+        if unknown:
+            raise CheckpointError(
+                f"the model wants the modalities {', '.join(unknown)}: only {' and '.join(KNOWN_MODALITIES)} are known here"
+            )
+        self.device = choose_device(device)
+        self.dtype = choose_precision(precision, self.device)
+        self.metadata = metadata
+        self.class_names = metadata.class_names
+        self.times = StageTimes()
+        self._channels = dict(model.config.modalities)
+        self._homography = homography_from(metadata.homography if homography is None else homography)
+        self._thermal = thermal or metadata.thermal
+        self._thermal_stream = ThermalStream(self._thermal) if stream else None
+        self._model = fold_batch_norms(model).to(self.device)
+        if self.device.type == "cuda":
+            self._model = self._model.to(memory_format=torch.channels_last)
+        self.thresholds = thresholds or Thresholds()
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", **options: Any
+    ) -> Predictor:
+        """Return the predictor of a checkpoint; ``options`` are those of the constructor.
+
+        Raises :class:`CheckpointError` (a ``ValueError``) for the file, ``ValueError`` for the other arguments.
+        """
+        # Asked first, because a wrong device name should not wait for a file to be read.
+        choose_precision(precision, choose_device(device))
+        model, metadata = load_checkpoint(path)
+        return cls(model, metadata, device=device, precision=precision, **options)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the inputs that the model looks at."""
+        return tuple(self._channels)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that the model can work in."""
+        if len(self._channels) == 2:
+            return (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY)
+        return (Mode.RGB_ONLY,) if "rgb" in self._channels else (Mode.THERMAL_ONLY,)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What counts as a detection; assign a new one at any time."""
+        return self._selection[0]
+
+    @thresholds.setter
+    def thresholds(self, thresholds: Thresholds) -> None:
+        labels = None
+        if thresholds.classes is not None:
+            unknown = [name for name in thresholds.classes if name not in self.class_names]
+            if unknown:
+                raise ValueError(
+                    f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(self.class_names)}"
+                )
+            labels = tuple(self.class_names.index(name) for name in thresholds.classes)
+        # One assignment of a pair, so that a prediction in another thread sees both or neither.
+        self._selection = (thresholds, labels)
+
+    def change(self, **values: Any) -> None:
+        """Change some thresholds, keep the others; raises ``ValueError`` and changes nothing if one is out of range."""
+        self.thresholds = replace(self.thresholds, **values)
+
+    def reset_stream(self) -> None:
+        """Forget the smoothed thermal window, for example after the camera was away."""
+        if self._thermal_stream is not None:
+            self._thermal_stream.reset()
+
+    def warm_up(self) -> None:
+        """Run one prediction for each mode, so that the first real one takes no longer than the others."""
+        width, height = self.metadata.input_size
+        rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        for mode in self.modes:
+            self.predict(
+                {
+                    "rgb": None if mode is Mode.THERMAL_ONLY else rgb,
+                    "thermal": None if mode is Mode.RGB_ONLY else thermal,
+                }
+            )
+
+    def predict(self, images: Images, *, reference_size: Size | None = None) -> Detections:
+        """Return the detections of one pair, best first.
+
+        ``images``: ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (h, w) uint8 or uint16 ((h, w, 3) uint8 is read by its
+        luma); either may be None or absent, sizes may differ. Boxes are in pixels of the RGB image; without one, of an
+        RGB image of ``reference_size`` (width, height), or, if that is None too, of the thermal picture.
+        Raises ``ValueError`` if an image is malformed or none is there.
+        """
+        return self.predict_batch([images], reference_size=reference_size)[0]
+
+    def predict_batch(self, batch: Sequence[Images], *, reference_size: Size | None = None) -> list[Detections]:
+        """Return the detections of several pairs, whose sizes may differ, in one pass through the network."""
+        if not batch:
+            return []
+        thresholds, labels = self._selection
+        started = time.perf_counter()
+        prepared = [self._prepare(images, reference_size) for images in batch]
+        tensors = to_tensors(prepared, self.device)
+        ready = time.perf_counter()
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            decoded = self._model.decode(self._model(tensors))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        inferred = time.perf_counter()
+        results = [
+            detections_from(
+                rows,
+                item.letterbox,
+                item.mode,
+                score_threshold=thresholds.score_threshold,
+                nms_threshold=thresholds.nms_threshold,
+                max_detections=thresholds.max_detections,
+                classes=labels,
+                multi_label=thresholds.multi_label,
+            )
+            for rows, item in zip(decoded, prepared, strict=True)
+        ]
+        finished = time.perf_counter()
+        self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
+        return results
+
+    def _prepare(self, images: Images, reference_size: Size | None) -> PreparedImages:
+        unknown = sorted(set(images) - set(KNOWN_MODALITIES))
+        if unknown:
+            raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(KNOWN_MODALITIES)}")
+        rgb, thermal = images.get("rgb"), images.get("thermal")
+        scaled = None
+        if thermal is not None and "thermal" in self._channels:
+            stream = self._thermal_stream
+            scaled = stream.scale(thermal) if stream is not None else scale_thermal(thermal, self._thermal)
+        return prepare(
+            None if rgb is None else check_rgb(rgb),
+            scaled,
+            channels=self._channels,
+            canvas_size=self.metadata.input_size,
+            homography=self._homography,
+            reference_size=reference_size,
+        )
