@@ -55,7 +55,7 @@ find_python() {
   local candidate
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.10; do
     if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-      command -v "$candidate"
+      "$candidate" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'
       return
     fi
     [[ -z ${PYTHON:-} ]] || break
@@ -117,6 +117,11 @@ fail() { # title: say what went wrong in one line
 pip_install() { "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" "$@"; }
 
 make_venv() {
+  if [[ ! -f $state/python || $(<"$state/python") != "$python_hash" ]]; then # another Python, or the folder has moved
+    find "$venv" -mindepth 1 -maxdepth 1 -not -path "$state" -exec rm -rf {} +
+    rm -rf "$state/build"
+    say "$python_hash" >"$state/python"
+  fi
   "$python" -m venv "$venv"
   # Killed in the middle of a wheel: files without a record, which pip takes for an installed package.
   local half
@@ -132,7 +137,7 @@ install_ros() {
   local include numpy_include
   include=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   numpy_include=$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')
-  grep -rlZ --include='*.cmake' /opt/python/ "$venv/share" |
+  { grep -rlZ --include='*.cmake' /opt/python/ "$venv/share" || true; } |
     xargs -0 -r sed -i -E -e "s#/opt/python/[^;\"]*/numpy/_core/include#$numpy_include#g" -e "s#/opt/python/[^;\"/]*/include/python3[^;\"/]*#$include#g"
 }
 
@@ -178,8 +183,8 @@ mkdir -p "$state"
 exec 9>"$state/lock"
 flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
 
-if [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]]; then python=$(find_python); else python=$(readlink -f "$venv/bin/python"); fi
-python_hash=$(hash_of "$("$python" -VV)" "at $python")
+if [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]]; then python=$(find_python); else python=$("$venv/bin/python" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'); fi
+python_hash=$(hash_of "$("$python" -VV)" "at $python" "in $venv")
 ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints")
 torch_hash=$(hash_of "$python_hash" "$torch_version" "$constraints" "${FUSION_MAMBA_TORCH_INDEX:-}")
 vision_hash=$(hash_of "$ros_hash" "$root/underlay/vision_msgs")
