@@ -24,7 +24,9 @@ class Backbone(nn.Module):
         stem = Conv(in_channels, c1, 6, 2, 2) if config.backbone == "yolov5" else Conv(in_channels, c1, 3, 2)
         self.sections = nn.ModuleList(
             (
-                nn.Sequential(stem, Conv(c1, c2, 3, 2), stage(c2, c2, d2, True), Conv(c2, c3, 3, 2), stage(c3, c3, d3, True)),
+                nn.Sequential(
+                    stem, Conv(c1, c2, 3, 2), stage(c2, c2, d2, True), Conv(c2, c3, 3, 2), stage(c3, c3, d3, True)
+                ),
                 nn.Sequential(Conv(c3, c4, 3, 2), stage(c4, c4, d4, True)),
                 nn.Sequential(Conv(c4, c5, 3, 2), stage(c5, c5, d5, True), SpatialPyramidPooling(c5, c5)),
             )

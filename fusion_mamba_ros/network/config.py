@@ -115,7 +115,9 @@ class ModelConfig:
             if self.fusion_channels % 4:
                 raise ValueError(f"fusion_channels is {self.fusion_channels}: choose a multiple of 4")
         if self.fusion == "fusion_mamba" and self.dssf_count == 0 and not self.sscs:
-            raise ValueError("dssf_count is 0 and sscs is off, which leaves nothing to fuse with: set fusion: add instead")
+            raise ValueError(
+                "dssf_count is 0 and sscs is off, which leaves nothing to fuse with: set fusion: add instead"
+            )
 
     @property
     def scale(self) -> Scale:

@@ -11,7 +11,9 @@ from torch.nn import functional
 class Conv(nn.Module):
     """Convolution without bias, batch normalisation, SiLU. Padding keeps H and W at stride 1."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int | None = None):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int | None = None
+    ):
         super().__init__()
         padding = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False)

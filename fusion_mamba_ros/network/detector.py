@@ -23,7 +23,9 @@ class FusionMambaDetector(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.backbones = nn.ModuleDict({name: Backbone(config, c) for name, c in config.modalities.items()})
+        self.backbones: dict[str, Backbone] = nn.ModuleDict(  # type: ignore[assignment]
+            {name: Backbone(config, channels) for name, channels in config.modalities.items()}
+        )
         self.fusions = nn.ModuleList(level_fusion(config, level) for level in LEVELS)
         self.neck = PathAggregation(config)
         self.head = DetectionHead(config)

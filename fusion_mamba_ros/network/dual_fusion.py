@@ -31,7 +31,9 @@ class DualStateSpaceFusion(nn.Module):
     ):
         super().__init__()
         self.dual_attention = dual_attention
-        self.streams = nn.ModuleList(StateSpaceStream(channels, gate, depth) for _ in range(modalities))
+        self.streams: list[StateSpaceStream] = nn.ModuleList(  # type: ignore[assignment]
+            StateSpaceStream(channels, gate, depth) for _ in range(modalities)
+        )
         scans = 1 if share_ssm else modalities
         self.scans = nn.ModuleList(
             SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size) for _ in range(scans)
@@ -46,7 +48,7 @@ class DualStateSpaceFusion(nn.Module):
         read = [_sum(states)] * len(states) if self.dual_attention else states
         out = []
         for stream, x, y, (_, gate) in zip(self.streams, maps, read, encoded, strict=True):
-            out.append(x + stream.project(y if gate is None else y * gate, *x.shape[2:]))
+            out.append(x + stream.project(y if gate is None else y * gate, x.shape[2], x.shape[3]))
         return tuple(out)
 
     def _scan(self, hidden: list[Tensor]) -> list[Tensor]:

@@ -34,8 +34,8 @@ class DetectionHead(nn.Module):
     def _reset_biases(self) -> None:
         # About five objects in an image of 640 x 640 before anything is learned, as YOLO starts.
         for stride, boxes, classes in zip(STRIDES, self.box_branches, self.class_branches, strict=True):
-            nn.init.constant_(boxes[-1].bias, 1.0)
-            nn.init.constant_(classes[-1].bias, math.log(5 / self.classes / (640 / stride) ** 2))
+            nn.init.constant_(boxes.get_parameter("2.bias"), 1.0)
+            nn.init.constant_(classes.get_parameter("2.bias"), math.log(5 / self.classes / (640 / stride) ** 2))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Return the raw maps, finest level first."""

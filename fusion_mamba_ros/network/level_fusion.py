@@ -59,8 +59,8 @@ class CrossAttention(nn.Module):
         self.keys_values = nn.ModuleList(nn.Linear(channels, 2 * channels) for _ in range(modalities))
         self.outs = nn.ModuleList(nn.Linear(channels, channels) for _ in range(modalities))
         for out in self.outs:
-            nn.init.trunc_normal_(out.weight, std=0.02)
-            nn.init.zeros_(out.bias)
+            nn.init.trunc_normal_(out.get_parameter("weight"), std=0.02)
+            nn.init.zeros_(out.get_parameter("bias"))
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
         """Return the enhanced maps, in the order of the streams."""
@@ -72,8 +72,8 @@ class CrossAttention(nn.Module):
         for m, x in enumerate(maps):
             others = torch.cat([kv for o, kv in enumerate(keys_values) if o != m], dim=1)
             key, value = others.chunk(2, dim=-1)
-            query = self.queries[m](tokens[m])
-            read = functional.scaled_dot_product_attention(*(self._split_heads(t) for t in (query, key, value)))
+            query, key, value = (self._split_heads(t) for t in (self.queries[m](tokens[m]), key, value))
+            read = functional.scaled_dot_product_attention(query, key, value)
             out = self.outs[m](read.transpose(1, 2).flatten(2))
             enhanced.append(x + out.transpose(1, 2).unflatten(-1, size))
         return tuple(enhanced)

@@ -57,13 +57,17 @@ class SelectiveScan2d(nn.Module):
         return selective_scan_2d(
             x,
             delta.unflatten(-1, (height, width)),
-            -self.A_log.float().exp(),
+            -_at_least_float32(self.A_log).exp(),
             b.reshape(states),
             c.reshape(states),
-            self.D.float(),
-            delta_bias=self.dt_bias.float(),
+            _at_least_float32(self.D),
+            delta_bias=_at_least_float32(self.dt_bias),
             delta_softplus=True,
         )
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def channel_mixing(weight: Tensor, x: Tensor) -> Tensor:
@@ -128,4 +132,5 @@ class VisualStateSpaceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
         hidden, gate = self.stream.encode(x)
-        return x + self.stream.project(self.stream.normalize(self.scan(hidden)) * gate, *x.shape[2:])
+        state = self.stream.normalize(self.scan(hidden))
+        return x + self.stream.project(state if gate is None else state * gate, x.shape[2], x.shape[3])
