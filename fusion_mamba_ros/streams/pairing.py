@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pair the frames of an RGB and a thermal camera by time, and go on when one of them stops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+
+from fusion_mamba_ros.streams.arrivals import Arrivals, Verdict
+from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.pairing_counters import PairingCounters, SideCounters
+from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+from fusion_mamba_ros.streams.timeline import Match, match_timeline
+
+__all__ = [
+    "Frame",
+    "LoneFrame",
+    "Pair",
+    "Pairing",
+    "PairingCounters",
+    "PairingLimits",
+    "Side",
+    "SideCounters",
+]
+
+
+class Pairing:
+    """Turn frames as they arrive into pairs, and into lone frames while a camera is missing.
+
+    `add` takes a frame, `match` returns what is final, `next_wakeup_ns` says when to call `match` if nothing arrives.
+    All times are the node's clock, stamps apart. Any thread may call anything: the one lock is held for operations on
+    short queues only, and nothing of the caller's runs inside it.
+
+    Stamps of what `match` returns strictly increase, until a stamp or the clock jumps back (a bag starts over): then
+    the queues are cleared and a new order begins. The rules, in words: ``docs/pairing.md``.
+    """
+
+    def __init__(self, limits: PairingLimits | None = None) -> None:
+        self._lock = Lock()
+        self._limits = limits or PairingLimits()
+        self._counters = PairingCounters()
+        self._forget_time()
+
+    def _forget_time(self) -> None:
+        self._sides = {side: Arrivals() for side in Side}
+        self._started = False
+        self._clock_ns = self._start_ns = self._contact_ns = 0
+        self._last_output_ns: int | None = None
+
+    @property
+    def limits(self) -> PairingLimits:
+        """The limits in force. Assign to change them while frames flow."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: PairingLimits) -> None:
+        with self._lock:
+            self._limits = limits
+
+    def add(self, frame: Frame) -> None:
+        """Take in one frame. What it completes is returned by the next `match`."""
+        with self._lock:
+            self._tick(frame.arrival_ns)
+            counters = self._counters_of(frame.side)
+            counters.received += 1
+            if frame.stamp_ns <= 0:
+                counters.refused += 1
+                return
+            self._place(frame)
+
+    def match(self, *, now_ns: int) -> list[Pair | LoneFrame]:
+        """Return what is final at ``now_ns``: pairs that no expected frame can improve, and lone frames.
+
+        A pair waits for at most one period of the faster camera. A frame is alone as soon as the other side is missing.
+        """
+        with self._lock:
+            self._tick(now_ns)
+            self._drop_aged()
+            self._drop_overtaken()
+            missing = self._missing()
+            released: list[Pair | LoneFrame] = []
+            self._release_pairs(released, everything=bool(missing))
+            for side in Side:
+                if side.other in missing and side not in missing:
+                    self._release_alone(side, released)
+            return released
+
+    def next_wakeup_ns(self) -> int | None:
+        """Return when `match` should next be called if no frame arrives, None if there is nothing to wait for."""
+        with self._lock:
+            times = [
+                self._deadline_ns(match)
+                for match in self._matches()
+                if not match.settled
+            ][:1]
+            missing = self._missing()
+            for side, arrivals in self._sides.items():
+                if arrivals.queue:
+                    times.append(arrivals.queue[0].arrival_ns + self._limits.max_age_ns)
+                    if side.other not in missing:
+                        times.append(self._missing_from_ns(side.other))
+                if arrivals.held is not None:
+                    times.append(arrivals.held.arrival_ns + self._limits.max_age_ns)
+            if not missing and self._sides[Side.RGB].queue:
+                times.append(self._strangers_from_ns())
+            return min(times, default=None)
+
+    def missing(self, *, now_ns: int | None = None) -> set[Side]:
+        """Return the sides without a fresh picture, at ``now_ns`` or at the last call of `add` or `match`.
+
+        Thermal counts as missing too while both cameras deliver, but no two frames come within ``max_offset_ns``
+        of each other for ``timeout_ns``: one of the clocks is wrong, and RGB keeps the node going.
+        """
+        with self._lock:
+            if now_ns is not None:
+                self._tick(now_ns)
+            return self._missing()
+
+    def counters(self) -> PairingCounters:
+        """Return a copy of the counters."""
+        with self._lock:
+            copy = PairingCounters(
+                replace(self._counters.rgb),
+                replace(self._counters.thermal),
+                self._counters.clock_jumps,
+            )
+            for side, arrivals in self._sides.items():
+                getattr(copy, side.value).queued = len(arrivals.queue) + (
+                    arrivals.held is not None
+                )
+            return copy
+
+    def count_dropped(self, released: Pair | LoneFrame) -> None:
+        """Count a released pair or frame as dropped: a newer one took its place before inference."""
+        with self._lock:
+            for frame in released.frames:
+                counters = self._counters_of(frame.side)
+                counters.dropped += 1
+                if isinstance(released, Pair):
+                    counters.paired -= 1
+                else:
+                    counters.alone -= 1
+
+    def count_refused(self, side: Side) -> None:
+        """Count a frame that never became one: its message could not be decoded."""
+        with self._lock:
+            self._counters_of(side).received += 1
+            self._counters_of(side).refused += 1
+
+    def clear(self) -> None:
+        """Give up all waiting frames and start anew; the counters go on."""
+        with self._lock:
+            for side, arrivals in self._sides.items():
+                self._counters_of(side).unpaired += len(arrivals.queue) + (
+                    arrivals.held is not None
+                )
+            self._forget_time()
+
+    # Everything below runs inside the lock.
+
+    def _counters_of(self, side: Side) -> SideCounters:
+        return self._counters.rgb if side is Side.RGB else self._counters.thermal
+
+    def _reference_ns(self, frame: Frame) -> int:
+        return frame.stamp_ns + (
+            self._limits.thermal_offset_ns if frame.side is Side.THERMAL else 0
+        )
+
+    def _tick(self, now_ns: int) -> None:
+        if self._started and now_ns < self._clock_ns - self._limits.max_age_ns:
+            self._jump_back()
+            for arrivals in self._sides.values():
+                arrivals.fresh_arrival_ns = None
+                self._refuse_held(arrivals)
+            self._started = False
+        if not self._started:
+            self._started = True
+            self._clock_ns = self._start_ns = self._contact_ns = now_ns
+        self._clock_ns = max(now_ns, self._clock_ns)
+
+    def _jump_back(self) -> None:
+        self._counters.clock_jumps += 1
+        for side, arrivals in self._sides.items():
+            self._counters_of(side).unpaired += arrivals.restart()
+        self._last_output_ns = None
+
+    def _refuse_held(self, arrivals: Arrivals) -> None:
+        if arrivals.held is not None:
+            self._counters_of(arrivals.held.side).refused += 1
+            arrivals.held = None
+
+    def _place(self, frame: Frame) -> None:
+        arrivals = self._sides[frame.side]
+        tolerance_ns = self._limits.max_age_ns
+        verdict = arrivals.judge(frame, tolerance_ns)
+        if arrivals.held is not None:
+            if verdict is not Verdict.IN_ORDER and arrivals.continues_held(
+                frame, tolerance_ns
+            ):
+                held, arrivals.held = arrivals.held, None
+                self._accept(held)
+                self._accept(frame)
+                return
+            self._refuse_held(arrivals)
+        if verdict is Verdict.AHEAD:
+            arrivals.held = frame
+        elif verdict is Verdict.LATE:
+            arrivals.note_late(frame)
+            self._counters_of(frame.side).late += 1
+        else:
+            if verdict is Verdict.JUMPED_BACK:
+                self._jump_back()
+            self._accept(frame)
+
+    def _accept(self, frame: Frame) -> None:
+        arrivals, counters = self._sides[frame.side], self._counters_of(frame.side)
+        arrivals.note(frame)
+        self._note_contact(frame)
+        if not frame.fresh:
+            counters.unpaired += 1
+        elif (
+            frame.side is Side.RGB
+            and self._last_output_ns is not None
+            and frame.stamp_ns <= self._last_output_ns
+        ):
+            counters.late += 1
+        else:
+            arrivals.insert(frame)
+            counters.unpaired += arrivals.drop_oldest(
+                len(arrivals.queue) - self._limits.queue_size
+            )
+
+    def _note_contact(self, frame: Frame) -> None:
+        shift_ns = (
+            self._limits.thermal_offset_ns
+            if frame.side is Side.RGB
+            else -self._limits.thermal_offset_ns
+        )
+        reference_ns = frame.stamp_ns - shift_ns
+        others = self._sides[frame.side.other].recent_stamps
+        if any(
+            abs(stamp - reference_ns) <= self._limits.max_offset_ns for stamp in others
+        ):
+            self._contact_ns = frame.arrival_ns
+
+    def _missing_from_ns(self, side: Side) -> int:
+        fresh_ns = self._sides[side].fresh_arrival_ns
+        return (
+            fresh_ns if fresh_ns is not None else self._start_ns
+        ) + self._limits.timeout_ns
+
+    def _strangers_from_ns(self) -> int:
+        return self._contact_ns + self._limits.timeout_ns
+
+    def _missing(self) -> set[Side]:
+        if not self._started:
+            return set()
+        missing = {
+            side
+            for side, arrivals in self._sides.items()
+            if arrivals.frozen or self._clock_ns >= self._missing_from_ns(side)
+        }
+        if not missing and self._clock_ns >= self._strangers_from_ns():
+            missing.add(Side.THERMAL)
+        return missing
+
+    def _drop_aged(self) -> None:
+        born_ns = self._clock_ns - self._limits.max_age_ns
+        for side, arrivals in self._sides.items():
+            aged = [
+                i
+                for i, frame in enumerate(arrivals.queue)
+                if frame.arrival_ns <= born_ns
+            ]
+            if aged:
+                self._counters_of(side).unpaired += arrivals.drop_oldest(aged[-1] + 1)
+            if arrivals.held is not None and arrivals.held.arrival_ns <= born_ns:
+                self._refuse_held(arrivals)
+
+    def _drop_overtaken(self) -> None:
+        """Give up RGB frames older than the last output: a lone thermal frame went by meanwhile."""
+        queue = self._sides[Side.RGB].queue
+        overtaken = sum(
+            self._last_output_ns is not None and f.stamp_ns <= self._last_output_ns
+            for f in queue
+        )
+        self._counters.rgb.unpaired += self._sides[Side.RGB].drop_oldest(overtaken)
+
+    def _matches(self) -> list[Match]:
+        rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
+        if not (rgb.queue and thermal.queue):
+            return []
+
+        def next_expected_ns(is_rgb: bool) -> int | None:
+            if is_rgb:
+                return rgb.next_expected_ns
+            expected_ns = thermal.next_expected_ns
+            return (
+                None
+                if expected_ns is None
+                else expected_ns + self._limits.thermal_offset_ns
+            )
+
+        return match_timeline(
+            [self._reference_ns(frame) for frame in rgb.queue],
+            [self._reference_ns(frame) for frame in thermal.queue],
+            self._limits.max_offset_ns,
+            next_expected_ns,
+        )
+
+    def _deadline_ns(self, match: Match) -> int:
+        rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
+        periods = [arrivals.period_ns for arrivals in (rgb, thermal)]
+        wait_ns = min(
+            (p for p in periods if p is not None), default=self._limits.max_offset_ns
+        )
+        return (
+            max(
+                rgb.queue[match.rgb].arrival_ns, thermal.queue[match.thermal].arrival_ns
+            )
+            + wait_ns
+        )
+
+    def _release_pairs(
+        self, released: list[Pair | LoneFrame], *, everything: bool
+    ) -> None:
+        final = []
+        for match in self._matches():
+            if not (
+                everything
+                or match.settled
+                or self._clock_ns >= self._deadline_ns(match)
+            ):
+                break
+            final.append(match)
+        rgb_taken = thermal_taken = 0
+        for match in final:
+            rgb, rgb_older = self._sides[Side.RGB].take(match.rgb - rgb_taken)
+            thermal, thermal_older = self._sides[Side.THERMAL].take(
+                match.thermal - thermal_taken
+            )
+            rgb_taken, thermal_taken = match.rgb + 1, match.thermal + 1
+            self._counters.rgb.unpaired += rgb_older
+            self._counters.thermal.unpaired += thermal_older
+            self._counters.rgb.paired += 1
+            self._counters.thermal.paired += 1
+            self._last_output_ns = rgb.stamp_ns
+            released.append(
+                Pair(
+                    rgb,
+                    thermal,
+                    rgb.stamp_ns,
+                    self._reference_ns(thermal) - rgb.stamp_ns,
+                )
+            )
+
+    def _release_alone(self, side: Side, released: list[Pair | LoneFrame]) -> None:
+        arrivals, counters = self._sides[side], self._counters_of(side)
+        while arrivals.queue:
+            frame, _ = arrivals.take(0)
+            stamp_ns = self._reference_ns(frame)
+            if self._last_output_ns is not None and stamp_ns <= self._last_output_ns:
+                counters.late += 1
+                continue
+            counters.alone += 1
+            self._last_output_ns = stamp_ns
+            released.append(LoneFrame(frame, stamp_ns))

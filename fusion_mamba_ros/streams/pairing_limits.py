@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers that a user may set on pairing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class PairingLimits:
+    """Limits of `Pairing`, all in nanoseconds but ``queue_size``.
+
+    ``max_offset_ns``      largest distance in time between the two frames of a pair, inclusive
+    ``thermal_offset_ns``  constant added to every thermal stamp to bring it to the RGB clock; may be negative
+    ``timeout_ns``         without a fresh picture for this long a side is missing
+    ``queue_size``         frames held per side at most
+    ``max_age_ns``         a frame is held for this long at most; also the largest step back of a stamp that still
+                           counts as a late frame, and the largest step ahead of the clock that a stamp may make
+                           without a second frame to confirm it
+
+    Raises ``ValueError`` if a number is out of range, ``TypeError`` if it is no whole number.
+    """
+
+    max_offset_ns: int = 50_000_000
+    thermal_offset_ns: int = 0
+    timeout_ns: int = 500_000_000
+    queue_size: int = 20
+    max_age_ns: int = 1_000_000_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(
+                    f"pairing limit {field.name} is {value!r}: give a whole number"
+                )
+        for name, least in (
+            ("max_offset_ns", 0),
+            ("timeout_ns", 1),
+            ("queue_size", 1),
+            ("max_age_ns", 1),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"pairing limit {name} is {getattr(self, name)}: give {least} or more"
+                )
