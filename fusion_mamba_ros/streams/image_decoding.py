@@ -42,17 +42,11 @@ class Image:
         """Return (H, W, 3) uint8 RGB; one channel is repeated, 16 bits are divided by 256 as cv_bridge does."""
         if self.pixels.ndim == 3:
             return self.pixels
-        return np.asarray(
-            cv2.cvtColor(_to_8_bit(self.pixels), cv2.COLOR_GRAY2RGB), np.uint8
-        )
+        return np.asarray(cv2.cvtColor(_to_8_bit(self.pixels), cv2.COLOR_GRAY2RGB), np.uint8)
 
     def to_thermal(self) -> Array:
         """Return (H, W) uint8 or uint16; three channels are read by their luma (ITU-R BT.601)."""
-        return (
-            self.pixels
-            if self.pixels.ndim == 2
-            else np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY))
-        )
+        return self.pixels if self.pixels.ndim == 2 else np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY))
 
 
 @dataclass(frozen=True)
@@ -121,29 +115,32 @@ _LAYOUTS: dict[str, _Layout] = {
 ENCODINGS = tuple(_LAYOUTS)
 
 
-def decode_image(
-    *, height: int, width: int, encoding: str, step: int, is_bigendian: bool, data: Any
-) -> Image:
+def check_image(*, height: int, width: int, encoding: str, step: int, data: Any) -> None:
+    """Raise `ImageDecodingError` if the fields of a `sensor_msgs/Image` cannot be a picture. Reads no pixel."""
+    _checked(height, width, encoding, step, data)
+
+
+def decode_image(*, height: int, width: int, encoding: str, step: int, is_bigendian: bool, data: Any) -> Image:
     """Return the picture in the fields of a `sensor_msgs/Image`.
 
     ``data`` is anything with a buffer of bytes: ``array.array``, ``bytes``, ``memoryview``, numpy. Rows are ``step``
     bytes apart, 16-bit values in the byte order of ``is_bigendian``. `rgb8` and one-channel encodings in this machine's
     byte order give a view of ``data``, without a copy. Raises `ImageDecodingError`.
     """
+    layout, buffer, rows = _checked(height, width, encoding, step, data)
+    return Image(_decode(buffer, layout, rows, width, step, is_bigendian))
+
+
+def _checked(height: int, width: int, encoding: str, step: int, data: Any) -> tuple[_Layout, Array, int]:
+    """Return the layout, the bytes and the number of data rows of an image that is whole."""
     layout = _LAYOUTS.get(encoding)
     if layout is None:
-        raise ImageDecodingError(
-            f"image encoding '{encoding}' is not supported: use one of {', '.join(ENCODINGS)}"
-        )
+        raise ImageDecodingError(f"image encoding '{encoding}' is not supported: use one of {', '.join(ENCODINGS)}")
     if height <= 0 or width <= 0:
-        raise ImageDecodingError(
-            f"image is {width}x{height}: width and height must be positive"
-        )
+        raise ImageDecodingError(f"image is {width}x{height}: width and height must be positive")
     chroma = layout.channels == 2 or layout.rows > 2
     if (chroma and width % 2) or (layout.rows == 3 and height % 2):
-        raise ImageDecodingError(
-            f"image of encoding '{encoding}' is {width}x{height}: chroma planes need even sizes"
-        )
+        raise ImageDecodingError(f"image of encoding '{encoding}' is {width}x{height}: chroma planes need even sizes")
     row_bytes = width * layout.channels * layout.bits // 8
     if step < row_bytes:
         raise ImageDecodingError(
@@ -157,23 +154,17 @@ def decode_image(
             f"image data is cut short: {len(buffer)} bytes, but {width}x{height} in '{encoding}' with step {step} "
             f"takes {needed}"
         )
-    return Image(_decode(buffer, layout, rows, width, step, is_bigendian))
+    return layout, buffer, rows
 
 
-def _decode(
-    buffer: Array, layout: _Layout, rows: int, width: int, step: int, is_bigendian: bool
-) -> Array:
+def _decode(buffer: Array, layout: _Layout, rows: int, width: int, step: int, is_bigendian: bool) -> Array:
     item = layout.bits // 8
-    dtype = (
-        np.dtype(np.uint8) if item == 1 else np.dtype(">u2" if is_bigendian else "<u2")
-    )
+    dtype = np.dtype(np.uint8) if item == 1 else np.dtype(">u2" if is_bigendian else "<u2")
     if layout.channels == 1:
         pixels: Array = np.ndarray((rows, width), dtype, buffer, strides=(step, item))
     else:
         shape = (rows, width, layout.channels)
-        pixels = np.ndarray(
-            shape, dtype, buffer, strides=(step, layout.channels * item, item)
-        )
+        pixels = np.ndarray(shape, dtype, buffer, strides=(step, layout.channels * item, item))
     if not dtype.isnative:
         pixels = pixels.astype(dtype.newbyteorder("="))
     return pixels if layout.convert is None else layout.convert(pixels)
@@ -185,37 +176,44 @@ def _as_bytes(data: Any) -> Array:
     except (TypeError, ValueError, BufferError) as error:
         if isinstance(data, (bytes, bytearray, memoryview)) and len(data) == 0:
             return np.empty(0, np.uint8)
-        raise ImageDecodingError(
-            f"image data of type {type(data).__name__} is no buffer of bytes: {error}"
-        ) from error
+        raise ImageDecodingError(f"image data of type {type(data).__name__} is no buffer of bytes: {error}") from error
 
 
 _END_OF_FILE = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND"))
 _TAIL_BYTES = 1024
 
 
+def check_compressed_image(data: Any, format: str = "") -> None:
+    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` is empty or a file cut short."""
+    _whole_file(data, format)
+
+
 def decode_compressed_image(data: Any, format: str = "") -> Image:
-    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`: JPEG, PNG (8 or 16 bit), or what OpenCV reads.
+    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`: JPEG, PNG (8 or 16 bit) and what OpenCV reads.
 
     ``format`` only serves the error message, since files say themselves what they are. Raises `ImageDecodingError`,
     also for a file that was cut short, which OpenCV would fill with grey.
     """
-    buffer = _as_bytes(data)
-    what = f"compressed image (format '{format}', {len(buffer)} bytes)"
-    if len(buffer) == 0:
-        raise ImageDecodingError(f"{what} is empty")
-    head, tail = buffer[:4].tobytes(), buffer[-_TAIL_BYTES:].tobytes()
-    if any(head.startswith(magic) and end not in tail for magic, end in _END_OF_FILE):
-        raise ImageDecodingError(f"{what} is cut short: its end marker is missing")
+    buffer, what = _whole_file(data, format)
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageDecodingError(f"{what} cannot be decoded: {error.err}") from error
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageDecodingError(
-            f"{what} cannot be decoded: it is no JPEG or PNG that OpenCV reads"
-        )
+        raise ImageDecodingError(f"{what} cannot be decoded: it is no JPEG or PNG that OpenCV reads")
     if pixels.ndim == 2:
         return Image(pixels)
     code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return Image(_to_8_bit(cv2.cvtColor(pixels, code)))
+
+
+def _whole_file(data: Any, format_name: str) -> tuple[Array, str]:
+    """Return the bytes of a file that has its end marker, and how to name it in an error."""
+    buffer = _as_bytes(data)
+    what = f"compressed image (format '{format_name}', {len(buffer)} bytes)"
+    if len(buffer) == 0:
+        raise ImageDecodingError(f"{what} is empty")
+    head, tail = buffer[:4].tobytes(), buffer[-_TAIL_BYTES:].tobytes()
+    if any(head.startswith(magic) and end not in tail for magic, end in _END_OF_FILE):
+        raise ImageDecodingError(f"{what} is cut short: its end marker is missing")
+    return buffer, what
