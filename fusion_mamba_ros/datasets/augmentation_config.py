@@ -76,7 +76,7 @@ class AugmentationConfig:
     def none(cls, size: tuple[int, int]) -> AugmentationConfig:
         """Return the configuration that changes nothing: both pictures letterboxed to ``size``."""
         names = [field.name for field in fields(cls) if field.name not in ("size", "minimum_visibility")]
-        return cls(size=size, minimum_visibility=0.0, **{**dict.fromkeys(names, 0.0)})
+        return cls(size=size, minimum_visibility=0.0, **dict.fromkeys(names, 0.0))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:

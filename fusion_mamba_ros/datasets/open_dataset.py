@@ -1,32 +1,165 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open a dataset folder or a YAML file that joins several."""
+"""Open one split of a dataset folder, or of all that a YAML file joins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .layouts import paired_yolo
+from .annotation import Annotation
+from .dataset_file import DatasetDescription, FolderSource, describe_dataset
+from .layouts import Layout, find_layout
+from .layouts.split_lists import SPLITS
+from .pair_record import LayoutListing, Record
 from .paired_dataset import PairedDataset
-from .problems import DatasetError
+from .problems import DatasetError, Problem, count_problems
+
+log = logging.getLogger(__name__)
+
+_NAMES_SHOWN = 3
 
 
-def open_dataset(path: str | Path, split: str, *, classes: Sequence[str] | None = None) -> PairedDataset:
-    """Return the pairs of ``split`` (train, val or test) of a dataset folder, or of the folders that a YAML joins.
+def open_dataset(
+    path: str | Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    validate_on_test: bool = False,
+    refuse_problems: bool = False,
+) -> PairedDataset:
+    """Return the pairs of ``split`` (train, val, test or all) of a dataset folder or of what a YAML file joins.
 
-    ``classes`` overrides the class list; boxes of other classes are dropped. Pair names are `folder/stem`. Raises
-    ``DatasetError`` with the remedy if the folder, the layout or the split is not there, or nothing in it is usable.
+    Pair names are `folder/stem`. ``classes`` overrides the class list; boxes of other classes are dropped when read.
+    Pairs with problems are left out, counted in a warning and listed in ``problems``, or refused if
+    ``refuse_problems``. Raises ``DatasetError`` with the remedy: no such folder, form or split; a pair that is in two
+    splits; validation on a test split, unless ``validate_on_test``; nothing usable.
     """
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise DatasetError(f"dataset {str(path)!r} does not exist")
-    if not paired_yolo.is_paired_yolo(root):
-        raise DatasetError(f"dataset {str(path)!r} has no layout that is known: see docs/datasets.md")
-    if split not in paired_yolo.splits(root):
+    description = describe_dataset(path)
+    if split not in (*SPLITS, "all"):
+        raise DatasetError(f"split is {split!r}: expected {', '.join(SPLITS)} or all")
+    allow_test = validate_on_test or description.validate_on_test
+    layouts = [(source, find_layout(source.path, source.format)) for source in description.folders]
+    if not description.allow_overlap:
+        _refuse_overlap(layouts, split)
+    class_names = tuple(classes or description.classes or _common_classes(layouts, description))
+    records: list[Record] = []
+    problems: list[Problem] = []
+    missing: list[str] = []
+    for source, layout in layouts:
+        own_splits = _own_splits(source, layout, split, allow_test)
+        if not own_splits:
+            missing.append(f"{source.name} (it has {', '.join(layout.splits())})")
+        for own_split in own_splits:
+            listing = layout.list_split(own_split)
+            records += _taken_in(listing, source, class_names)
+            problems += [replace(problem, name=f"{source.name}/{problem.name}") for problem in listing.problems]
+    for name, scene in description.scenes:
+        for own_split in SPLITS if split == "all" else (split,):
+            records += scene.records(own_split, name)
+    if split == "all":
+        records = list({record.name: record for record in records}.values())
+    _report(path, split, records, problems, missing, refuse_problems)
+    return PairedDataset(records, class_names, problems)
+
+
+def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bool) -> tuple[str, ...]:
+    """Return which of the folder's own splits serve as ``split``: none, one, or for ``all`` every one."""
+    available = layout.splits()
+    if split == "all":
+        return available
+    own = source.splits.get(split, split)
+    if split in source.splits and own not in available:
+        raise DatasetError(f"dataset {source.name!r} has no split {own!r} for {split}: it has {', '.join(available)}")
+    if split == "val" and own == "val" and own not in available and "test" in available and allow_test:
+        own = "test"
+    if split == "val" and own == "test" and not allow_test:
         raise DatasetError(
-            f"dataset {str(path)!r} has no split {split!r}: it has {', '.join(paired_yolo.splits(root))}"
+            f"dataset {source.name!r} would be validated on its test split: hold some training pairs back for val, or "
+            "ask for it with 'validate_on_test: true'"
         )
-    listing = paired_yolo.list_split(root, split)
-    records = [replace(record, name=f"{root.name}/{record.name}") for record in listing.records]
-    return PairedDataset(records, classes or paired_yolo.class_names(root), listing.problems)
+    return (own,) if own in available else ()
+
+
+def _refuse_overlap(layouts: Iterable[tuple[FolderSource, Layout]], split: str) -> None:
+    """Raise if a pair of ``split`` is in another split too, in the same folder or through another entry of the YAML."""
+    uses_of: dict[tuple[Path, str], set[tuple[str, str]]] = {}
+    for source, layout in layouts:
+        available = layout.splits()
+        for role in SPLITS:
+            own_split = source.splits.get(role, role)
+            for name in layout.split_names(own_split) if own_split in available else ():
+                uses_of.setdefault((source.path.resolve(), name), set()).add((role, own_split))
+    shared: list[str] = []
+    for (_, name), uses in uses_of.items():
+        roles = {role for role, _ in uses}
+        # Where val is mapped onto test on purpose they share every name; that choice has its own switch.
+        on_purpose = roles == {"val", "test"} and len({own_split for _, own_split in uses}) == 1
+        if len(roles) > 1 and (split in roles or split == "all") and not on_purpose:
+            shared.append(f"{name} ({' and '.join(sorted(roles))})")
+    if shared:
+        names = ", ".join(shared[:_NAMES_SHOWN]) + (", ..." if len(shared) > _NAMES_SHOWN else "")
+        raise DatasetError(
+            f"{len(shared)} pairs are in more than one split: {names}: take them out of one list, or set "
+            "'allow_overlap: true'"
+        )
+
+
+def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description: DatasetDescription) -> tuple[str, ...]:
+    """Return the class list that the folders share. Raises if they differ: then the YAML must have one."""
+    lists = {
+        tuple(source.rename.get(name, name) for name in layout.class_names()): source for source, layout in layouts
+    }
+    if description.scenes and not lists:
+        return ("person", "bicycle", "car")
+    if len(lists) > 1:
+        texts = "; ".join(f"{source.name}: {', '.join(names)}" for names, source in lists.items())
+        raise DatasetError(f"the datasets have different classes ({texts}): add 'classes' to the YAML file")
+    return next(iter(lists))
+
+
+def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequence[str]) -> list[Record]:
+    """Return the records under the joined dataset's names and classes. Raises if no box has a class of the list."""
+    canonical = {name.lower(): name for name in class_names}
+    rename = {old.lower(): new for old, new in source.rename.items()}
+
+    def class_of(name: str) -> str:
+        name = rename.get(name.lower(), name)
+        return canonical.get(name.lower(), name)
+
+    records: list[Record] = []
+    found: set[str] = set()
+    for record in listing.records:
+        annotation = record.annotation
+        renamed = Annotation(annotation.boxes, tuple(map(class_of, annotation.classes)), annotation.normalised)
+        found.update(renamed.classes)
+        name = f"{source.name}/{record.name}"
+        records.append(replace(record, name=name, annotation=renamed, homography=source.homography))
+    if found and not found & set(class_names):
+        raise DatasetError(
+            f"no box of dataset {source.name!r} has a class of the list {', '.join(class_names)}: its label files have "
+            f"{', '.join(sorted(found)[:8])}: name these in 'classes', or map them with 'rename'"
+        )
+    return records
+
+
+def _report(
+    path: str | Path,
+    split: str,
+    records: Sequence[Record],
+    problems: Sequence[Problem],
+    missing: Sequence[str],
+    refuse_problems: bool,
+) -> None:
+    shown = "; ".join(map(str, problems[:_NAMES_SHOWN]))
+    if problems and refuse_problems:
+        raise DatasetError(f"dataset {str(path)!r}, {split}: {len(problems)} problems, the first: {shown}")
+    if not records:
+        why = f": {shown}" if problems else f": no such split in {', '.join(missing)}" if missing else ""
+        raise DatasetError(f"dataset {str(path)!r} has no usable pair in split {split!r}{why}")
+    if problems:
+        counts = ", ".join(f"{count} {kind}" for kind, count in count_problems(problems).items())
+        log.warning("%s, %s: %s; the first: %s ('fusion-mamba check-data' lists all)", path, split, counts, shown)
+    if missing:
+        log.info("%s: nothing for split %s in %s", path, split, ", ".join(missing))

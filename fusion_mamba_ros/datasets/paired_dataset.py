@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-from .image_files import read_rgb, read_thermal
-from .pair_record import PairRecord
+from .pair_record import Record
 from .problems import DatasetError, Problem
 from .sample import PairedSample
-
-log = logging.getLogger(__name__)
 
 
 class PairedDataset(Sequence[PairedSample]):
@@ -22,16 +18,16 @@ class PairedDataset(Sequence[PairedSample]):
     looked complete cannot be decoded. Holds no open files, so it can be shared by worker processes.
     """
 
-    def __init__(
-        self, records: Sequence[PairRecord], class_names: Sequence[str], problems: Sequence[Problem] = ()
-    ) -> None:
+    def __init__(self, records: Sequence[Record], class_names: Sequence[str], problems: Sequence[Problem] = ()) -> None:
         self.records = tuple(records)
         self.class_names = tuple(class_names)
         self.problems = tuple(problems)
         self.names = tuple(record.name for record in self.records)
         self.groups = tuple(record.group for record in self.records)
-        if len(set(self.class_names)) != len(self.class_names):
-            raise DatasetError(f"class names are not unique: {', '.join(self.class_names)}")
+        for what, names in (("class", self.class_names), ("pair", self.names)):
+            if len(set(names)) != len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise DatasetError(f"{what} names must be unique: {twice!r} is there {names.count(twice)} times")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -40,9 +36,5 @@ class PairedDataset(Sequence[PairedSample]):
         return self.read(index)[0]
 
     def read(self, index: int) -> tuple[PairedSample, list[Problem]]:
-        """Return the pair at ``index`` and what is wrong with its boxes."""
-        record = self.records[index]
-        rgb, thermal = read_rgb(record.rgb), read_thermal(record.thermal)
-        size = (rgb.shape[1], rgb.shape[0])
-        boxes, labels, problems = record.annotation.resolve(record.name, size, self.class_names)
-        return PairedSample(record.name, rgb, thermal, boxes, labels, record.group), problems
+        """Return the pair at ``index`` and what is wrong with its boxes. Raises ``UnreadableImageError``."""
+        return self.records[index].read(self.class_names)

@@ -1,2 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file for each way in which a dataset lies on disk; each finds the pairs of one split."""
+"""One file for each way in which a dataset lies on disk; each lists the pairs of one split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..problems import DatasetError
+from .coco import CocoLayout
+from .flir_aligned import FlirAlignedLayout
+from .layout import Layout
+from .m3fd import M3fdLayout
+from .paired_yolo import PairedYoloLayout
+from .split_folders import SplitFoldersLayout
+
+__all__ = ["LAYOUTS", "Layout", "find_layout"]
+
+# In the order in which they are tried.
+LAYOUTS: dict[str, type[Layout]] = {
+    "paired_yolo": PairedYoloLayout,
+    "flir_aligned": FlirAlignedLayout,
+    "m3fd": M3fdLayout,
+    "split_folders": SplitFoldersLayout,
+    "coco": CocoLayout,
+}
+
+
+def find_layout(root: Path, format_name: str = "auto") -> Layout:
+    """Return the layout of the dataset folder ``root``.
+
+    Raises ``DatasetError`` if there is no such folder, the format is unknown or the folder does not have its form.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"dataset folder {str(root)!r} does not exist")
+    if format_name != "auto" and format_name not in LAYOUTS:
+        raise DatasetError(f"dataset format is {format_name!r}: expected auto or one of {', '.join(LAYOUTS)}")
+    candidates = LAYOUTS.values() if format_name == "auto" else [LAYOUTS[format_name]]
+    for layout in candidates:
+        if layout.matches(root):
+            return layout(root)
+    expected = "; ".join(f"{name}: {layout.FORM}" for name, layout in LAYOUTS.items() if layout in candidates)
+    raise DatasetError(f"dataset folder {str(root)!r} has no form that is known: expected {expected}")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The YAML file that joins dataset folders and procedural scenes under one class list."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..perception.registration import Homography, homography_from
+from .layouts.split_lists import SPLITS
+from .problems import DatasetError
+from .scene_source import SceneSource
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A dataset folder and how it is taken in.
+
+    ``name`` starts the names of its pairs; ``format`` is a layout's name or ``auto``; ``rename`` maps its class names
+    to those of the class list; ``splits`` says which of its own splits serves as train, val or test.
+    """
+
+    path: Path
+    name: str
+    format: str = "auto"
+    rename: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = field(default_factory=dict)
+    homography: Homography | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """What a dataset path stands for: one folder, or all that a YAML file joins."""
+
+    folders: tuple[FolderSource, ...]
+    scenes: tuple[tuple[str, SceneSource], ...] = ()
+    classes: tuple[str, ...] | None = None
+    validate_on_test: bool = False
+    allow_overlap: bool = False
+
+
+def describe_dataset(path: str | Path) -> DatasetDescription:
+    """Return what ``path``, a dataset folder or a YAML file, stands for. Raises ``DatasetError`` naming what is wrong."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return DatasetDescription((FolderSource(path, path.resolve().name),))
+    if not path.exists():
+        raise DatasetError(f"dataset {str(path)!r} does not exist: give a dataset folder or a YAML file")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DatasetError(f"dataset file {str(path)!r} cannot be read as YAML: {error}") from error
+    known = ("classes", "datasets", "validate_on_test", "allow_overlap")
+    entries = document.get("datasets") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not entries or set(document) - set(known):
+        raise DatasetError(f"dataset file {str(path)!r}: expected a list 'datasets', and at most {', '.join(known)}")
+    folders, scenes = [], []
+    for entry in entries:
+        if isinstance(entry, dict) and "scene" in entry:
+            if set(entry) - {"scene", "name"}:
+                raise DatasetError(f"dataset file {str(path)!r}: a scene entry has only 'scene' and 'name': {entry}")
+            scenes.append((str(entry.get("name", "scene")), SceneSource.from_dict(entry["scene"])))
+        else:
+            folders.append(_folder_source(path, entry))
+    names = [source.name for source in folders] + [name for name, _ in scenes]
+    if len(set(names)) != len(names):
+        raise DatasetError(
+            f"dataset file {str(path)!r}: names {', '.join(names)} are not unique: add 'name' to an entry"
+        )
+    classes = document.get("classes")
+    if classes is not None and (not isinstance(classes, list) or not classes):
+        raise DatasetError(f"dataset file {str(path)!r}: classes are {classes!r}: expected a list of names")
+    return DatasetDescription(
+        tuple(folders),
+        tuple(scenes),
+        tuple(str(name) for name in classes) if classes else None,
+        _flag(path, document, "validate_on_test"),
+        _flag(path, document, "allow_overlap"),
+    )
+
+
+def _folder_source(file: Path, entry: Any) -> FolderSource:
+    if isinstance(entry, str):
+        entry = {"path": entry}
+    known = {item.name for item in fields(FolderSource)}
+    if not isinstance(entry, dict) or "path" not in entry or set(entry) - known:
+        raise DatasetError(
+            f"dataset file {str(file)!r}: entry {entry!r}: expected a folder, or a mapping with 'path' and some of "
+            f"{', '.join(sorted(known - {'path'}))}, or with 'scene'"
+        )
+    text = os.path.expandvars(str(entry["path"]))
+    if unset := re.search(r"\$\{?(\w+)", text):
+        raise DatasetError(f"dataset file {str(file)!r}: path {text!r}: environment variable {unset[1]} is not set")
+    path = (file.parent / Path(text).expanduser()).resolve()
+    splits, rename = entry.get("splits", {}), entry.get("rename", {})
+    if not isinstance(splits, dict) or set(splits) - set(SPLITS) or not isinstance(rename, dict):
+        raise DatasetError(
+            f"dataset file {str(file)!r}, {path.name}: splits must map some of {', '.join(SPLITS)} to the folder's own "
+            "splits, rename must map its class names to those of the class list"
+        )
+    homography = entry.get("homography")
+    try:
+        matrix = None if homography is None else homography_from(homography)
+    except ValueError as error:
+        raise DatasetError(f"dataset file {str(file)!r}, {path.name}: {error}") from error
+    name = str(entry.get("name", path.name))
+    return FolderSource(path, name, str(entry.get("format", "auto")), rename, splits, matrix)
+
+
+def _flag(file: Path, document: Mapping[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise DatasetError(f"dataset file {str(file)!r}: {name} is {value!r}: expected true or false")
+    return value

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO json whose images name two files: `annotations/SPLIT.json`, paths relative to the dataset folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..annotation import Annotation
+from ..image_files import check_complete
+from ..pair_record import LayoutListing, PairRecord
+from ..problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from .layout import Layout
+from .split_lists import SPLITS
+
+_RGB_KEYS = ("rgb_file_name", "file_name")
+_THERMAL_KEYS = ("thermal_file_name", "file_name_thermal", "ir_file_name", "file_name_ir")
+
+
+class CocoLayout(Layout):
+    """`annotations/{train,val,test}.json` (or `instances_SPLIT.json`), each image with `file_name` and `thermal_file_name`.
+
+    A pair is named by the path of its RGB file without suffix. `iscrowd` regions are left out. An image may have a
+    `group`.
+    """
+
+    FORM = "annotations/SPLIT.json with file_name and thermal_file_name for each image (COCO)"
+    DEFAULT_CLASSES = ()
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._documents: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        """Return whether ``root`` has an annotation file of a split."""
+        return bool(cls(root).splits())
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have an annotation file."""
+        return tuple(split for split in SPLITS if self._file(split) is not None)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the category names in the order of their ids, as the first split has them."""
+        categories = self._read(self.splits()[0])["categories"]
+        return tuple(category["name"] for category in sorted(categories, key=lambda category: category["id"]))
+
+    def split_names(self, split: str) -> list[str]:
+        """Return the names of all images."""
+        return [_name(image) for image in self._read(split)["images"]]
+
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split."""
+        document = self._read(split)
+        class_of = {category["id"]: str(category["name"]) for category in document["categories"]}
+        boxes_of: dict[Any, list[tuple[list[float], str]]] = {}
+        for item in document["annotations"]:
+            if not item.get("iscrowd"):
+                class_name = class_of.get(item["category_id"], f"class {item['category_id']}")
+                boxes_of.setdefault(item["image_id"], []).append((item["bbox"], class_name))
+        listing = LayoutListing()
+        known_ids = {image["id"] for image in document["images"]}
+        for image_id in sorted(set(boxes_of) - known_ids, key=str):
+            detail = f"{len(boxes_of[image_id])} boxes for an image id that is not there"
+            listing.problems.append(Problem(ProblemKind.UNMATCHED, f"image id {image_id}", detail))
+        seen: set[str] = set()
+        for image in document["images"]:
+            found = self._find_pair(image, boxes_of.get(image["id"], []), seen)
+            if isinstance(found, Problem):
+                listing.problems.append(found)
+            else:
+                listing.records.append(found)
+        return listing
+
+    def _find_pair(
+        self, image: dict[str, Any], boxes: list[tuple[list[float], str]], seen: set[str]
+    ) -> PairRecord | Problem:
+        name = _name(image)
+        if name in seen:
+            return Problem(ProblemKind.DUPLICATED, name, "twice in the split: used once")
+        seen.add(name)
+        files = [_first(image, keys) for keys in (_RGB_KEYS, _THERMAL_KEYS)]
+        for side, file in zip(("RGB", "thermal"), files, strict=True):
+            if file is None:
+                keys = " or ".join(_RGB_KEYS if side == "RGB" else _THERMAL_KEYS)
+                return Problem(ProblemKind.UNMATCHED, name, f"no {side} file name ({keys}): pair left out")
+            path = self.root / file
+            if not path.is_file():
+                return Problem(ProblemKind.UNMATCHED, name, f"no {side} picture {str(path)!r}: pair left out")
+            try:
+                check_complete(path)
+            except UnreadableImageError as error:
+                return Problem(ProblemKind.UNREADABLE, name, f"{error}: pair left out")
+        try:
+            corners = np.array([box for box, _ in boxes], np.float64).reshape(-1, 4)
+        except (ValueError, TypeError):
+            return Problem(ProblemKind.UNREADABLE, name, "a bbox is not four numbers: pair left out")
+        corners[:, 2:] += corners[:, :2]
+        annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
+        rgb, thermal = (self.root / str(file) for file in files)
+        return PairRecord(name, rgb, thermal, annotation, str(image.get("group", "")))
+
+    def _file(self, split: str) -> Path | None:
+        names = (f"{split}.json", f"instances_{split}.json")
+        paths = (self.root / "annotations" / name for name in names)
+        return next((path for path in paths if path.is_file()), None)
+
+    def _read(self, split: str) -> dict[str, Any]:
+        if split in self._documents:
+            return self._documents[split]
+        path = self._file(split)
+        assert path is not None  # only splits that are there are asked for
+        try:
+            document = json.loads(path.read_bytes())
+            images_ok = all("id" in image and _first(image, _RGB_KEYS) for image in document["images"])
+            categories_ok = all("id" in category and "name" in category for category in document["categories"])
+            boxes_ok = all(item.keys() >= {"image_id", "category_id", "bbox"} for item in document["annotations"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{str(path)!r} is not a COCO json: {type(error).__name__} {error}") from error
+        if not (images_ok and categories_ok and boxes_ok):
+            raise DatasetError(
+                f"{str(path)!r} is not a COCO json of pairs: every image needs id and file_name, every category id and "
+                "name, every annotation image_id, category_id and bbox"
+            )
+        self._documents[split] = document
+        return document
+
+
+def _first(image: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    return next((str(image[key]) for key in keys if image.get(key)), None)
+
+
+def _name(image: dict[str, Any]) -> str:
+    return Path(str(_first(image, _RGB_KEYS))).with_suffix("").as_posix()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FLIR-aligned in VOC form (Zhang et al., ICIP 2020): both pictures in `JPEGImages/`, told apart by their suffixes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..image_files import list_pictures
+from ..pair_record import LayoutListing
+from ..voc_labels import read_voc_labels
+from .layout import Layout
+from .pairing_by_stem import list_pairs
+from .split_lists import read_groups, read_names
+
+_RGB, _THERMAL = "_RGB", "_PreviewData"
+_LISTS = {"train": "align_train.txt", "val": "align_validation.txt", "test": "align_test.txt"}
+
+
+class FlirAlignedLayout(Layout):
+    """`JPEGImages/FLIR_00001_RGB.jpg` and `FLIR_00001_PreviewData.jpeg`, `Annotations/FLIR_00001_PreviewData.xml`.
+
+    Splits: `align_train.txt`, `align_validation.txt` in the folder or in `ImageSets/Main/`, names with or without their
+    suffix. The few `dog` boxes of the release are dropped by the class list.
+    """
+
+    FORM = "JPEGImages/, Annotations/, align_train.txt, align_validation.txt (FLIR-aligned)"
+    DEFAULT_CLASSES = ("person", "bicycle", "car")
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        """Return whether ``root`` has the picture folder and an `align_*.txt` list."""
+        layout = cls(root)
+        return (root / "JPEGImages").is_dir() and bool(layout.splits())
+
+    def _lists(self) -> Path:
+        beside = any((self.root / name).is_file() for name in _LISTS.values())
+        return self.root if beside else self.root / "ImageSets" / "Main"
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have an `align_*.txt` list."""
+        return tuple(split for split, name in _LISTS.items() if (self._lists() / name).is_file())
+
+    def split_names(self, split: str) -> list[str]:
+        """Return the stems in the split's list, without `_PreviewData` and `_RGB`."""
+        names = read_names(self._lists() / _LISTS[split])
+        return [name.removesuffix(_THERMAL).removesuffix(_RGB) for name in names]
+
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split."""
+        labels, groups = self.folder("Annotations"), read_groups(self.root)
+        rgb: dict[str, list[Path]] = {}
+        thermal: dict[str, list[Path]] = {}
+        for stem, files in list_pictures(self.folder("JPEGImages")).items():
+            for side, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
+                if stem.endswith(suffix):
+                    side[stem.removesuffix(suffix)] = files
+        return list_pairs(
+            self.split_names(split),
+            rgb,
+            thermal,
+            lambda stem: read_voc_labels(labels / f"{stem}{_THERMAL}.xml"),
+            lambda stem: groups.get(stem, ""),
+        )

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every dataset layout offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from ..pair_record import LayoutListing
+from ..problems import DatasetError
+from .split_lists import read_names
+
+
+class Layout(ABC):
+    """A dataset folder, and how its pairs, splits and class names are found.
+
+    ``FORM`` says in a few words what the folder holds, for error messages.
+    """
+
+    FORM: ClassVar[str]
+    DEFAULT_CLASSES: ClassVar[tuple[str, ...]]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, root: Path) -> bool:
+        """Return whether ``root`` has this form."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits: of train, val and test those that are there, or `all` without any."""
+
+    @abstractmethod
+    def split_names(self, split: str) -> list[str]:
+        """Return the stems of one split, whether usable or not."""
+
+    @abstractmethod
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split and what is wrong with the others."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names in `classes.txt`, or those that datasets of this form usually have."""
+        path = self.root / "classes.txt"
+        return tuple(read_names(path)) if path.is_file() else self.DEFAULT_CLASSES
+
+    def folder(self, name: str) -> Path:
+        """Return a folder of the dataset. Raises ``DatasetError`` if it is not there."""
+        path = self.root / name
+        if not path.is_dir():
+            raise DatasetError(f"dataset {str(self.root)!r} has no folder {name!r}: expected {self.FORM}")
+        return path

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""M3FD (Liu et al., TarDAL, CVPR 2022): `Vis/`, `Ir/`, `Annotation/` with VOC files, split lists in `meta/` or beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..image_files import list_pictures
+from ..pair_record import LayoutListing
+from ..voc_labels import read_voc_labels
+from .layout import Layout
+from .pairing_by_stem import list_pairs
+from .split_lists import list_splits, read_groups, read_names
+
+
+class M3fdLayout(Layout):
+    """`Vis/STEM.png`, `Ir/STEM.png`, `Annotation/STEM.xml`. Classes go by name: public class numbers conflict.
+
+    The authors publish no split; lists `train.txt`, `val.txt`, `test.txt` are looked for in `meta/` and in the folder.
+    """
+
+    FORM = "Vis/, Ir/, Annotation/ (M3FD)"
+    DEFAULT_CLASSES = ("People", "Car", "Bus", "Motorcycle", "Lamp", "Truck")
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        """Return whether ``root`` has the two picture folders."""
+        return (root / "Vis").is_dir() and (root / "Ir").is_dir()
+
+    def _lists(self) -> Path:
+        return self.root / "meta" if list_splits(self.root / "meta") else self.root
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have a list, or `all`: every picture in the folders."""
+        return list_splits(self._lists()) or ("all",)
+
+    def split_names(self, split: str) -> list[str]:
+        """Return the stems in the split's list, or of all pictures."""
+        if split != "all":
+            return read_names(self._lists() / f"{split}.txt")
+        return sorted({*list_pictures(self.folder("Vis")), *list_pictures(self.folder("Ir"))})
+
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split."""
+        labels, groups = self.folder("Annotation"), read_groups(self.root)
+        return list_pairs(
+            self.split_names(split),
+            list_pictures(self.folder("Vis")),
+            list_pictures(self.folder("Ir")),
+            lambda stem: read_voc_labels(labels / f"{stem}.xml"),
+            lambda stem: groups.get(stem, ""),
+        )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Split folders: `visible/SPLIT/`, `infrared/SPLIT/`, as LLVIP has them, and the YOLO form of FLIR-aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..annotation import Annotation
+from ..image_files import list_pictures
+from ..pair_record import LayoutListing
+from ..problems import DatasetError
+from ..voc_labels import read_voc_labels
+from ..yolo_labels import read_yolo_labels
+from .layout import Layout
+from .pairing_by_stem import list_pairs
+from .split_lists import SPLITS, read_groups
+
+
+class SplitFoldersLayout(Layout):
+    """`[images/]visible/SPLIT/STEM.*` and `[images/]infrared/SPLIT/STEM.*` with VOC or YOLO labels.
+
+    VOC (LLVIP): `Annotations/STEM.xml`. YOLO: `labels/SPLIT/STEM.txt`, or with `visible/` or `infrared/` between;
+    then `classes.txt` must name the classes, since the class numbers of public copies conflict.
+    """
+
+    FORM = "visible/SPLIT/, infrared/SPLIT/ and Annotations/ or labels/ (LLVIP, FLIR-aligned in YOLO form)"
+    DEFAULT_CLASSES = ("person",)
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        """Return whether ``root`` or its `images/` has the two picture folders."""
+        return any((pictures / "visible").is_dir() and (pictures / "infrared").is_dir() for pictures in _places(root))
+
+    def _pictures(self) -> Path:
+        return next(pictures for pictures in _places(self.root) if (pictures / "visible").is_dir())
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have a folder on either side."""
+        sides = (self._pictures() / "visible", self._pictures() / "infrared")
+        return tuple(split for split in SPLITS if any((side / split).is_dir() for side in sides))
+
+    def split_names(self, split: str) -> list[str]:
+        """Return the stems of the pictures on either side."""
+        return sorted({*self._side("visible", split), *self._side("infrared", split)})
+
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split."""
+        groups = read_groups(self.root)
+        return list_pairs(
+            self.split_names(split),
+            self._side("visible", split),
+            self._side("infrared", split),
+            self._label_reader(split),
+            lambda stem: groups.get(stem, ""),
+        )
+
+    def _side(self, side: str, split: str) -> dict[str, list[Path]]:
+        folder = self._pictures() / side / split
+        return list_pictures(folder) if folder.is_dir() else {}
+
+    def _label_reader(self, split: str) -> Callable[[str], Annotation]:
+        annotations = self.root / "Annotations"
+        if annotations.is_dir():
+            return lambda stem: read_voc_labels(annotations / f"{stem}.xml")
+        candidates = [self.root / "labels" / side / split for side in ("", "visible", "infrared")]
+        labels = next((folder for folder in candidates if folder.is_dir()), None)
+        if labels is None:
+            raise DatasetError(f"dataset {str(self.root)!r} has no labels: expected Annotations/ or labels/{split}/")
+        if not (self.root / "classes.txt").is_file():
+            raise DatasetError(
+                f"dataset {str(self.root)!r} has YOLO labels but no 'classes.txt': add one class name on each line, in "
+                "the order of the class numbers"
+            )
+        names = self.class_names()
+        return lambda stem: read_yolo_labels(labels / f"{stem}.txt", names)
+
+
+def _places(root: Path) -> tuple[Path, Path]:
+    return root, root / "images"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Procedural street scenes as a dataset: made when read, nothing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from .annotation import Annotation
+from .problems import DatasetError, Problem
+from .procedural_scene import CLASS_NAMES, ProceduralScene
+from .sample import PairedSample
+
+# Seeds of one split never reach those of the next, so no street is in two splits.
+_SEEDS_PER_SPLIT = 1_000_000
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One frame of one procedural street."""
+
+    name: str
+    group: str
+    seed: int
+    frame_index: int
+
+    def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
+        """Return the sample; boxes of classes that ``class_names`` does not have are left out."""
+        sample = ProceduralScene(self.seed, night=self.group == "night").render(self.frame_index)
+        annotation = Annotation(sample.boxes.astype(np.float64), tuple(CLASS_NAMES[label] for label in sample.labels))
+        boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
+        return replace(sample, name=self.name, boxes=boxes, labels=labels), []
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """The ``scene:`` entry of a dataset YAML: how many pairs each split gets, from which seed, which share by night.
+
+    Each pair is another street at another moment. Raises ``DatasetError`` on a bad value.
+    """
+
+    train: int = 0
+    val: int = 0
+    test: int = 0
+    seed: int = 0
+    night: float = 0.5  # share of the pairs
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SceneSource:
+        """Return the source of a YAML mapping."""
+        known = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping) or set(values) - set(known):
+            raise DatasetError(f"scene is {values!r}: expected a mapping with some of {', '.join(known)}")
+        source = cls(**values)
+        counts = (source.train, source.val, source.test, source.seed)
+        if not all(isinstance(count, int) and 0 <= count < _SEEDS_PER_SPLIT for count in counts):
+            raise DatasetError(
+                f"scene counts and seed are {counts}: expected whole numbers from 0 to {_SEEDS_PER_SPLIT}"
+            )
+        if not 0 <= source.night <= 1:
+            raise DatasetError(f"scene night is {source.night}: expected a share from 0 to 1")
+        return source
+
+    def records(self, split: str, name: str) -> list[SceneRecord]:
+        """Return the pairs of one split."""
+        first_seed = self.seed + _SEEDS_PER_SPLIT * _SPLITS.index(split)
+        records = []
+        for index in range(getattr(self, split)):
+            seed = first_seed + index
+            # Spread evenly instead of drawn, so that any number of pairs has the share asked for.
+            night = int((index + 1) * self.night) > int(index * self.night)
+            # Up to half a minute into the scene: traffic has moved by then.
+            frame_index = int(np.random.default_rng(seed).integers(0, 900))
+            group = "night" if night else "day"
+            records.append(SceneRecord(f"{name}/{group}_{seed}_{frame_index:06d}", group, seed, frame_index))
+        return records
