@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader, a crash or a full disk finds the old file or the new one, never a part.
+    """Write ``data`` to ``path`` as a whole: after a crash or on a full disk there is the old file or the new one.
 
     The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step. Missing parent
     folders are made. Raises ``OSError``; the previous file is then untouched and the temporary one removed.

@@ -53,7 +53,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """Fold each batch normalisation into the convolution before it, in place, and return ``model`` (evaluation mode)."""
+    """Fold each batch normalisation into the convolution before it, in place; return ``model`` in evaluation mode."""
     model.eval()
     for module in model.modules():
         if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm2d):

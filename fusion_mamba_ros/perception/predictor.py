@@ -79,13 +79,14 @@ class Predictor:
     ) -> None:
         """Take over ``model`` (moved to the device, batch normalisations folded).
 
-        ``thermal`` and ``homography`` override the checkpoint's. ``stream``: the pictures come from one camera in order,
-        so that the thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request cannot be met.
+        ``thermal`` and ``homography`` override the checkpoint's. ``stream``: the pictures come from one camera in
+        order, so that the thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request
+        cannot be met.
         """
         unknown = [name for name in model.config.modalities if name not in KNOWN_MODALITIES]
         if unknown:
             raise CheckpointError(
-                f"the model wants the modalities {', '.join(unknown)}: only {' and '.join(KNOWN_MODALITIES)} are known here"
+                f"the model wants the modalities {', '.join(unknown)}: this predictor has rgb and thermal only"
             )
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,10 @@ def prepare(
 ) -> PreparedImages:
     """Return the canvases of one pair.
 
-    ``rgb`` (H, W, 3) uint8 or None; ``thermal`` (h, w) uint8, scaled already, or None; ``channels``: modality name to the
-    channel count of its stem, only these are prepared. The reference is the RGB image; without one, boxes are for an RGB
-    image of ``reference_size``, or, if that is None too, for the thermal picture itself, which then stays unwarped.
+    ``rgb`` (H, W, 3) uint8 or None; ``thermal`` (h, w) uint8, scaled already, or None; ``channels``: modality name to
+    the channel count of its stem, only these are prepared. The reference is the RGB image; without one, boxes are for
+    an RGB image of ``reference_size``, or, if that is None too, for the thermal picture itself, which then stays
+    unwarped.
     Raises ``ValueError`` if no modality of the model is there.
     """
     seen = {
@@ -77,11 +78,13 @@ def prepare(
         else:
             canvas = _with_channels(letterbox.place(seen[name]), count)
         canvases[name] = canvas
+    return PreparedImages(canvases, letterbox, _mode_of(seen))
+
+
+def _mode_of(seen: Collection[str]) -> Mode:
     if len(seen) == 2:
-        mode = Mode.FUSED
-    else:
-        mode = Mode.RGB_ONLY if "rgb" in seen else Mode.THERMAL_ONLY
-    return PreparedImages(canvases, letterbox, mode)
+        return Mode.FUSED
+    return Mode.RGB_ONLY if "rgb" in seen else Mode.THERMAL_ONLY
 
 
 def _with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:

@@ -20,6 +20,8 @@ _SAMPLE_PIXELS = 20_000
 _MINIMUM_SPAN_COUNTS = 32.0
 # A step of the picture's median by more than this part of the window is a flat-field correction or a gain switch.
 _JUMP_FRACTION = 0.25
+# Otherwise an end of the window moves by no more than this part of it from one picture to the next.
+_STEP_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def scale_thermal(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArr
 class ThermalStream:
     """Scale the pictures of one camera, the ``percentile`` window smoothed over time so that the picture is steady.
 
-    Each new picture moves the window by ``gain`` of the difference. When the whole picture steps (the counts after a
+    Each new picture moves the window by ``gain`` of the difference, at most by 5 % of its width. When the whole picture steps (the counts after a
     flat-field correction, a gain switch, a change of size), the window follows at once: smoothing would then show
     a white or black picture for many frames. Something hot or cold that enters moves an end of the window, not the
     median, and is followed smoothly. Not thread-safe.
@@ -110,7 +112,8 @@ class ThermalStream:
         if self._state is None or self._shape != image.shape or self._stepped(measured):
             self._state = measured
         else:
-            self._state += self.gain * (measured - self._state)
+            most = _STEP_FRACTION * max(self._state[2] - self._state[0], _MINIMUM_SPAN_COUNTS)
+            self._state += np.clip(self.gain * (measured - self._state), -most, most)
         self._shape = image.shape
         low, _, high = self._state
         return _apply_window(image, low, high, self.scaling.polarity)
@@ -127,6 +130,8 @@ def _single_channel(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         image = image[:, :, 0]
     elif image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if image.dtype == np.dtype(np.uint16).newbyteorder():
+        image = image.astype(np.uint16)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
         raise ValueError(
             f"thermal image has shape {image.shape} and type {image.dtype}: expected (height, width) of uint8 or "

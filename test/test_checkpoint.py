@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.checkpoint import (
+    CheckpointError,
+    CheckpointMetadata,
+    load_checkpoint,
+    read_metadata,
+    save_checkpoint,
+)
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+
+METADATA = CheckpointMetadata(
+    class_names=("person", "car"),
+    input_size=(96, 64),
+    thermal=ThermalScaling(method="range", range_min=7000, range_max=9000, polarity="black_hot"),
+    homography=((1.0, 0.0, 0.1), (0.0, 1.1, 0.0), (0.0, 0.0, 1.0)),
+    training={"data": ["msrs"], "split": "train", "commit": "abc"},
+    metrics={"modes": {"fused": {"mAP": 0.4, "mAP50": 0.7, "per_class": {"person": 0.8}}}},
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> FusionMambaDetector:
+    torch.manual_seed(3)
+    return FusionMambaDetector(ModelConfig(classes=2, fusion="add"))
+
+
+@pytest.fixture
+def path(tmp_path, model):
+    file = tmp_path / "model.safetensors"
+    save_checkpoint(file, model, METADATA)
+    return file
+
+
+def rewrite(path, *, document=None, tensors=None, drop_metadata=False):
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        values = {name: file.get_tensor(name) for name in names}
+        header = file.metadata()
+    content = json.loads(header["fusion_mamba"])
+    if document is not None:
+        document(content)
+    if tensors is not None:
+        tensors(values)
+    save_file(values, path, {} if drop_metadata else {"fusion_mamba": json.dumps(content)})
+
+
+def test_what_is_saved_comes_back_bit_for_bit(path, model):
+    loaded, metadata = load_checkpoint(path)
+    assert metadata == METADATA
+    assert loaded.config == model.config
+    assert not loaded.training
+    expected = model.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_metadata_reads_without_the_tensors(path, model):
+    config, metadata = read_metadata(path)
+    assert config == model.config
+    assert metadata.metrics["modes"]["fused"]["mAP50"] == 0.7
+
+
+def test_half_storage_rounds_filters_to_float16_and_keeps_vectors(tmp_path, path, model):
+    half = tmp_path / "half.safetensors"
+    save_checkpoint(half, model, METADATA, half=True)
+    assert half.stat().st_size < 0.55 * path.stat().st_size
+    loaded, _ = load_checkpoint(half)
+    for name, tensor in loaded.state_dict().items():
+        original = model.state_dict()[name]
+        assert tensor.dtype == original.dtype
+        expected = original.half().float() if original.ndim >= 2 else original
+        assert torch.equal(tensor, expected), name
+
+
+def test_half_storage_keeps_values_that_float16_cannot_hold(tmp_path, model):
+    name = next(name for name, tensor in model.state_dict().items() if tensor.ndim == 4)
+    before = model.state_dict()[name].clone()
+    model.state_dict()[name].view(-1)[0] = 1e6
+    save_checkpoint(tmp_path / "large.safetensors", model, METADATA, half=True)
+    loaded, _ = load_checkpoint(tmp_path / "large.safetensors")
+    assert loaded.state_dict()[name].view(-1)[0] == 1e6
+    model.state_dict()[name].copy_(before)
+
+
+def test_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", np.random.default_rng(0).bytes(4096)])
+def test_file_that_is_no_safetensors_is_refused(tmp_path, content):
+    file = tmp_path / "noise.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
+        load_checkpoint(file)
+
+
+def test_truncated_file_is_refused(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
+        load_checkpoint(path)
+
+
+def test_file_without_metadata_is_refused(path):
+    rewrite(path, drop_metadata=True)
+    with pytest.raises(CheckpointError, match="carries no 'fusion_mamba' metadata"):
+        load_checkpoint(path)
+
+
+def test_newer_format_is_refused_by_number(path):
+    rewrite(path, document=lambda content: content.update(format=99))
+    with pytest.raises(CheckpointError, match="format 99, this package reads format 1"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.pop("format"),
+        lambda content: content.pop("input_size"),
+        lambda content: content.update(input_size=[100, 100]),
+        lambda content: content.update(model={"width": "enormous"}),
+        lambda content: content.update(model=None),
+        lambda content: content.update(thermal={"method": "guess"}),
+        lambda content: content.update(class_names=[]),
+        lambda content: content.update(homography="none"),
+    ],
+)
+def test_unusable_metadata_is_refused(path, spoil):
+    rewrite(path, document=spoil)
+    with pytest.raises(CheckpointError, match="unusable metadata"):
+        load_checkpoint(path)
+
+
+def test_class_names_that_do_not_fit_the_model_are_refused(path, model, tmp_path):
+    rewrite(path, document=lambda content: content.update(class_names=["person"]))
+    with pytest.raises(CheckpointError, match="names 1 classes, its model has 2"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="1 class names for a model of 2 classes"):
+        save_checkpoint(tmp_path / "x.safetensors", model, CheckpointMetadata(("person",), (64, 64)))
+
+
+def test_tensors_of_another_model_are_refused(path):
+    rewrite(path, document=lambda content: content["model"].update(width="s"))
+    with pytest.raises(CheckpointError, match="another model's tensors.*of another shape"):
+        load_checkpoint(path)
+
+
+def test_missing_and_unknown_tensors_are_refused_by_name(path):
+    def rename(values):
+        name = next(name for name in values if name.endswith("conv.weight"))
+        values["stranger"] = values.pop(name)
+
+    rewrite(path, tensors=rename)
+    with pytest.raises(CheckpointError, match="1 missing, 1 unknown.*conv.weight' is missing"):
+        load_checkpoint(path)
+
+
+def test_full_disk_leaves_the_earlier_file_and_no_remains(path, model, monkeypatch):
+    before = path.read_bytes()
+
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(CheckpointError, match="No space left on device.*untouched"):
+        save_checkpoint(path, model, METADATA)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_metadata_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path, model):
+    file = tmp_path / "model.safetensors"
+    with pytest.raises(CheckpointError, match="not JSON"):
+        save_checkpoint(file, model, CheckpointMetadata(("a", "b"), (64, 64), metrics={"mAP": float("nan")}))
+    assert not file.exists()

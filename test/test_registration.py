@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
+from fusion_mamba_ros.perception.registration import homography_from, map_points, place_thermal, read_homography
+
+SHIFTED = np.array([[0.8, 0.0, 0.1], [0.0, 0.9, 0.05], [0.0, 0.0, 1.0]])
+
+
+def smooth_picture(width: int, height: int) -> np.ndarray:
+    x = (np.arange(width) + 0.5) / width
+    y = (np.arange(height) + 0.5) / height
+    return brightness(*np.meshgrid(x, y)).round().astype(np.uint8)
+
+
+def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return 128 + 60 * np.sin(5 * x + 1) + 50 * np.cos(4 * y)
+
+
+def test_identity_is_a_plain_resize():
+    picture = smooth_picture(160, 128)
+    letterbox = Letterbox((640, 480), (320, 256))
+    np.testing.assert_array_equal(place_thermal(picture, np.eye(3), letterbox), letterbox.place(picture))
+
+
+@pytest.mark.parametrize(
+    "homography", [SHIFTED, np.array([[0.9, 0.05, 0.0], [-0.03, 0.85, 0.1], [0.05, -0.02, 1.0]]), np.eye(3) * 1.0000001]
+)
+def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
+    letterbox = Letterbox((640, 480), (320, 256))
+    canvas = place_thermal(smooth_picture(400, 300), homography, letterbox)
+    (left, top), (width, height) = letterbox.offset, letterbox.inner_size
+    x, y = np.meshgrid((np.arange(320) + 0.5 - left) / width, (np.arange(256) + 0.5 - top) / height)
+    source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))
+    expected = brightness(source[:, 0], source[:, 1]).reshape(256, 320)
+    seen = ((source > 0.01) & (source < 0.99)).all(axis=1).reshape(256, 320)
+    inside = (x > 0) & (x < 1) & (y > 0) & (y < 1)
+    assert seen.any()
+    assert np.abs(canvas[seen & inside] - expected[seen & inside]).max() <= 2
+    unseen = ((source < -0.01) | (source > 1.01)).any(axis=1).reshape(256, 320)
+    assert (canvas[unseen | ~inside] == PADDING_LEVEL).all()
+
+
+def test_nine_numbers_or_three_rows_give_the_matrix_scaled_to_one():
+    np.testing.assert_array_equal(homography_from((2 * SHIFTED).ravel().tolist()), SHIFTED)
+    np.testing.assert_array_equal(homography_from(SHIFTED.tolist()), SHIFTED)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 2, 3],
+        "identity",
+        [[1, 0], [0, 1, 2]],
+        [1, 0, 0, 0, 1, 0, 0, 0, float("nan")],
+        [0] * 9,
+        [1, 0, 0, 0, 0, 0, 0, 0, 1],
+        [-1, 0, 1, 0, 1, 0, 0, 0, 1],
+        [1, 0, 0, 0, 1, 0, -2, 0, 1],
+    ],
+)
+def test_matrix_that_maps_no_picture_is_refused(values):
+    with pytest.raises(ValueError, match="homography"):
+        homography_from(values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/**:\n  ros__parameters:\n    registration:\n      homography: [1, 0, 0.1, 0, 1, 0, 0, 0, 1]\n",
+        "node:\n  ros__parameters:\n    registration.homography: [1, 0, 0.1, 0, 1, 0, 0, 0, 1]\n",
+    ],
+)
+def test_homography_is_read_from_a_ros_parameter_file(tmp_path, text):
+    file = tmp_path / "registration.yaml"
+    file.write_text(text)
+    np.testing.assert_array_equal(read_homography(file), [[1, 0, 0.1], [0, 1, 0], [0, 0, 1]])
+
+
+def test_file_without_a_homography_is_refused(tmp_path):
+    file = tmp_path / "other.yaml"
+    file.write_text("a: 1\n")
+    with pytest.raises(ValueError, match="has no 'registration: homography"):
+        read_homography(file)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_homography(tmp_path / "nothing.yaml")
+    file.write_text("a: [1\n")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_homography(file)
