@@ -13,20 +13,21 @@ FloatArray = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class StreetCamera:
-    """A level pinhole camera: X right, Y up from the ground, Z forward, in metres; it stands at (0, height, 0)."""
+    """A level pinhole camera: X right, Y up from the ground, Z forward, in metres; it stands at (side, height, 0)."""
 
     width_px: int = 640
     height_px: int = 480
     focal_px: float = 560.0
     height: float = 1.7
+    side: float = 0.0
     horizon_px: float = 205.0
 
     def project(self, points: FloatArray) -> FloatArray:
         """Return the pixels (..., 2) of the points (..., 3), which must lie in front of the camera (Z > 0)."""
-        depth = points[..., 2]
-        u = self.width_px / 2 + self.focal_px * points[..., 0] / depth
-        v = self.horizon_px - self.focal_px * (points[..., 1] - self.height) / depth
-        return np.stack([u, v], axis=-1)
+        towards_image = (points[..., :2] - (self.side, self.height)) * (
+            (self.focal_px, -self.focal_px) / points[..., 2:]
+        )
+        return towards_image + (self.width_px / 2, self.horizon_px)
 
     def pixels_per_metre(self, depth: float) -> float:
         """Return how many pixels one metre covers at ``depth`` metres."""
@@ -38,8 +39,19 @@ class StreetCamera:
         columns = np.arange(self.width_px, dtype=np.float32)[None, :] + 0.5
         below = rows - self.horizon_px
         with np.errstate(divide="ignore"):
-            depth = np.where(below > 0.25, self.focal_px * self.height / below, np.inf).astype(np.float32)
+            depth = np.where(
+                below > 0.25, self.focal_px * self.height / below, np.inf
+            ).astype(np.float32)
         depth = np.repeat(depth, self.width_px, axis=1)
         with np.errstate(invalid="ignore"):
-            side = (columns - self.width_px / 2) / self.focal_px * depth
+            side = self.side + (columns - self.width_px / 2) / self.focal_px * depth
         return np.nan_to_num(side, posinf=1e3, neginf=-1e3).astype(np.float32), depth
+
+
+def in_world(points: FloatArray, x: float, z: float, heading: float) -> FloatArray:
+    """Return the points (n, 3) of something at ground point (x, z), given as (forward, left, up) in metres, as X, Y, Z.
+
+    ``heading`` in radians: 0 = to the right, pi/2 = away from the camera.
+    """
+    cos, sin = np.cos(heading), np.sin(heading)
+    return points @ np.array([[cos, 0, sin], [-sin, 0, cos], [0, 1, 0]]) + (x, 0, z)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,7 +19,13 @@ CELSIUS_PER_STEP = 0.3125
 Colour = tuple[float, float, float]
 
 _SUBPIXEL_BITS = 4
-_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 20, False)), np.sin(np.linspace(0, 2 * np.pi, 20, False))], 1)
+_CIRCLE = np.stack(
+    [
+        np.cos(np.linspace(0, 2 * np.pi, 20, False)),
+        np.sin(np.linspace(0, 2 * np.pi, 20, False)),
+    ],
+    1,
+)
 
 
 @dataclass(frozen=True)
@@ -61,28 +68,58 @@ class Canvas:
 
     def polygon(self, points_px: FloatArray, colour: Colour, celsius: float) -> None:
         """Fill a polygon (n, 2) given in pixels of the image."""
-        shifted = (points_px - (self.left, self.top)) * (1 << _SUBPIXEL_BITS)
-        corners = [np.rint(shifted).astype(np.int32)]
-        cv2.fillPoly(self.surface, corners, _paint(colour, celsius), cv2.LINE_AA, _SUBPIXEL_BITS)
+        self._fill([self._corners(points_px)], colour, celsius)
+
+    def ring(
+        self, outer_px: FloatArray, inner_px: FloatArray, colour: Colour, celsius: float
+    ) -> None:
+        """Fill what lies between two closed lines (n, 2)."""
+        self._fill([self._corners(outer_px), self._corners(inner_px)], colour, celsius)
+
+    def _corners(self, points_px: FloatArray) -> npt.NDArray[np.int32]:
+        return (
+            (points_px - (self.left, self.top)) * (1 << _SUBPIXEL_BITS) + 0.5
+        ).astype(np.int32)
+
+    def _fill(
+        self, corners: list[npt.NDArray[np.int32]], colour: Colour, celsius: float
+    ) -> None:
+        cv2.fillPoly(
+            self.surface, corners, _paint(colour, celsius), cv2.LINE_AA, _SUBPIXEL_BITS
+        )
         cv2.fillPoly(self.coverage, corners, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
 
-    def ellipse(self, centre_px: FloatArray, radii_px: tuple[float, float], colour: Colour, celsius: float) -> None:
+    def ellipse(
+        self,
+        centre_px: FloatArray,
+        radii_px: tuple[float, float],
+        colour: Colour,
+        celsius: float,
+    ) -> None:
         """Fill an upright ellipse."""
-        self.polygon(np.asarray(centre_px) + _CIRCLE * radii_px, colour, celsius)
+        self.polygon(centre_px + _CIRCLE * radii_px, colour, celsius)
 
     def limb(
-        self, start_px: FloatArray, end_px: FloatArray, widths_px: tuple[float, float], colour: Colour, celsius: float
+        self,
+        start_px: FloatArray,
+        end_px: FloatArray,
+        widths_px: tuple[float, float],
+        colour: Colour,
+        celsius: float,
     ) -> None:
         """Fill a rounded bar whose width goes from the first of ``widths_px`` to the second."""
-        along = np.asarray(end_px, float) - start_px
-        length = float(np.hypot(*along))
+        (x0, y0), (x1, y1) = start_px.tolist(), end_px.tolist()
+        length = math.hypot(x1 - x0, y1 - y0)
         if length > 1e-3:
-            across = np.array([-along[1], along[0]]) / length / 2
-            first, second = across * widths_px[0], across * widths_px[1]
-            bar = np.array([start_px + first, end_px + second, end_px - second, start_px - first])
+            across_x, across_y = (y0 - y1) / length / 2, (x1 - x0) / length / 2
+            a, b = widths_px
+            bar = np.array([
+                (x0 + a * across_x, y0 + a * across_y), (x1 + b * across_x, y1 + b * across_y),
+                (x1 - b * across_x, y1 - b * across_y), (x0 - a * across_x, y0 - a * across_y),
+            ])  # fmt: skip
             self.polygon(bar, colour, celsius)
         for centre, width in ((start_px, widths_px[0]), (end_px, widths_px[1])):
-            if width > 1.5:
+            if width > 2.5:
                 self.ellipse(centre, (width / 2, width / 2), colour, celsius)
 
     def sprite(self) -> Sprite:
@@ -90,6 +127,17 @@ class Canvas:
         return Sprite(self.left, self.top, self.surface, self.coverage, self.lights)
 
 
+def shaded(colour: Colour, factor: float) -> Colour:
+    """Return a colour made darker or lighter by ``factor``."""
+    r, g, b = colour
+    return (r * factor, g * factor, b * factor)
+
+
 def _paint(colour: Colour, celsius: float) -> tuple[float, float, float, float]:
-    step = min(max((celsius - COLDEST_CELSIUS) / CELSIUS_PER_STEP, 0.0), 255.0)
-    return (*(min(max(c, 0.0), 255.0) for c in colour), step)  # type: ignore[return-value]
+    r, g, b = colour
+    return (
+        min(r, 255.0),
+        min(g, 255.0),
+        min(b, 255.0),
+        max((celsius - COLDEST_CELSIUS) / CELSIUS_PER_STEP, 0.0),
+    )

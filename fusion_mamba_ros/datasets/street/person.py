@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import FloatArray, StreetCamera
-from .canvas import Canvas, Colour, Sprite
+from .camera import FloatArray, StreetCamera, in_world
+from .canvas import Canvas, Colour, Sprite, shaded
 
 SKIN_CELSIUS = 33.0
 
@@ -53,7 +53,14 @@ class Person:
         return self.ambient_celsius + (SKIN_CELSIUS - self.ambient_celsius) * share
 
     def draw(
-        self, camera: StreetCamera, x: float, z: float, heading: float, stride: float, *, cycling: bool = False
+        self,
+        camera: StreetCamera,
+        x: float,
+        z: float,
+        heading: float,
+        stride: float,
+        *,
+        cycling: bool = False,
     ) -> Sprite:
         """Return the person at ground point (x, z) in metres.
 
@@ -61,9 +68,11 @@ class Person:
         radians, nan for someone who stands. ``cycling`` seats the person with ``stride`` as the phase of the pedals.
         """
         joints = _cycling_joints(stride) if cycling else _walking_joints(stride)
-        points = {name: camera.project(self._in_world(p, x, z, heading)) for name, p in joints.items()}
+        shell = camera.project(
+            in_world(np.array(list(joints.values())) * self.height, x, z, heading)
+        )
+        points = dict(zip(joints, shell, strict=True))
         scale = camera.pixels_per_metre(z)
-        shell = np.concatenate([np.atleast_2d(p) for p in points.values()])
         margin = 0.17 * scale
         corners = np.stack([shell.min(axis=0) - margin, shell.max(axis=0) + margin])
         clothes = self.warmth(0.75 - 0.5 * self.insulation)
@@ -81,57 +90,142 @@ class Person:
         self._arm(canvas, points, near, thick, clothes)
         return canvas.sprite()
 
-    def _in_world(self, joints: FloatArray, x: float, z: float, heading: float) -> FloatArray:
-        """Turn (forward, left, up) in body heights into world metres."""
-        forward, left, up = np.moveaxis(np.asarray(joints, float) * self.height, -1, 0)
-        return np.stack(
-            [
-                x + forward * np.cos(heading) - left * np.sin(heading),
-                up,
-                z + forward * np.sin(heading) + left * np.cos(heading),
-            ],
-            axis=-1,
+    def _leg(
+        self,
+        canvas: Canvas,
+        p: dict[str, FloatArray],
+        side: str,
+        thick: float,
+        celsius: float,
+    ) -> None:
+        canvas.limb(
+            p[f"{side}_hip"],
+            p[f"{side}_knee"],
+            (0.17 * thick, 0.125 * thick),
+            self.trousers,
+            celsius,
+        )
+        canvas.limb(
+            p[f"{side}_knee"],
+            p[f"{side}_ankle"],
+            (0.125 * thick, 0.085 * thick),
+            self.trousers,
+            celsius - 1.5,
+        )
+        shoe = shaded(self.trousers, 0.5)
+        canvas.limb(
+            p[f"{side}_ankle"],
+            p[f"{side}_toe"],
+            (0.09 * thick, 0.07 * thick),
+            shoe,
+            self.warmth(0.3),
         )
 
-    def _leg(self, canvas: Canvas, p: dict[str, FloatArray], side: str, thick: float, celsius: float) -> None:
-        canvas.limb(p[f"{side}_hip"], p[f"{side}_knee"], (0.17 * thick, 0.125 * thick), self.trousers, celsius)
-        canvas.limb(p[f"{side}_knee"], p[f"{side}_ankle"], (0.125 * thick, 0.085 * thick), self.trousers, celsius - 1.5)
-        shoe = tuple(c * 0.5 for c in self.trousers)
-        canvas.limb(p[f"{side}_ankle"], p[f"{side}_toe"], (0.09 * thick, 0.07 * thick), shoe, self.warmth(0.3))  # type: ignore[arg-type]
+    def _arm(
+        self,
+        canvas: Canvas,
+        p: dict[str, FloatArray],
+        side: str,
+        thick: float,
+        celsius: float,
+    ) -> None:
+        shade = shaded(self.top, 0.85)
+        canvas.limb(
+            p[f"{side}_shoulder"],
+            p[f"{side}_elbow"],
+            (0.12 * thick, 0.1 * thick),
+            shade,
+            celsius - 1,
+        )
+        canvas.limb(
+            p[f"{side}_elbow"],
+            p[f"{side}_hand"],
+            (0.1 * thick, 0.075 * thick),
+            shade,
+            celsius - 2,
+        )
+        canvas.ellipse(
+            p[f"{side}_hand"],
+            (0.045 * thick, 0.05 * thick),
+            self.skin,
+            self.warmth(0.88),
+        )
 
-    def _arm(self, canvas: Canvas, p: dict[str, FloatArray], side: str, thick: float, celsius: float) -> None:
-        shade = tuple(c * 0.85 for c in self.top)
-        canvas.limb(p[f"{side}_shoulder"], p[f"{side}_elbow"], (0.12 * thick, 0.1 * thick), shade, celsius - 1)  # type: ignore[arg-type]
-        canvas.limb(p[f"{side}_elbow"], p[f"{side}_hand"], (0.1 * thick, 0.075 * thick), shade, celsius - 2)  # type: ignore[arg-type]
-        canvas.ellipse(p[f"{side}_hand"], (0.045 * thick, 0.05 * thick), self.skin, self.warmth(0.88))
-
-    def _torso(self, canvas: Canvas, p: dict[str, FloatArray], thick: float, celsius: float, away: float) -> None:
+    def _torso(
+        self,
+        canvas: Canvas,
+        p: dict[str, FloatArray],
+        thick: float,
+        celsius: float,
+        away: float,
+    ) -> None:
         left, right = p["left_shoulder"], p["right_shoulder"]
         hip_left, hip_right = p["left_hip"], p["right_hip"]
         # Seen from the side the shoulders fall together: depth of the chest keeps the torso from vanishing.
-        canvas.limb((left + right) / 2, (hip_left + hip_right) / 2, (0.27 * thick, 0.25 * thick), self.top, celsius)
+        canvas.limb(
+            (left + right) / 2,
+            (hip_left + hip_right) / 2,
+            (0.27 * thick, 0.25 * thick),
+            self.top,
+            celsius,
+        )
         for shoulder, hip in ((left, hip_left), (right, hip_right)):
             canvas.limb(shoulder, hip, (0.15 * thick, 0.17 * thick), self.top, celsius)
         canvas.polygon(np.array([left, right, hip_right, hip_left]), self.top, celsius)
-        canvas.ellipse((left + right) / 2 + (0, 0.13 * thick), (0.09 * thick, 0.12 * thick), self.top, celsius + 1.5)
+        canvas.ellipse(
+            (left + right) / 2 + (0, 0.13 * thick),
+            (0.09 * thick, 0.12 * thick),
+            self.top,
+            celsius + 1.5,
+        )
         if self.coat:
             knees = (p["left_knee"] + p["right_knee"]) / 2
             middle = (hip_left + hip_right) / 2
-            canvas.limb(middle, middle + (knees - middle) * 0.75, (0.34 * thick, 0.42 * thick), self.top, celsius - 2)
+            canvas.limb(
+                middle,
+                middle + (knees - middle) * 0.75,
+                (0.34 * thick, 0.42 * thick),
+                self.top,
+                celsius - 2,
+            )
         if self.backpack:
-            back = (left + right) / 2 + (0, 0.2 * thick) - (p["forward"] - p["origin"]) * 0.55
+            back = (
+                (left + right) / 2
+                + (0, 0.2 * thick)
+                - (p["forward"] - p["origin"]) * 0.55
+            )
             strength = self.warmth(0.12)
             if away > -0.3:
-                canvas.ellipse(back, (0.15 * thick, 0.21 * thick), tuple(c * 0.6 for c in self.trousers), strength)  # type: ignore[arg-type]
+                canvas.ellipse(
+                    back,
+                    (0.15 * thick, 0.21 * thick),
+                    shaded(self.trousers, 0.6),
+                    strength,
+                )
 
-    def _head(self, canvas: Canvas, p: dict[str, FloatArray], scale: float, away: float) -> None:
+    def _head(
+        self, canvas: Canvas, p: dict[str, FloatArray], scale: float, away: float
+    ) -> None:
         size = scale * self.height / 1.72
-        canvas.limb(p["neck"], p["head"], (0.11 * size, 0.11 * size), self.skin, self.warmth(0.92))
-        canvas.ellipse(p["head"], (0.088 * size, 0.122 * size), self.hair, self.warmth(0.66))
+        canvas.limb(
+            p["neck"],
+            p["head"],
+            (0.11 * size, 0.11 * size),
+            self.skin,
+            self.warmth(0.92),
+        )
+        canvas.ellipse(
+            p["head"], (0.088 * size, 0.122 * size), self.hair, self.warmth(0.66)
+        )
         face = p["head"] + (p["forward"] - p["origin"]) * 0.2 + (0, 0.025 * size)
         share = float(np.clip(0.62 - 0.6 * away, 0.0, 1.0))
         if share > 0.1:
-            canvas.ellipse(face, (0.074 * size * share**0.5, 0.09 * size), self.skin, self.warmth(0.97))
+            canvas.ellipse(
+                face,
+                (0.074 * size * share**0.5, 0.09 * size),
+                self.skin,
+                self.warmth(0.97),
+            )
 
 
 def _colour(values: FloatArray) -> Colour:
@@ -148,7 +242,9 @@ def _walking_joints(stride: float) -> dict[str, FloatArray]:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         thigh = swing * np.sin(phase) * sign
         # The knee bends while the leg swings forward.
-        shin = thigh - (0.0 if standing else 0.12 + 0.75 * max(0.0, np.cos(phase) * sign))
+        shin = thigh - (
+            0.0 if standing else 0.12 + 0.75 * max(0.0, np.cos(phase) * sign)
+        )
         hip = np.array([0.0, 0.055 * sign, 0.52 + bob])
         knee = hip + 0.245 * np.array([np.sin(thigh), 0, -np.cos(thigh)])
         ankle = knee + 0.24 * np.array([np.sin(shin), 0, -np.cos(shin)])
@@ -157,9 +253,14 @@ def _walking_joints(stride: float) -> dict[str, FloatArray]:
         arm = -0.9 * thigh + 0.05
         shoulder = np.array([0.0, 0.115 * sign, 0.81 + bob])
         elbow = shoulder + 0.17 * np.array([np.sin(arm), 0.12 * sign, -np.cos(arm)])
-        hand = elbow + 0.16 * np.array([np.sin(arm + 0.35), 0.02 * sign, -np.cos(arm + 0.35)])
+        hand = elbow + 0.16 * np.array(
+            [np.sin(arm + 0.35), 0.02 * sign, -np.cos(arm + 0.35)]
+        )
         joints |= _side(side, hip, knee, ankle, toe, shoulder, elbow, hand)
-    joints |= {"neck": np.array([0.0, 0, 0.84 + bob]), "head": np.array([0.012, 0, 0.93 + bob])}
+    joints |= {
+        "neck": np.array([0.0, 0, 0.84 + bob]),
+        "head": np.array([0.012, 0, 0.93 + bob]),
+    }
     joints |= {"origin": np.zeros(3), "forward": np.array([0.2, 0, 0.0])}
     return joints
 
@@ -169,7 +270,9 @@ def _cycling_joints(stride: float) -> dict[str, FloatArray]:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         pedal = stride + (0 if sign > 0 else np.pi)
         hip = np.array([-0.12, 0.05 * sign, 0.56])
-        ankle = np.array([0.0 + 0.1 * np.cos(pedal), 0.06 * sign, 0.19 + 0.1 * np.sin(pedal)])
+        ankle = np.array(
+            [0.0 + 0.1 * np.cos(pedal), 0.06 * sign, 0.19 + 0.1 * np.sin(pedal)]
+        )
         knee = _knee(hip, ankle, 0.245, 0.24)
         toe = ankle + [0.07, 0, -0.015]
         shoulder = np.array([0.08, 0.11 * sign, 0.84])

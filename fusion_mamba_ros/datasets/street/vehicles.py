@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import FloatArray, StreetCamera
-from .canvas import Canvas, Colour, Light, Sprite
+from .camera import FloatArray, StreetCamera, in_world
+from .canvas import Canvas, Colour, Light, Sprite, shaded
 
 WHITE_LAMP: Colour = (255.0, 244.0, 220.0)
 RED_LAMP: Colour = (255.0, 34.0, 20.0)
 
-_WHEEL = np.stack([np.cos(np.linspace(0, 2 * np.pi, 18, False)), np.sin(np.linspace(0, 2 * np.pi, 18, False))], 1)
-
-
-def _to_world(points: FloatArray, x: float, z: float, heading: float) -> FloatArray:
-    """Turn (forward, left, up) metres into world metres."""
-    forward, left, up = np.moveaxis(np.asarray(points, float), -1, 0)
-    across = x + forward * np.cos(heading) - left * np.sin(heading)
-    return np.stack([across, up, z + forward * np.sin(heading) + left * np.cos(heading)], axis=-1)
+_WHEEL = np.stack(
+    [
+        np.cos(np.linspace(0, 2 * np.pi, 18, False)),
+        np.sin(np.linspace(0, 2 * np.pi, 18, False)),
+    ],
+    1,
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,21 @@ class Car:
 
     @staticmethod
     def random(
-        rng: np.random.Generator, ambient_celsius: float, sky_celsius: float, *, warm: bool, lamps: bool, sun: float
+        rng: np.random.Generator,
+        ambient_celsius: float,
+        sky_celsius: float,
+        *,
+        warm: bool,
+        lamps: bool,
+        sun: float,
     ) -> Car:
         """Return a car drawn from ``rng``; ``sun`` in degrees heats its body above the air."""
         grey = rng.uniform(20, 225)
-        paint = rng.uniform(0.85, 1.1, 3) * grey if rng.random() < 0.65 else rng.uniform(15, 200, 3)
+        paint = (
+            rng.uniform(0.85, 1.1, 3) * grey
+            if rng.random() < 0.65
+            else rng.uniform(15, 200, 3)
+        )
         van = rng.random() < 0.2
         return Car(
             length=float(rng.uniform(4.4, 5.2) if van else rng.uniform(3.8, 4.7)),
@@ -52,7 +61,8 @@ class Car:
             bonnet=float(0.5 if van else rng.uniform(1.0, 1.25)),
             paint=(float(paint[0]), float(paint[1]), float(paint[2])),
             warmth=float(rng.uniform(0.55, 1.0)) if warm else 0.0,
-            body_celsius=ambient_celsius + (rng.uniform(0.4, 1.0) * sun if sun else rng.normal(0, 0.3)),
+            body_celsius=ambient_celsius
+            + (rng.uniform(0.4, 1.0) * sun if sun else rng.normal(0, 0.3)),
             sky_celsius=sky_celsius,
             lamps=lamps,
         )
@@ -77,15 +87,24 @@ class Car:
                 points[f"{side}_{name}"] = np.array([s, sign * self.width / 2, up])
             for name, (s, up) in cabin.items():
                 narrow = inset if up == roof else 0.04
-                points[f"{side}_cabin_{name}"] = np.array([s, sign * (self.width / 2 - narrow), up])
-        pixels = {name: camera.project(_to_world(p, x, z, heading)) for name, p in points.items()}
+                points[f"{side}_cabin_{name}"] = np.array(
+                    [s, sign * (self.width / 2 - narrow), up]
+                )
+        pixels = {
+            name: camera.project(in_world(p, x, z, heading))
+            for name, p in points.items()
+        }
         scale = camera.pixels_per_metre(z)
         shell = np.stack(list(pixels.values()))
-        ground = camera.project(_to_world(np.array([[half, 0, 0], [-half, 0, 0]]), x, z, heading))
-        canvas = Canvas(np.concatenate([shell, ground]), (self.paint, self.body_celsius))
+        ground = camera.project(
+            in_world(np.array([[half, 0, 0], [-half, 0, 0]]), x, z, heading)
+        )
+        canvas = Canvas(
+            np.concatenate([shell, ground]), (self.paint, self.body_celsius)
+        )
 
         # The camera's place in the car's own axes says which faces it sees.
-        away = np.array([-x, -z])
+        away = np.array([camera.side - x, -z])
         ahead = float(away @ [np.cos(heading), np.sin(heading)])
         leftward = float(away @ [-np.sin(heading), np.cos(heading)])
         side = "left" if leftward > 0 else "right"
@@ -104,7 +123,9 @@ class Car:
         ]
         canvas.polygon(np.array(under), dark, self.body_celsius + 7 * self.warmth)
         if sees_side:
-            self._far_wheels(canvas, camera, x, z, heading, "right" if side == "left" else "left")
+            self._far_wheels(
+                canvas, camera, x, z, heading, "right" if side == "left" else "left"
+            )
         self._top(canvas, pixels)
         if sees_side:
             self._side(canvas, pixels, side)
@@ -119,38 +140,72 @@ class Car:
         return canvas.sprite()
 
     def _tint(self, factor: float) -> Colour:
-        r, g, b = self.paint
-        return (r * factor, g * factor, b * factor)
+        return shaded(self.paint, factor)
 
     def _top(self, canvas: Canvas, p: dict[str, FloatArray]) -> None:
-        bonnet = np.array([p["left_top_front"], p["left_cowl"], p["right_cowl"], p["right_top_front"]])
+        bonnet = np.array(
+            [p["left_top_front"], p["left_cowl"], p["right_cowl"], p["right_top_front"]]
+        )
         canvas.polygon(bonnet, self._tint(1.08), self.body_celsius + 11 * self.warmth)
-        boot = np.array([p["left_cowl"], p["left_top_rear"], p["right_top_rear"], p["right_cowl"]])
+        boot = np.array(
+            [p["left_cowl"], p["left_top_rear"], p["right_top_rear"], p["right_cowl"]]
+        )
         canvas.polygon(boot, self._tint(1.0), self.body_celsius + 1.5 * self.warmth)
 
     def _side(self, canvas: Canvas, p: dict[str, FloatArray], side: str) -> None:
         names = ("bottom_front", "top_front", "cowl", "top_rear", "bottom_rear")
         canvas.polygon(
-            np.array([p[f"{side}_{n}"] for n in names]), self._tint(0.8), self.body_celsius + 1.5 * self.warmth
+            np.array([p[f"{side}_{n}"] for n in names]),
+            self._tint(0.8),
+            self.body_celsius + 1.5 * self.warmth,
         )
-        front = np.array([p[f"{side}_{n}"] for n in ("bottom_front", "top_front", "cowl")])
-        foot = p[f"{side}_bottom_front"] + (p[f"{side}_bottom_rear"] - p[f"{side}_bottom_front"]) * 0.28
-        canvas.polygon(np.vstack([front, foot]), self._tint(0.82), self.body_celsius + 6 * self.warmth)
+        front = np.array(
+            [p[f"{side}_{n}"] for n in ("bottom_front", "top_front", "cowl")]
+        )
+        foot = (
+            p[f"{side}_bottom_front"]
+            + (p[f"{side}_bottom_rear"] - p[f"{side}_bottom_front"]) * 0.28
+        )
+        canvas.polygon(
+            np.vstack([front, foot]),
+            self._tint(0.82),
+            self.body_celsius + 6 * self.warmth,
+        )
         sill = [p[f"{side}_bottom_front"], p[f"{side}_bottom_rear"]]
-        canvas.limb(sill[0], sill[1], (1.5, 1.5), self._tint(0.35), self.body_celsius + 4 * self.warmth)
+        canvas.limb(
+            sill[0],
+            sill[1],
+            (1.5, 1.5),
+            self._tint(0.35),
+            self.body_celsius + 4 * self.warmth,
+        )
 
-    def _face(self, canvas: Canvas, p: dict[str, FloatArray], end: str, scale: float) -> None:
+    def _face(
+        self, canvas: Canvas, p: dict[str, FloatArray], end: str, scale: float
+    ) -> None:
         corners = np.array(
-            [p[f"left_bottom_{end}"], p[f"left_top_{end}"], p[f"right_top_{end}"], p[f"right_bottom_{end}"]]
+            [
+                p[f"left_bottom_{end}"],
+                p[f"left_top_{end}"],
+                p[f"right_top_{end}"],
+                p[f"right_bottom_{end}"],
+            ]
         )
         heat = 8 if end == "front" else 3
         canvas.polygon(corners, self._tint(0.9), self.body_celsius + heat * self.warmth)
-        left, top, right, bottom = corners[1], corners[1:3].mean(axis=0), corners[2], corners[[0, 3]].mean(axis=0)
+        left, top, right, bottom = (
+            corners[1],
+            corners[1:3].mean(axis=0),
+            corners[2],
+            corners[[0, 3]].mean(axis=0),
+        )
         across, down = right - left, bottom - top
         band = np.array([top - 0.3 * across + 0.28 * down, top + 0.3 * across + 0.28 * down,
                          top + 0.3 * across + 0.62 * down, top - 0.3 * across + 0.62 * down])  # fmt: skip
         if end == "front":
-            canvas.polygon(band, (18.0, 18.0, 20.0), self.body_celsius + 20 * self.warmth)
+            canvas.polygon(
+                band, (18.0, 18.0, 20.0), self.body_celsius + 20 * self.warmth
+            )
         plate = np.array([top - 0.13 * across + 0.66 * down, top + 0.13 * across + 0.66 * down,
                           top + 0.13 * across + 0.82 * down, top - 0.13 * across + 0.82 * down])  # fmt: skip
         canvas.polygon(plate, (205.0, 205.0, 190.0), self.body_celsius + 1)
@@ -158,23 +213,45 @@ class Car:
             lamp = top + sign * 0.4 * across + 0.25 * down
             size = (0.085 * float(np.hypot(*across)), 0.13 * float(np.hypot(*down)))
             colour = (200.0, 200.0, 205.0) if end == "front" else (120.0, 15.0, 12.0)
-            canvas.ellipse(lamp, size, colour, self.body_celsius + (9 if self.lamps else 0.5))
+            canvas.ellipse(
+                lamp, size, colour, self.body_celsius + (9 if self.lamps else 0.5)
+            )
         if end == "rear" and self.warmth:
             exhaust = bottom + 0.3 * across
             canvas.ellipse(
-                exhaust, (0.07 * scale, 0.05 * scale), (25.0, 25.0, 25.0), self.body_celsius + 30 * self.warmth
+                exhaust,
+                (0.07 * scale, 0.05 * scale),
+                (25.0, 25.0, 25.0),
+                self.body_celsius + 30 * self.warmth,
             )
 
-    def _cabin(self, canvas: Canvas, p: dict[str, FloatArray], side: str, front: bool, rear: bool) -> None:
+    def _cabin(
+        self,
+        canvas: Canvas,
+        p: dict[str, FloatArray],
+        side: str,
+        front: bool,
+        rear: bool,
+    ) -> None:
         # Glass is dark to the thermal camera: it mirrors the cold sky, less so the flatter the view.
-        glass_celsius = 0.7 * self.body_celsius + 0.3 * self.sky_celsius + 3 * self.warmth
+        glass_celsius = (
+            0.7 * self.body_celsius + 0.3 * self.sky_celsius + 3 * self.warmth
+        )
         glass = (26.0, 30.0, 34.0)
         roof = [
             p[f"{s}_cabin_{n}"]
-            for s, n in (("left", "roof_front"), ("right", "roof_front"), ("right", "roof_rear"), ("left", "roof_rear"))
+            for s, n in (
+                ("left", "roof_front"),
+                ("right", "roof_front"),
+                ("right", "roof_rear"),
+                ("left", "roof_rear"),
+            )
         ]
         body = self.body_celsius + 1.2 * self.warmth
-        for visible, ends in ((rear, ("tail", "roof_rear")), (front, ("cowl", "roof_front"))):
+        for visible, ends in (
+            (rear, ("tail", "roof_rear")),
+            (front, ("cowl", "roof_front")),
+        ):
             if visible:
                 pane = np.array(
                     [
@@ -185,9 +262,18 @@ class Car:
                     ]
                 )
                 canvas.polygon(pane, self._tint(0.85), body)
-                canvas.polygon(pane.mean(axis=0) + (pane - pane.mean(axis=0)) * 0.86, glass, glass_celsius)
+                canvas.polygon(
+                    pane.mean(axis=0) + (pane - pane.mean(axis=0)) * 0.86,
+                    glass,
+                    glass_celsius,
+                )
         if side:
-            outline = np.array([p[f"{side}_cabin_{n}"] for n in ("cowl", "roof_front", "roof_rear", "tail")])
+            outline = np.array(
+                [
+                    p[f"{side}_cabin_{n}"]
+                    for n in ("cowl", "roof_front", "roof_rear", "tail")
+                ]
+            )
             canvas.polygon(outline, self._tint(0.75), body)
             middle = outline.mean(axis=0)
             window = middle + (outline - middle) * (0.86, 0.78)
@@ -195,24 +281,58 @@ class Car:
             pillar = (window[1] + window[2]) / 2, (window[0] + window[3]) / 2
             width = 0.03 * float(np.hypot(*(outline[0] - outline[3])))
             canvas.limb(pillar[0], pillar[1], (width, width), self._tint(0.7), body)
-        canvas.polygon(np.array(roof), self._tint(1.05), 0.8 * body + 0.2 * self.sky_celsius)
+        canvas.polygon(
+            np.array(roof), self._tint(1.05), 0.8 * body + 0.2 * self.sky_celsius
+        )
 
     def _wheel(
-        self, camera: StreetCamera, x: float, z: float, heading: float, s: float, side: float, size: float
+        self,
+        camera: StreetCamera,
+        x: float,
+        z: float,
+        heading: float,
+        s: float,
+        side: float,
+        size: float,
     ) -> FloatArray:
-        ring = np.stack([s + size * _WHEEL[:, 0], np.full(len(_WHEEL), side), 0.32 + size * _WHEEL[:, 1]], axis=1)
-        return camera.project(_to_world(ring, x, z, heading))
+        ring = np.stack(
+            [
+                s + size * _WHEEL[:, 0],
+                np.full(len(_WHEEL), side),
+                0.32 + size * _WHEEL[:, 1],
+            ],
+            axis=1,
+        )
+        return camera.project(in_world(ring, x, z, heading))
 
     def _axles(self) -> tuple[float, float]:
         return (self.length / 2 - 0.8, -self.length / 2 + 0.78)
 
-    def _far_wheels(self, canvas: Canvas, camera: StreetCamera, x: float, z: float, heading: float, side: str) -> None:
+    def _far_wheels(
+        self,
+        canvas: Canvas,
+        camera: StreetCamera,
+        x: float,
+        z: float,
+        heading: float,
+        side: str,
+    ) -> None:
         offset = (self.width / 2 - 0.1) * (1 if side == "left" else -1)
         for s in self._axles():
             tyre = self._wheel(camera, x, z, heading, s, offset, 0.32)
-            canvas.polygon(tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth)
+            canvas.polygon(
+                tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth
+            )
 
-    def _wheels(self, canvas: Canvas, camera: StreetCamera, x: float, z: float, heading: float, side: str) -> None:
+    def _wheels(
+        self,
+        canvas: Canvas,
+        camera: StreetCamera,
+        x: float,
+        z: float,
+        heading: float,
+        side: str,
+    ) -> None:
         offset = (self.width / 2 + 0.01) * (1 if side == "left" else -1)
         for s in self._axles():
             for size, colour, heat in (
@@ -223,15 +343,27 @@ class Car:
                 rim = self._wheel(camera, x, z, heading, s, offset, size)
                 canvas.polygon(rim, colour, self.body_celsius + heat * self.warmth)
 
-    def _lamps(self, canvas: Canvas, p: dict[str, FloatArray], front: bool, rear: bool, scale: float) -> None:
-        for visible, end, colour, glow in ((front, "front", WHITE_LAMP, 9.0), (rear, "rear", RED_LAMP, 4.0)):
+    def _lamps(
+        self,
+        canvas: Canvas,
+        p: dict[str, FloatArray],
+        front: bool,
+        rear: bool,
+        scale: float,
+    ) -> None:
+        for visible, end, colour, glow in (
+            (front, "front", WHITE_LAMP, 9.0),
+            (rear, "rear", RED_LAMP, 4.0),
+        ):
             if not visible:
                 continue
             left, right = p[f"left_top_{end}"], p[f"right_top_{end}"]
             drop = (p[f"left_bottom_{end}"] - left) * 0.25
             for share in (0.1, 0.9):
                 u, v = left + (right - left) * share + drop
-                canvas.lights.append(Light((float(u), float(v)), 0.085 * scale, colour, glow))
+                canvas.lights.append(
+                    Light((float(u), float(v)), 0.085 * scale, colour, glow)
+                )
 
 
 @dataclass(frozen=True)
@@ -244,33 +376,53 @@ class Bicycle:
     lamp: bool
 
     @staticmethod
-    def random(rng: np.random.Generator, ambient_celsius: float, *, ridden: bool, lamp: bool) -> Bicycle:
+    def random(
+        rng: np.random.Generator, ambient_celsius: float, *, ridden: bool, lamp: bool
+    ) -> Bicycle:
         """Return a bicycle drawn from ``rng``."""
         paint = rng.uniform(30, 235, 3)
-        return Bicycle((float(paint[0]), float(paint[1]), float(paint[2])), ambient_celsius, ridden, lamp)
+        return Bicycle(
+            (float(paint[0]), float(paint[1]), float(paint[2])),
+            ambient_celsius,
+            ridden,
+            lamp,
+        )
 
     def draw(self, camera: StreetCamera, x: float, z: float, heading: float) -> Sprite:
         """Return the bicycle whose middle stands at (x, z); ``heading`` as for a car."""
 
         def at(s: float, up: float, left: float = 0.0) -> FloatArray:
-            return camera.project(_to_world(np.array([s, left, up]), x, z, heading))
+            return camera.project(in_world(np.array([s, left, up]), x, z, heading))
 
         def ring(s: float, radius: float) -> FloatArray:
-            circle = np.stack([s + radius * _WHEEL[:, 0], np.zeros(len(_WHEEL)), 0.34 + radius * _WHEEL[:, 1]], axis=1)
-            return camera.project(_to_world(circle, x, z, heading))
+            circle = np.stack(
+                [
+                    s + radius * _WHEEL[:, 0],
+                    np.zeros(len(_WHEEL)),
+                    0.34 + radius * _WHEEL[:, 1],
+                ],
+                axis=1,
+            )
+            return camera.project(in_world(circle, x, z, heading))
 
         scale = camera.pixels_per_metre(z)
         warm = self.ambient_celsius + (4.0 if self.ridden else 0.4)
         tyre_px = max(0.05 * scale, 1.0)
-        rings = [ring(s, 0.34) for s in (0.53, -0.53)]
+        rings = [
+            (ring(s, 0.34 + tyre_px / 2 / scale), ring(s, 0.34 - tyre_px / 2 / scale))
+            for s in (0.53, -0.53)
+        ]
         bar = [at(0.4, 1.02, 0.28), at(0.4, 1.02, -0.28)]
-        corners = np.concatenate([*rings, np.stack(bar)])
-        canvas = Canvas(
-            np.stack([corners.min(0) - tyre_px, corners.max(0) + tyre_px]), (self.paint, self.ambient_celsius)
-        )
-        for wheel in rings:
-            for start, end in zip(wheel, np.roll(wheel, -1, axis=0), strict=True):
-                canvas.limb(start, end, (tyre_px, tyre_px), (14.0, 14.0, 14.0), warm)
+        corners = np.concatenate([*(outer for outer, _ in rings), np.stack(bar)])
+        corners = np.stack([corners.min(0) - tyre_px, corners.max(0) + tyre_px])
+        canvas = Canvas(corners, (self.paint, self.ambient_celsius))
+        for outer, inner in rings:
+            # From behind a wheel is a line, and a ring would be thinner than the tyre.
+            if np.ptp(outer[:, 0]) > 3 * tyre_px:
+                canvas.ring(outer, inner, (14.0, 14.0, 14.0), warm)
+            else:
+                top, bottom = outer[outer[:, 1].argmin()], outer[outer[:, 1].argmax()]
+                canvas.limb(top, bottom, (tyre_px, tyre_px), (14.0, 14.0, 14.0), warm)
         tube_px = max(0.045 * scale, 1.0)
         joints = {
             "rear": (-0.53, 0.34),
@@ -287,14 +439,48 @@ class Bicycle:
             ("seat", "head"),
             ("front", "head"),
         ):
-            canvas.limb(at(*joints[a]), at(*joints[b]), (tube_px, tube_px), self.paint, self.ambient_celsius + 0.8)
-        canvas.limb(at(0.36, 0.8), at(0.4, 1.02), (tube_px, tube_px), self.paint, self.ambient_celsius + 0.8)
-        canvas.limb(bar[0], bar[1], (tube_px, tube_px), (30.0, 30.0, 30.0), self.ambient_celsius + 1)
-        canvas.limb(at(-0.32, 0.92), at(-0.08, 0.94), (0.08 * scale, 0.05 * scale), (15.0, 15.0, 15.0), warm + 2)
-        canvas.limb(at(-0.86, 0.45), at(-0.84, 0.65), (tyre_px, tyre_px), (20.0, 20.0, 20.0), self.ambient_celsius)
+            canvas.limb(
+                at(*joints[a]),
+                at(*joints[b]),
+                (tube_px, tube_px),
+                self.paint,
+                self.ambient_celsius + 0.8,
+            )
+        canvas.limb(
+            at(0.36, 0.8),
+            at(0.4, 1.02),
+            (tube_px, tube_px),
+            self.paint,
+            self.ambient_celsius + 0.8,
+        )
+        canvas.limb(
+            bar[0],
+            bar[1],
+            (tube_px, tube_px),
+            (30.0, 30.0, 30.0),
+            self.ambient_celsius + 1,
+        )
+        canvas.limb(
+            at(-0.32, 0.92),
+            at(-0.08, 0.94),
+            (0.08 * scale, 0.05 * scale),
+            (15.0, 15.0, 15.0),
+            warm + 2,
+        )
+        canvas.limb(
+            at(-0.86, 0.45),
+            at(-0.84, 0.65),
+            (tyre_px, tyre_px),
+            (20.0, 20.0, 20.0),
+            self.ambient_celsius,
+        )
         if self.lamp:
             towards = -np.sin(heading)
-            s, colour, glow = (0.45, WHITE_LAMP, 8.0) if towards > 0 else (-0.86, RED_LAMP, 4.0)
+            s, colour, glow = (
+                (0.45, WHITE_LAMP, 8.0) if towards > 0 else (-0.86, RED_LAMP, 4.0)
+            )
             u, v = at(s, 0.85 if towards > 0 else 0.6)
-            canvas.lights.append(Light((float(u), float(v)), 0.05 * scale, colour, glow))
+            canvas.lights.append(
+                Light((float(u), float(v)), 0.05 * scale, colour, glow)
+            )
         return canvas.sprite()
