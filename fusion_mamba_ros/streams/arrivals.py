@@ -60,20 +60,14 @@ class Arrivals:
         if len(late) >= 2 and late[-2] < late[-1] < frame.stamp_ns < newest.stamp_ns:
             return Verdict.JUMPED_BACK
         used = self._used_stamp_ns
-        if (used is not None and frame.stamp_ns <= used) or any(
-            f.stamp_ns == frame.stamp_ns for f in self.queue
-        ):
+        if (used is not None and frame.stamp_ns <= used) or any(f.stamp_ns == frame.stamp_ns for f in self.queue):
             return Verdict.LATE
         return Verdict.IN_ORDER
 
     def continues_held(self, frame: Frame, tolerance_ns: int) -> bool:
         """Return whether ``frame`` goes on where ``held`` left off."""
         held = self.held
-        return (
-            held is not None
-            and frame.stamp_ns > held.stamp_ns
-            and not _ahead(frame, held, tolerance_ns)
-        )
+        return held is not None and frame.stamp_ns > held.stamp_ns and not _ahead(frame, held, tolerance_ns)
 
     def note(self, frame: Frame) -> None:
         """Learn from a frame that is in order: period, freshness, newest stamp."""
@@ -94,9 +88,7 @@ class Arrivals:
 
     def insert(self, frame: Frame) -> None:
         """Queue a frame by its stamp."""
-        self.queue.insert(
-            bisect_left(self.queue, frame.stamp_ns, key=lambda f: f.stamp_ns), frame
-        )
+        self.queue.insert(bisect_left(self.queue, frame.stamp_ns, key=lambda f: f.stamp_ns), frame)
 
     def take(self, index: int) -> tuple[Frame, int]:
         """Remove and return frame ``index`` with the number of older frames removed with it."""
@@ -123,11 +115,7 @@ class Arrivals:
     @property
     def period_ns(self) -> int | None:
         """Median interval of the recent stamps, None until enough have come."""
-        return (
-            int(median(self._intervals_ns))
-            if len(self._intervals_ns) >= INTERVALS_NEEDED
-            else None
-        )
+        return int(median(self._intervals_ns)) if len(self._intervals_ns) >= INTERVALS_NEEDED else None
 
     @property
     def next_expected_ns(self) -> int | None:
@@ -136,14 +124,9 @@ class Arrivals:
         if period_ns is None or self._newest is None:
             return None
         shortest_ns = min(self._intervals_ns)
-        return self._newest.stamp_ns + max(
-            0, shortest_ns - (period_ns - shortest_ns) // 2
-        )
+        return self._newest.stamp_ns + max(0, shortest_ns - (period_ns - shortest_ns) // 2)
 
 
 def _ahead(frame: Frame, before: Frame, tolerance_ns: int) -> bool:
     """Return whether the stamp moved on by more than the clock did since ``before``."""
-    return (
-        frame.stamp_ns - before.stamp_ns
-        > max(0, frame.arrival_ns - before.arrival_ns) + tolerance_ns
-    )
+    return frame.stamp_ns - before.stamp_ns > max(0, frame.arrival_ns - before.arrival_ns) + tolerance_ns

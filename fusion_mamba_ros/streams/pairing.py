@@ -88,11 +88,7 @@ class Pairing:
     def next_wakeup_ns(self) -> int | None:
         """Return when `match` should next be called if no frame arrives, None if there is nothing to wait for."""
         with self._lock:
-            times = [
-                self._deadline_ns(match)
-                for match in self._matches()
-                if not match.settled
-            ][:1]
+            times = [self._deadline_ns(match) for match in self._matches() if not match.settled][:1]
             missing = self._missing()
             for side, arrivals in self._sides.items():
                 if arrivals.queue:
@@ -125,9 +121,7 @@ class Pairing:
                 self._counters.clock_jumps,
             )
             for side, arrivals in self._sides.items():
-                getattr(copy, side.value).queued = len(arrivals.queue) + (
-                    arrivals.held is not None
-                )
+                getattr(copy, side.value).queued = len(arrivals.queue) + (arrivals.held is not None)
             return copy
 
     def count_dropped(self, released: Pair | LoneFrame) -> None:
@@ -151,9 +145,7 @@ class Pairing:
         """Give up all waiting frames and start anew; the counters go on."""
         with self._lock:
             for side, arrivals in self._sides.items():
-                self._counters_of(side).unpaired += len(arrivals.queue) + (
-                    arrivals.held is not None
-                )
+                self._counters_of(side).unpaired += len(arrivals.queue) + (arrivals.held is not None)
             self._forget_time()
 
     # Everything below runs inside the lock.
@@ -162,9 +154,7 @@ class Pairing:
         return self._counters.rgb if side is Side.RGB else self._counters.thermal
 
     def _reference_ns(self, frame: Frame) -> int:
-        return frame.stamp_ns + (
-            self._limits.thermal_offset_ns if frame.side is Side.THERMAL else 0
-        )
+        return frame.stamp_ns + (self._limits.thermal_offset_ns if frame.side is Side.THERMAL else 0)
 
     def _tick(self, now_ns: int) -> None:
         if self._started and now_ns < self._clock_ns - self._limits.max_age_ns:
@@ -194,9 +184,7 @@ class Pairing:
         tolerance_ns = self._limits.max_age_ns
         verdict = arrivals.judge(frame, tolerance_ns)
         if arrivals.held is not None:
-            if verdict is not Verdict.IN_ORDER and arrivals.continues_held(
-                frame, tolerance_ns
-            ):
+            if verdict is not Verdict.IN_ORDER and arrivals.continues_held(frame, tolerance_ns):
                 held, arrivals.held = arrivals.held, None
                 self._accept(held)
                 self._accept(frame)
@@ -218,36 +206,22 @@ class Pairing:
         self._note_contact(frame)
         if not frame.fresh:
             counters.unpaired += 1
-        elif (
-            frame.side is Side.RGB
-            and self._last_output_ns is not None
-            and frame.stamp_ns <= self._last_output_ns
-        ):
+        elif frame.side is Side.RGB and self._last_output_ns is not None and frame.stamp_ns <= self._last_output_ns:
             counters.late += 1
         else:
             arrivals.insert(frame)
-            counters.unpaired += arrivals.drop_oldest(
-                len(arrivals.queue) - self._limits.queue_size
-            )
+            counters.unpaired += arrivals.drop_oldest(len(arrivals.queue) - self._limits.queue_size)
 
     def _note_contact(self, frame: Frame) -> None:
-        shift_ns = (
-            self._limits.thermal_offset_ns
-            if frame.side is Side.RGB
-            else -self._limits.thermal_offset_ns
-        )
+        shift_ns = self._limits.thermal_offset_ns if frame.side is Side.RGB else -self._limits.thermal_offset_ns
         reference_ns = frame.stamp_ns - shift_ns
         others = self._sides[frame.side.other].recent_stamps
-        if any(
-            abs(stamp - reference_ns) <= self._limits.max_offset_ns for stamp in others
-        ):
+        if any(abs(stamp - reference_ns) <= self._limits.max_offset_ns for stamp in others):
             self._contact_ns = frame.arrival_ns
 
     def _missing_from_ns(self, side: Side) -> int:
         fresh_ns = self._sides[side].fresh_arrival_ns
-        return (
-            fresh_ns if fresh_ns is not None else self._start_ns
-        ) + self._limits.timeout_ns
+        return (fresh_ns if fresh_ns is not None else self._start_ns) + self._limits.timeout_ns
 
     def _strangers_from_ns(self) -> int:
         return self._contact_ns + self._limits.timeout_ns
@@ -267,11 +241,7 @@ class Pairing:
     def _drop_aged(self) -> None:
         born_ns = self._clock_ns - self._limits.max_age_ns
         for side, arrivals in self._sides.items():
-            aged = [
-                i
-                for i, frame in enumerate(arrivals.queue)
-                if frame.arrival_ns <= born_ns
-            ]
+            aged = [i for i, frame in enumerate(arrivals.queue) if frame.arrival_ns <= born_ns]
             if aged:
                 self._counters_of(side).unpaired += arrivals.drop_oldest(aged[-1] + 1)
             if arrivals.held is not None and arrivals.held.arrival_ns <= born_ns:
@@ -280,10 +250,7 @@ class Pairing:
     def _drop_overtaken(self) -> None:
         """Give up RGB frames older than the last output: a lone thermal frame went by meanwhile."""
         queue = self._sides[Side.RGB].queue
-        overtaken = sum(
-            self._last_output_ns is not None and f.stamp_ns <= self._last_output_ns
-            for f in queue
-        )
+        overtaken = sum(self._last_output_ns is not None and f.stamp_ns <= self._last_output_ns for f in queue)
         self._counters.rgb.unpaired += self._sides[Side.RGB].drop_oldest(overtaken)
 
     def _matches(self) -> list[Match]:
@@ -295,11 +262,7 @@ class Pairing:
             if is_rgb:
                 return rgb.next_expected_ns
             expected_ns = thermal.next_expected_ns
-            return (
-                None
-                if expected_ns is None
-                else expected_ns + self._limits.thermal_offset_ns
-            )
+            return None if expected_ns is None else expected_ns + self._limits.thermal_offset_ns
 
         return match_timeline(
             [self._reference_ns(frame) for frame in rgb.queue],
@@ -311,34 +274,19 @@ class Pairing:
     def _deadline_ns(self, match: Match) -> int:
         rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
         periods = [arrivals.period_ns for arrivals in (rgb, thermal)]
-        wait_ns = min(
-            (p for p in periods if p is not None), default=self._limits.max_offset_ns
-        )
-        return (
-            max(
-                rgb.queue[match.rgb].arrival_ns, thermal.queue[match.thermal].arrival_ns
-            )
-            + wait_ns
-        )
+        wait_ns = min((p for p in periods if p is not None), default=self._limits.max_offset_ns)
+        return max(rgb.queue[match.rgb].arrival_ns, thermal.queue[match.thermal].arrival_ns) + wait_ns
 
-    def _release_pairs(
-        self, released: list[Pair | LoneFrame], *, everything: bool
-    ) -> None:
+    def _release_pairs(self, released: list[Pair | LoneFrame], *, everything: bool) -> None:
         final = []
         for match in self._matches():
-            if not (
-                everything
-                or match.settled
-                or self._clock_ns >= self._deadline_ns(match)
-            ):
+            if not (everything or match.settled or self._clock_ns >= self._deadline_ns(match)):
                 break
             final.append(match)
         rgb_taken = thermal_taken = 0
         for match in final:
             rgb, rgb_older = self._sides[Side.RGB].take(match.rgb - rgb_taken)
-            thermal, thermal_older = self._sides[Side.THERMAL].take(
-                match.thermal - thermal_taken
-            )
+            thermal, thermal_older = self._sides[Side.THERMAL].take(match.thermal - thermal_taken)
             rgb_taken, thermal_taken = match.rgb + 1, match.thermal + 1
             self._counters.rgb.unpaired += rgb_older
             self._counters.thermal.unpaired += thermal_older

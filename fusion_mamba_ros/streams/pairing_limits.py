@@ -31,9 +31,7 @@ class PairingLimits:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(
-                    f"pairing limit {field.name} is {value!r}: give a whole number"
-                )
+                raise TypeError(f"pairing limit {field.name} is {value!r}: give a whole number")
         for name, least in (
             ("max_offset_ns", 0),
             ("timeout_ns", 1),
@@ -41,6 +39,4 @@ class PairingLimits:
             ("max_age_ns", 1),
         ):
             if getattr(self, name) < least:
-                raise ValueError(
-                    f"pairing limit {name} is {getattr(self, name)}: give {least} or more"
-                )
+                raise ValueError(f"pairing limit {name} is {getattr(self, name)}: give {least} or more")

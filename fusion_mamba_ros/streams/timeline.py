@@ -37,13 +37,9 @@ def match_timeline(
     expected next on a side, None if unknown. What depends on an open gap is not settled.
     """
     line = sorted(
-        [(stamp, 0, i) for i, stamp in enumerate(rgb_ns)]
-        + [(stamp, 1, i) for i, stamp in enumerate(thermal_ns)]
+        [(stamp, 0, i) for i, stamp in enumerate(rgb_ns)] + [(stamp, 1, i) for i, stamp in enumerate(thermal_ns)]
     )
-    gaps = [
-        b[0] - a[0] if a[1] != b[1] and b[0] - a[0] <= max_offset_ns else None
-        for a, b in pairwise(line)
-    ]
+    gaps = [b[0] - a[0] if a[1] != b[1] and b[0] - a[0] <= max_offset_ns else None for a, b in pairwise(line)]
 
     taken = [False] * len(line)
     chosen = []
@@ -75,9 +71,7 @@ def _first_unsettled_gap(
         return len(gaps)
     (earlier_ns, side, _), (later_ns, _, _) = line[open_gap], line[open_gap + 1]
     expected_ns = next_expected_ns(side == 0)
-    if later_ns == earlier_ns or (
-        expected_ns is not None and expected_ns >= 2 * later_ns - earlier_ns
-    ):
+    if later_ns == earlier_ns or (expected_ns is not None and expected_ns >= 2 * later_ns - earlier_ns):
         return len(gaps)
     # A longer gap before it gets its frame back if the open one loses it, and so on down the chain.
     first = open_gap
