@@ -156,7 +156,7 @@ def test_class_names_that_do_not_fit_the_model_are_refused(path, model, tmp_path
 
 def test_tensors_of_another_model_are_refused(path):
     rewrite(path, document=lambda content: content["model"].update(width="s"))
-    with pytest.raises(CheckpointError, match="another model's tensors.*of another shape"):
+    with pytest.raises(CheckpointError, match=r"another model's tensors.*of another shape"):
         load_checkpoint(path)
 
 
@@ -166,7 +166,7 @@ def test_missing_and_unknown_tensors_are_refused_by_name(path):
         values["stranger"] = values.pop(name)
 
     rewrite(path, tensors=rename)
-    with pytest.raises(CheckpointError, match="1 missing, 1 unknown.*conv.weight' is missing"):
+    with pytest.raises(CheckpointError, match=r"1 missing, 1 unknown.*conv.weight' is missing"):
         load_checkpoint(path)
 
 
@@ -177,7 +177,7 @@ def test_full_disk_leaves_the_earlier_file_and_no_remains(path, model, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(CheckpointError, match="No space left on device.*untouched"):
+    with pytest.raises(CheckpointError, match=r"No space left on device.*untouched"):
         save_checkpoint(path, model, METADATA)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]

@@ -52,11 +52,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
     return _AUTOCAST[name]
 
 
-def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """Fold each batch normalisation into the convolution before it, in place; return ``model`` in evaluation mode."""
+def fold_batch_norms(model: nn.Module) -> None:
+    """Fold each batch normalisation into the convolution before it, in place, for evaluation."""
     model.eval()
     for module in model.modules():
         if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm2d):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()
-    return model
+            module.norm = nn.Identity()  # type: ignore[assignment]

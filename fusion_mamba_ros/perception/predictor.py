@@ -97,9 +97,9 @@ class Predictor:
         self._homography = homography_from(metadata.homography if homography is None else homography)
         self._thermal = thermal or metadata.thermal
         self._thermal_stream = ThermalStream(self._thermal) if stream else None
-        self._model = fold_batch_norms(model).to(self.device)
-        if self.device.type == "cuda":
-            self._model = self._model.to(memory_format=torch.channels_last)
+        fold_batch_norms(model)
+        self._model = model.to(self.device)
+        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.thresholds = thresholds or Thresholds()
 
     @classmethod

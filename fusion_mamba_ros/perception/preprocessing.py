@@ -90,9 +90,9 @@ def _mode_of(seen: Collection[str]) -> Mode:
 def _with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
     channels = 1 if canvas.ndim == 2 else canvas.shape[2]
     if channels == 3 and count == 1:
-        canvas = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY)
-    elif channels == 1 and count == 3:
-        canvas = cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB)
+        return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)[:, :, None]
+    if channels == 1 and count == 3:
+        return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB), np.uint8)
     return canvas[:, :, None] if canvas.ndim == 2 else canvas
 
 

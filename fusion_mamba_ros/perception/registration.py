@@ -66,7 +66,7 @@ def place_thermal(
     matrix = letterbox.canvas_from_normalised() @ homography @ from_pixels
     # OpenCV counts from pixel centres, our coordinates from pixel corners.
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    canvas = cv2.warpPerspective(
+    canvas: npt.NDArray[Any] = cv2.warpPerspective(
         thermal,
         np.linalg.inv(half) @ matrix @ half,
         letterbox.canvas_size,
@@ -77,7 +77,7 @@ def place_thermal(
     (left, top), (inner_width, inner_height) = letterbox.offset, letterbox.inner_size
     canvas[:top] = canvas[top + inner_height :] = PADDING_LEVEL
     canvas[:, :left] = canvas[:, left + inner_width :] = PADDING_LEVEL
-    return canvas
+    return np.asarray(canvas, np.uint8)
 
 
 def read_homography(path: str | os.PathLike[str]) -> Homography:

@@ -85,10 +85,10 @@ def scale_thermal(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArr
 class ThermalStream:
     """Scale the pictures of one camera, the ``percentile`` window smoothed over time so that the picture is steady.
 
-    Each new picture moves the window by ``gain`` of the difference, at most by 5 % of its width. When the whole picture steps (the counts after a
-    flat-field correction, a gain switch, a change of size), the window follows at once: smoothing would then show
-    a white or black picture for many frames. Something hot or cold that enters moves an end of the window, not the
-    median, and is followed smoothly. Not thread-safe.
+    Each new picture moves the window by ``gain`` of the difference, at most by 5 % of its width. When the whole picture
+    steps (the counts after a flat-field correction, a gain switch, a change of size), the window follows at once:
+    smoothing would then show a white or black picture for many frames. Something hot or cold that enters moves an end
+    of the window, not the median, and is followed smoothly. Not thread-safe.
     """
 
     def __init__(self, scaling: ThermalScaling, *, gain: float = 0.1) -> None:
@@ -153,7 +153,7 @@ def _apply_fixed(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArra
         if scaling.method == "range":
             return _apply_window(image, scaling.range_min, scaling.range_max, scaling.polarity)
         image = (image >> 8).astype(np.uint8)
-    return cv2.bitwise_not(image) if scaling.polarity == "black_hot" else image
+    return _with_polarity(image, scaling.polarity)
 
 
 def _apply_window(image: npt.NDArray[Any], low: float, high: float, polarity: str) -> npt.NDArray[np.uint8]:
@@ -164,4 +164,8 @@ def _apply_window(image: npt.NDArray[Any], low: float, high: float, polarity: st
         span = _MINIMUM_SPAN_COUNTS
     # One pass: scale, shift and saturate to 8 bits at both ends (convertScaleAbs would fold the negative side up).
     grey = cv2.addWeighted(image, 255.0 / span, image, 0.0, -low * 255.0 / span, dtype=cv2.CV_8U)
-    return cv2.bitwise_not(grey) if polarity == "black_hot" else grey
+    return _with_polarity(grey, polarity)
+
+
+def _with_polarity(grey: npt.NDArray[Any], polarity: str) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.bitwise_not(grey) if polarity == "black_hot" else grey, np.uint8)
