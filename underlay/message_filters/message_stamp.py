@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a message is from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.clock import ROSClock
+from rclpy.logging import get_logger
+from rclpy.time import Time
+
+
+def message_stamp(msg: Any, *, allow_headerless: bool, use_arrival: bool = False) -> Time | None:
+    """Return the header's stamp as ROS time, or now if ``use_arrival``, or if there is no header and that is allowed.
+
+    None, with a warning in the log, for a message without a header where that is not allowed.
+    """
+    if use_arrival:
+        return ROSClock().now()
+    header = getattr(msg, "header", None)
+    if hasattr(header, "stamp"):
+        return Time.from_msg(header.stamp)
+    if allow_headerless:
+        return ROSClock().now()
+    get_logger("message_filters").warning(
+        f"{type(msg).__name__} has no header with a stamp and is ignored: pass allow_headerless=True to use arrival times"
+    )
+    return None
