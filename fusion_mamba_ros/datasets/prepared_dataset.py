@@ -15,11 +15,11 @@ from .paired_dataset import PairedDataset
 from .problems import UnreadableImageError
 from .sample import PairedSample
 
-_DEFAULT_SCALING = ThermalScaling()
+DEFAULT_SCALING = ThermalScaling()
 
 
 def prepare(
-    sample: PairedSample, scaling: ThermalScaling = _DEFAULT_SCALING, fit: tuple[int, int] | None = None
+    sample: PairedSample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None
 ) -> PairedSample:
     """Return the sample with thermal uint8 at the size of RGB; both shrunk to fit in ``fit`` (width, height), if larger.
 
@@ -54,7 +54,7 @@ class PreparedDataset(Sequence[PairedSample]):
         dataset: PairedDataset,
         size: tuple[int, int],
         *,
-        scaling: ThermalScaling = _DEFAULT_SCALING,
+        scaling: ThermalScaling = DEFAULT_SCALING,
         headroom: float = 1.25,
         limit_bytes: int = 4 << 30,
     ) -> None:

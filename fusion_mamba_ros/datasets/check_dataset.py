@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read every pair of a dataset and list what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .pair_record import PairRecord
+from .paired_dataset import PairedDataset
+from .problems import Problem, ProblemKind, UnreadableImageError
+
+
+@dataclass
+class DatasetCheck:
+    """What a dataset holds: ``pairs`` readable, counts by class and group, picture sizes, and all ``problems``."""
+
+    pairs: int = 0
+    empty_pairs: int = 0  # true negatives
+    boxes: Counter[str] = field(default_factory=Counter)  # by class
+    groups: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)  # "RGB 640x480, thermal 640x512 uint16"
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = lambda count: None) -> DatasetCheck:
+    """Return what ``dataset`` holds after decoding every picture; ``on_progress`` gets the count read so far.
+
+    Beside what listing found: pictures that cannot be decoded, boxes that are out of bounds, without area, twice there
+    or of an unknown class, and picture files of the same content under two names.
+    """
+    check = DatasetCheck(problems=list(dataset.problems))
+    name_of_content: dict[bytes, str] = {}
+    for index, record in enumerate(dataset.records):
+        on_progress(index + 1)
+        try:
+            sample, problems = dataset.read(index)
+        except UnreadableImageError as error:
+            check.problems.append(Problem(ProblemKind.UNREADABLE, record.name, str(error)))
+            continue
+        check.problems += problems
+        if isinstance(record, PairRecord):
+            for side, file in (("RGB", record.rgb), ("thermal", record.thermal)):
+                content = hashlib.sha256(file.read_bytes()).digest()
+                first = name_of_content.setdefault(content, f"the {side} picture of {record.name}")
+                if first != f"the {side} picture of {record.name}":
+                    detail = f"its {side} picture has the same content as {first}"
+                    check.problems.append(Problem(ProblemKind.DUPLICATED, record.name, detail))
+        check.pairs += 1
+        check.empty_pairs += not len(sample.labels)
+        counts = np.bincount(sample.labels, minlength=len(dataset.class_names))
+        check.boxes.update(dict(zip(dataset.class_names, counts.tolist(), strict=True)))
+        check.groups[sample.group or "no group"] += 1
+        assert sample.rgb is not None and sample.thermal is not None  # both files are what makes a record
+        (height, width), (thermal_height, thermal_width) = sample.rgb.shape[:2], sample.thermal.shape
+        check.sizes[f"RGB {width}x{height}, thermal {thermal_width}x{thermal_height} {sample.thermal.dtype}"] += 1
+    return check

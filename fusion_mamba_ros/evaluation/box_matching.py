@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Match the detections of one image to its true boxes at a working score threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .detection_results import DetectionResults, ImageResult
+
+
+@dataclass(frozen=True)
+class ImageMatches:
+    """Which detections found which true boxes.
+
+    ``pairs`` (m, 2): index of the true box, index of the detection; ``misses``: true boxes that nothing found;
+    ``false_alarms``: detections that found nothing.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    misses: npt.NDArray[np.int64]
+    false_alarms: npt.NDArray[np.int64]
+
+
+def intersection_over_union(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the IoU (n, m) of boxes ``a`` (n, 4) and ``b`` (m, 4), x1 y1 x2 y2."""
+    first, second = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    intersection = np.clip(sides, 0, None).prod(axis=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (first, second)]
+    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-12)
+
+
+def match_image(
+    image: ImageResult, score_threshold: float, *, iou_threshold: float = 0.5, same_class: bool = True
+) -> ImageMatches:
+    """Return the matches of detections at or above ``score_threshold``, best score first, each to its best free box.
+
+    ``same_class=False`` lets a detection find a box of another class, if none of its own is free (confusion matrix).
+    """
+    detections = image.detections
+    chosen = np.flatnonzero(detections.scores >= score_threshold)
+    overlap = intersection_over_union(image.truth_boxes, detections.boxes[chosen])
+    agree = image.truth_labels[:, None] == detections.labels[chosen][None]
+    free = np.ones(len(image.truth_labels), bool)
+    found: dict[int, int] = {}
+    for with_class in (True,) if same_class else (True, False):
+        for column, detection in enumerate(chosen.tolist()):
+            if detection in found or not free.any():
+                continue
+            candidates = np.where(free & (agree[:, column] | (not with_class)), overlap[:, column], -1.0)
+            best = int(candidates.argmax())
+            if candidates[best] >= iou_threshold:
+                free[best] = False
+                found[detection] = best
+    pairs = np.array([(truth, detection) for detection, truth in found.items()], np.int64).reshape(-1, 2)
+    return ImageMatches(pairs, np.flatnonzero(free), np.setdiff1d(chosen, pairs[:, 1]))
+
+
+def confusion_matrix(results: DetectionResults, score_threshold: float) -> npt.NDArray[np.int64]:
+    """Return counts (classes + 1, classes + 1): rows are true classes, columns detected ones, the last is nothing.
+
+    The last column counts misses, the last row false alarms; IoU at least 0.5.
+    """
+    nothing = len(results.class_names)
+    matrix = np.zeros((nothing + 1, nothing + 1), np.int64)
+    for image in results.images:
+        matches = match_image(image, score_threshold, same_class=False)
+        truth, found = image.truth_labels, image.detections.labels
+        np.add.at(matrix, (truth[matches.pairs[:, 0]], found[matches.pairs[:, 1]]), 1)
+        np.add.at(matrix, (truth[matches.misses], nothing), 1)
+        np.add.at(matrix, (nothing, found[matches.false_alarms]), 1)
+    return matrix

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a detector over a data set in each mode and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from ..datasets.problems import DatasetError, UnreadableImageError
+from ..datasets.sample import PairedSample
+from ..perception.detections import Detections, Mode
+from ..perception.predictor import Thresholds
+from .box_matching import confusion_matrix
+from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure
+from .detection_results import DetectionResults, ImageResult
+from .working_point import WorkingPoint, best_working_point
+
+# The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
+PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)
+
+Images = dict[str, npt.NDArray[Any] | None]
+
+
+class PredictBatch(Protocol):
+    """``Predictor.predict_batch``: detections of several pairs in pixels of ``reference_size`` (width, height)."""
+
+    def __call__(self, batch: Sequence[Images], *, reference_size: tuple[int, int]) -> list[Detections]: ...
+
+
+class EvaluatedDataset(Protocol):
+    """What is evaluated: a ``PairedDataset`` or ``PreparedDataset``."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> PairedSample: ...
+
+
+@dataclass(frozen=True)
+class ModeEvaluation:
+    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best working point."""
+
+    results: DetectionResults
+    metrics: DetectionMetrics
+    groups: dict[str, DetectionMetrics]
+    working_point: WorkingPoint | None
+    predict_ms: float = 0.0  # per pair: preprocessing, network and suppression, mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        point = self.working_point
+        values = self.metrics.to_dict()
+        values["groups"] = {name: metrics.to_dict() for name, metrics in self.groups.items()}
+        values["best_f1"] = None if point is None else vars(point)
+        values["confusion_matrix"] = None
+        if point is not None:
+            names = [*self.results.class_names, "nothing"]
+            counts = confusion_matrix(self.results, point.score_threshold)
+            values["confusion_matrix"] = {"rows_true_columns_detected": names, "counts": counts.tolist()}
+        values["predict_ms_per_pair"] = round(self.predict_ms, 2)
+        return values
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read."""
+
+    modes: dict[Mode, ModeEvaluation]
+    skipped: dict[str, str] = field(default_factory=dict)  # name: reason
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `metrics.json`'s content: protocol, modes, skipped pairs."""
+        return {
+            "protocol": {
+                "score_threshold": PROTOCOL.score_threshold,
+                "nms_threshold": PROTOCOL.nms_threshold,
+                "max_detections": PROTOCOL.max_detections,
+                "iou_thresholds": "0.50:0.05:0.95",
+            },
+            "modes": {mode.value: item.to_dict() for mode, item in self.modes.items()},
+            "skipped": self.skipped,
+        }
+
+
+def evaluate(
+    predict_batch: PredictBatch,
+    dataset: EvaluatedDataset,
+    modes: Sequence[Mode] = (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY),
+    *,
+    batch_size: int = 8,
+    with_groups: bool = True,
+    refuse_unreadable: bool = False,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> Evaluation:
+    """Return the metrics of a detector on ``dataset`` in each of ``modes``.
+
+    ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
+    neighbours of the same size. Pairs that cannot be read are skipped and named in the result, or refused with
+    ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if none is left.
+    """
+    images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
+    seconds = dict.fromkeys(modes, 0.0)
+    skipped: dict[str, str] = {}
+    for samples, done in _batches(dataset, batch_size, refuse_unreadable, skipped):
+        for mode in modes:
+            started = time.perf_counter()
+            found = predict_batch([_images(sample, mode) for sample in samples], reference_size=samples[0].size)
+            seconds[mode] += time.perf_counter() - started
+            images[mode] += [
+                ImageResult(sample.name, sample.boxes, sample.labels, detections, sample.group)
+                for sample, detections in zip(samples, found, strict=True)
+            ]
+        on_progress(done)
+    if not all(images.values()):
+        raise DatasetError(f"no pair could be read; the first: {next(iter(skipped.values()), 'the data set is empty')}")
+    evaluated = {}
+    for mode in modes:
+        results = DetectionResults(tuple(dataset.class_names), mode, tuple(images[mode]))
+        evaluated[mode] = evaluate_results(results, with_groups, 1e3 * seconds[mode] / len(images[mode]))
+    return Evaluation(evaluated, skipped)
+
+
+def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
+    """Return the metrics of detections that are there already."""
+    groups = {
+        group: measure(results.only(lambda image, group=group: image.group == group))
+        for group in (results.groups if with_groups else ())
+    }
+    return ModeEvaluation(results, measure(results), groups, best_working_point(results), predict_ms)
+
+
+def _images(sample: PairedSample, mode: Mode) -> Images:
+    return {
+        "rgb": None if mode is Mode.THERMAL_ONLY else sample.rgb,
+        "thermal": None if mode is Mode.RGB_ONLY else sample.thermal,
+    }
+
+
+def _batches(
+    dataset: EvaluatedDataset, batch_size: int, refuse_unreadable: bool, skipped: dict[str, str]
+) -> Iterator[tuple[list[PairedSample], int]]:
+    """Yield neighbouring samples of one size, and how many pairs are done after them."""
+    batch: list[PairedSample] = []
+    for index in range(len(dataset)):
+        try:
+            sample = dataset[index]
+        except UnreadableImageError as error:
+            if refuse_unreadable:
+                raise
+            skipped[dataset.names[index]] = str(error)
+            continue
+        if batch and (len(batch) == batch_size or sample.size != batch[0].size):
+            yield batch, index
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch, len(dataset)
