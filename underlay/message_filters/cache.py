@@ -27,7 +27,7 @@ class Cache(SimpleFilter):
         if f is not None:
             self.connectInput(f)
 
-    def connectInput(self, f: SimpleFilter) -> None:  # noqa: N802 (upstream's name)
+    def connectInput(self, f: SimpleFilter) -> None:
         """Take messages from ``f``."""
         self.incoming_connection = f.registerCallback(self.add)
 
@@ -41,30 +41,30 @@ class Cache(SimpleFilter):
         del self.cache_msgs[: -self.cache_size], self.cache_times[: -self.cache_size]
         self.signalMessage(msg)
 
-    def getInterval(self, from_stamp: Time, to_stamp: Time) -> list[Any]:  # noqa: N802 (upstream's name)
+    def getInterval(self, from_stamp: Time, to_stamp: Time) -> list[Any]:
         """Return the messages with ``from_stamp`` <= stamp <= ``to_stamp``, by stamp."""
         chosen = [pair for pair in self._by_stamp() if from_stamp <= pair[0] <= to_stamp]
         return [msg for _, msg in chosen]
 
-    def getElemAfterTime(self, stamp: Time) -> Any:  # noqa: N802 (upstream's name)
+    def getElemAfterTime(self, stamp: Time) -> Any:
         """Return the oldest message at or after ``stamp``, or None."""
         return next((msg for time, msg in self._by_stamp() if time >= stamp), None)
 
-    def getElemBeforeTime(self, stamp: Time) -> Any:  # noqa: N802 (upstream's name)
+    def getElemBeforeTime(self, stamp: Time) -> Any:
         """Return the newest message at or before ``stamp``, or None."""
         return next((msg for time, msg in reversed(self._by_stamp()) if time <= stamp), None)
 
-    def getLatestTime(self) -> Time:  # noqa: N802 (upstream's name)
+    def getLatestTime(self) -> Time:
         """Return the newest stamp; time zero while the cache is empty."""
         return max(self.cache_times, key=lambda time: time.nanoseconds, default=Time(clock_type=ClockType.ROS_TIME))
 
-    getLastestTime = getLatestTime  # noqa: N815 (upstream's older spelling)
+    getLastestTime = getLatestTime
 
-    def getOldestTime(self) -> Time:  # noqa: N802 (upstream's name)
+    def getOldestTime(self) -> Time:
         """Return the oldest stamp; time zero while the cache is empty."""
         return min(self.cache_times, key=lambda time: time.nanoseconds, default=Time(clock_type=ClockType.ROS_TIME))
 
-    def getLast(self) -> Any:  # noqa: N802 (upstream's name)
+    def getLast(self) -> Any:
         """Return the newest message, or None."""
         return self.getElemAfterTime(self.getLatestTime())
 

@@ -17,12 +17,12 @@ def message_stamp(msg: Any, *, allow_headerless: bool, use_arrival: bool = False
     """
     if use_arrival:
         return ROSClock().now()
-    header = getattr(msg, "header", None)
-    if hasattr(header, "stamp"):
-        return Time.from_msg(header.stamp)
+    stamp = getattr(getattr(msg, "header", None), "stamp", None)
+    if stamp is not None:
+        return Time.from_msg(stamp)
     if allow_headerless:
         return ROSClock().now()
     get_logger("message_filters").warning(
-        f"{type(msg).__name__} has no header with a stamp and is ignored: pass allow_headerless=True to use arrival times"
+        f"{type(msg).__name__} has no header with a stamp and is ignored: allow_headerless=True counts by arrival"
     )
     return None

@@ -13,13 +13,13 @@ class SimpleFilter:
     def __init__(self) -> None:
         self.callbacks: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
 
-    def registerCallback(self, cb: Callable[..., Any], *args: Any) -> int:  # noqa: N802 (upstream's name)
+    def registerCallback(self, cb: Callable[..., Any], *args: Any) -> int:
         """Call ``cb(*messages, *args)`` for what passes from now on; return the connection's number."""
         connection = len(self.callbacks)
         self.callbacks[connection] = (cb, args)
         return connection
 
-    def signalMessage(self, *msg: Any) -> None:  # noqa: N802 (upstream's name)
+    def signalMessage(self, *msg: Any) -> None:
         """Pass ``msg`` on to every callback, in the order of registration."""
         for callback, args in list(self.callbacks.values()):
             callback(*msg, *args)

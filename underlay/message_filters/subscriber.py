@@ -27,7 +27,7 @@ class Subscriber(SimpleFilter):
         """Pass a received message on."""
         self.signalMessage(msg)
 
-    def getTopic(self) -> str:  # noqa: N802 (upstream's name)
+    def getTopic(self) -> str:
         """Return the topic as it was given."""
         return self.topic
 

@@ -25,7 +25,7 @@ class TimeSynchronizer(SimpleFilter):
         self.queues: list[dict[int, Any]] = []
         self.connectInput(fs)
 
-    def connectInput(self, fs: Sequence[SimpleFilter]) -> None:  # noqa: N802 (upstream's name)
+    def connectInput(self, fs: Sequence[SimpleFilter]) -> None:
         """Take messages from ``fs``."""
         self.queues = [{} for _ in fs]
         self.input_connections = [
