@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba check-data`: what a paired dataset holds and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("check-data")
+    def check_data(
+        data: Annotated[Path, typer.Argument(help="Dataset folder, or YAML file that joins several.")],
+        split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for problems.txt and drawn samples (not written without it).")
+        ] = None,
+        samples: Annotated[int, typer.Option(min=0, help="How many samples to draw, spread over the split.")] = 12,
+        strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there is any problem.")] = False,
+    ) -> None:
+        """Read every pair of a dataset, count what it holds and list what is wrong, by name.
+
+        Example: fusion-mamba check-data datasets/LLVIP --split train --out check/
+        """
+        from rich.console import Console
+        from rich.progress import track
+
+        from ..datasets.check_dataset import check_dataset
+        from ..datasets.open_dataset import open_dataset
+        from ..datasets.problems import DatasetError, count_problems
+
+        console = Console(highlight=False)
+        try:
+            dataset = open_dataset(data, split, validate_on_test=True)
+        except DatasetError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        ticks = iter(track(range(len(dataset)), description="reading pairs", console=Console(stderr=True)))
+        check = check_dataset(dataset, on_progress=lambda count: next(ticks, None))
+        next(ticks, None)
+
+        console.print(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
+        console.print("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))
+        console.print("groups: " + ", ".join(f"{name} {count}" for name, count in sorted(check.groups.items())))
+        for text, count in check.sizes.most_common(5):
+            console.print(f"size:   {text}: {count}")
+        if len(check.sizes) > 5:
+            console.print(f"        and {len(check.sizes) - 5} other sizes")
+        counts = count_problems(check.problems)
+        console.print("problems: " + (", ".join(f"{n} {kind}" for kind, n in counts.items()) or "none"))
+        for problem in check.problems[:_SHOWN]:
+            console.print(f"  {problem}", markup=False, soft_wrap=True)
+        if len(check.problems) > _SHOWN:
+            rest = f"  and {len(check.problems) - _SHOWN} more"
+            console.print(rest + (f": see {out / 'problems.txt'}" if out else ": --out FOLDER writes them all"))
+        if out is not None:
+            _write(dataset, check.problems, out, samples)
+            console.print(f"written: {out / 'problems.txt'}, {out / 'samples'}/")
+        if strict and check.problems:
+            raise typer.Exit(1)
+
+
+def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[no-untyped-def]
+    import cv2
+    import numpy as np
+
+    from ..datasets.problems import UnreadableImageError
+    from ..datasets.sample_drawing import draw_pair
+
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    (out / "problems.txt").write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+    for index in np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)):
+        try:
+            picture = draw_pair(dataset[int(index)], dataset.class_names)
+        except UnreadableImageError:
+            continue
+        name = dataset.names[int(index)].replace("/", "_")
+        cv2.imwrite(str(out / "samples" / f"{name}.jpg"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba eval`: COCO metrics of a checkpoint on labelled pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("eval")
+    def evaluate_checkpoint(
+        checkpoint: Annotated[Path, typer.Option(help="Checkpoint (.safetensors).")],
+        data: Annotated[list[Path], typer.Option(help="Dataset folder or YAML; give it again to join several.")],
+        out: Annotated[Path, typer.Option(help="Folder for metrics.json, report.html, detections, worst frames.")],
+        split: Annotated[str, typer.Option(help="train, val, test or all.")] = "val",
+        mode: Annotated[
+            list[str] | None,
+            typer.Option(help="fused, rgb_only or thermal_only; all that the model can do if not given."),
+        ] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+        batch_size: Annotated[int, typer.Option(min=1, help="Pairs in one pass through the network.")] = 8,
+        worst: Annotated[int, typer.Option(min=0, help="Worst frames to draw for each mode.")] = 12,
+        strict: Annotated[
+            bool, typer.Option("--strict", help="Refuse data with problems instead of skipping.")
+        ] = False,
+    ) -> None:
+        """Measure a checkpoint on labelled pairs, in each mode and group.
+
+        Example: fusion-mamba eval --checkpoint best.safetensors --data datasets/msrs --split val --out eval/
+        """
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Table
+
+        from ..datasets.joined_dataset import open_datasets
+        from ..evaluation.evaluate import PROTOCOL, evaluate
+        from ..evaluation.evaluation_report import summary_lines, write_report
+        from ..perception.detections import Mode
+        from ..perception.predictor import Predictor
+
+        try:
+            predictor = Predictor.from_checkpoint(checkpoint, device, precision, thresholds=PROTOCOL)
+            modes = _modes(mode, predictor.modes, Mode)
+            # An evaluation names its split itself, so a test split is asked for.
+            dataset = open_datasets(
+                data, split, classes=predictor.class_names, validate_on_test=True, refuse_problems=strict
+            )
+            columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=Console(stderr=True)) as progress:
+                task = progress.add_task("evaluating", total=len(dataset))
+                evaluation = evaluate(
+                    predictor.predict_batch,
+                    dataset,
+                    modes,
+                    batch_size=batch_size,
+                    refuse_unreadable=strict,
+                    on_progress=lambda done: progress.update(task, completed=done),
+                )
+        except (ValueError, ImportError, OSError) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        subject = {
+            "checkpoint": str(checkpoint),
+            "data": ", ".join(map(str, data)),
+            "split": split,
+            "device": str(predictor.device),
+        }
+        page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
+        console = Console(highlight=False)
+        table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR")
+        for row in summary_lines(evaluation):
+            table.add_row(*row)
+        console.print(table)
+        for name, reason in evaluation.skipped.items():
+            console.print(f"skipped {name}: {reason}", markup=False)
+        console.print(f"written: {page} and {out / 'metrics.json'}")
+
+
+def _modes(asked, possible, mode_type):  # type: ignore[no-untyped-def]
+    """Return the modes to evaluate. Raises ``ValueError`` if one is unknown or the model cannot work in it."""
+    names = [mode.value for mode in possible]
+    wrong = [name for name in asked or () if name not in names]
+    if wrong:
+        raise ValueError(f"mode {', '.join(wrong)}: this checkpoint works in {', '.join(names)}")
+    return [mode_type(name) for name in asked] if asked else list(possible)

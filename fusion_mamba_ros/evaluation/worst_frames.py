@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pairs in which a detector went wrong most, and how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..datasets.prepared_dataset import prepare
+from ..datasets.sample import PairedSample
+from ..datasets.sample_drawing import draw_box, with_caption
+from .box_matching import ImageMatches, match_image
+from .detection_results import DetectionResults, ImageResult
+
+FOUND_COLOR, MISSED_COLOR, FALSE_COLOR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image pair of the results, by ``index``, and what was missed and falsely reported in it."""
+
+    index: int
+    result: ImageResult
+    matches: ImageMatches
+
+    @property
+    def caption(self) -> str:
+        """Name, group and counts in one line."""
+        misses, false_alarms = len(self.matches.misses), len(self.matches.false_alarms)
+        name = f"{self.result.name} ({self.result.group})" if self.result.group else self.result.name
+        return f"{name}: {len(self.matches.pairs)} found, {misses} missed, {false_alarms} false"
+
+
+def worst_frames(results: DetectionResults, score_threshold: float, count: int = 12) -> list[Frame]:
+    """Return the frames with most misses and false alarms at ``score_threshold``, worst first; none without any."""
+    frames = [Frame(i, image, match_image(image, score_threshold)) for i, image in enumerate(results.images)]
+    wrong = [frame for frame in frames if len(frame.matches.misses) + len(frame.matches.false_alarms)]
+    # Of equal counts the one with more misses: in this field a person not seen is worse than a false alarm.
+    wrong.sort(
+        key=lambda frame: (
+            len(frame.matches.misses) + len(frame.matches.false_alarms),
+            len(frame.matches.misses),
+        ),
+        reverse=True,
+    )
+    return wrong[:count]
+
+
+def draw_frame(
+    sample: PairedSample, frame: Frame, class_names: Sequence[str], *, picture_width_px: int = 560
+) -> npt.NDArray[np.uint8]:
+    """Return both pictures beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
+    ready = prepare(sample)
+    width, height = ready.size
+    zoom = picture_width_px / width
+    truth, detections = frame.result.truth_labels, frame.result.detections
+    pictures = []
+    for image in (ready.rgb, ready.thermal):
+        shown = np.full((height, width, 3), 40, np.uint8) if image is None else image
+        if shown.ndim == 2:
+            shown = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
+        shown = cv2.resize(shown, (picture_width_px, round(height * zoom)), interpolation=cv2.INTER_AREA)
+        for index in frame.matches.pairs[:, 1]:
+            text = f"{class_names[detections.labels[index]]} {detections.scores[index]:.2f}"
+            draw_box(shown, detections.boxes[index] * zoom, FOUND_COLOR, text)
+        for index in frame.matches.false_alarms:
+            text = f"{class_names[detections.labels[index]]} {detections.scores[index]:.2f}"
+            draw_box(shown, detections.boxes[index] * zoom, FALSE_COLOR, text)
+        for index in frame.matches.misses:
+            draw_box(shown, frame.result.truth_boxes[index] * zoom, MISSED_COLOR, class_names[truth[index]])
+        pictures.append(shown)
+    return with_caption(np.hstack(pictures), frame.caption)
