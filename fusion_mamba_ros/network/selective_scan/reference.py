@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+
 
 def scan_sequences(
     u: Tensor,
@@ -84,8 +86,113 @@ def scan_maps(
 
     u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W); D, delta_bias (K, D).
     """
-    directions, (height, width) = delta.shape[1], u.shape[-2:]
+    height, width = u.shape[-2:]
     walked = [to_sequences(maps) for maps in (u.unsqueeze(1).expand_as(delta), delta, B, C)]
     y = scan_sequences(walked[0], walked[1], A, walked[2], walked[3], D, delta_bias, delta_softplus)
-    assert y.shape[1] == directions
     return from_sequences(y, height, width).sum(dim=1)
+
+
+def scan_sequences_backward(
+    grad_y: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of ``scan_sequences`` by hand, in the order of its arguments; those of D and delta_bias always.
+
+    A registered operator cannot use autograd inside; the formulas are those of the kernel (kernel/backward.h). Keeps all
+    L states at once.
+    """
+    batch, directions, channels, length = u.shape
+    groups, state_size = B.shape[2], B.shape[3]
+    shape = (batch, directions, groups, channels // groups)
+    raw = delta if delta_bias is None else delta + delta_bias[None, :, :, None]
+    delta = F.softplus(raw) if delta_softplus else raw
+    steps, values, dy = (x.reshape(*shape, length).movedim(-1, 0).unsqueeze(-1) for x in (delta, u, grad_y))
+    rates = A.reshape(1, directions, groups, channels // groups, state_size)
+    B_steps, C_steps = B.movedim(-1, 0).unsqueeze(-2), C.movedim(-1, 0).unsqueeze(-2)
+
+    states = [u.new_zeros(*shape, state_size)]
+    for t in range(length):
+        states.append(torch.exp(steps[t] * rates) * states[-1] + steps[t] * values[t] * B_steps[t])
+
+    carry = torch.zeros_like(states[0])
+    grad_rates = torch.zeros_like(states[0])
+    grad_u, grad_delta, grad_B, grad_C = [], [], [], []
+    for t in reversed(range(length)):
+        decay = torch.exp(steps[t] * rates)
+        g = C_steps[t] * dy[t] + carry
+        carry = decay * g
+        through = carry * states[t]
+        g_B = (g * B_steps[t]).sum(-1)
+        grad_u.append(steps[t].squeeze(-1) * g_B)
+        grad_delta.append((through * rates).sum(-1) + values[t].squeeze(-1) * g_B)
+        grad_B.append((g * steps[t] * values[t]).sum(-2))
+        grad_C.append((states[t + 1] * dy[t]).sum(-2))
+        grad_rates += through * steps[t]
+
+    def over_time(backwards: list[Tensor], like: Tensor) -> Tensor:
+        return torch.stack(backwards[::-1], dim=-1).reshape(like.shape) if backwards else torch.zeros_like(like)
+
+    to_u, to_delta = over_time(grad_u, u), over_time(grad_delta, u)
+    if D is not None:
+        to_u = to_u + D[None, :, :, None] * grad_y
+    if delta_softplus:
+        to_delta = to_delta * torch.sigmoid(raw)
+    return (
+        to_u,
+        to_delta,
+        grad_rates.sum(0).reshape(A.shape),
+        over_time(grad_B, B),
+        over_time(grad_C, C),
+        (grad_y * u).sum((0, 3)),
+        to_delta.sum((0, 3)),
+    )
+
+
+class ReferenceBackend:
+    """The plain torch scan as a backend: correct everywhere, float32 and float64, slow."""
+
+    name = "reference"
+    device_type = None
+    dtypes = (torch.float32, torch.float64)
+    slow = True
+
+    def unavailable_reason(self) -> str | None:
+        """Return None: torch is all it needs."""
+        return None
+
+    def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """Return the shape of an empty tensor: ``backward`` starts from the inputs."""
+        return (0,)
+
+    def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
+        """Return y and an empty tensor."""
+        return scan_maps(*inputs).contiguous(), inputs.u.new_empty(0)
+
+    def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
+        """Return the gradients of all inputs."""
+        height, width = inputs.u.shape[-2:]
+        u = inputs.u.unsqueeze(1).expand_as(inputs.delta)
+        grad_y = grad_y.unsqueeze(1).expand_as(inputs.delta)
+        walked = [to_sequences(maps) for maps in (grad_y, u, inputs.delta, inputs.B, inputs.C)]
+        results = scan_sequences_backward(
+            walked[0], walked[1], walked[2], inputs.A, walked[3], walked[4], *inputs[5:]
+        )
+        grad_u, grad_delta, grad_B, grad_C = (
+            from_sequences(results[index], height, width) for index in (0, 1, 3, 4)
+        )
+        return Gradients(
+            u=grad_u.sum(dim=1),
+            delta=grad_delta,
+            A=results[2],
+            B=grad_B,
+            C=grad_C,
+            D=None if inputs.D is None else results[5],
+            delta_bias=None if inputs.delta_bias is None else results[6],
+        )

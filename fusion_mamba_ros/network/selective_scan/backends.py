@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which implementation runs a scan: the backends in order of preference, why some cannot run, and the choice."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fusion_mamba_ros.network.selective_scan.cpu import CpuBackend
+from fusion_mamba_ros.network.selective_scan.mamba_ssm import MambaSsmBackend
+from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
+
+
+class Backend(Protocol):
+    """One implementation of the scan. ``inputs`` are checked, on one device and of one dtype out of ``dtypes``."""
+
+    name: str
+    device_type: str | None
+    """The type of torch device it runs on; None for any."""
+    dtypes: tuple[torch.dtype, ...]
+    slow: bool
+    """Whether choosing it deserves a warning."""
+
+    def unavailable_reason(self) -> str | None:
+        """Return one sentence that says why it cannot run here, or None if it can. Never raises."""
+
+    def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """Return the shape of the tensor, in the dtype of u, that ``forward`` keeps for ``backward``, from shapes alone."""
+
+    def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
+        """Return y (batch, D, H, W) and the kept states; an empty tensor of shape (0,) unless ``keep_states``."""
+
+    def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
+        """Return the gradients of all inputs."""
+
+
+@lru_cache(maxsize=1)
+def all_backends() -> tuple[Backend, ...]:
+    """Return all backends, the preferred first."""
+    return (MambaSsmBackend(), CpuBackend(), ReferenceBackend())
+
+
+@lru_cache(maxsize=None)
+def unavailable_reason(backend: Backend) -> str | None:
+    """Return why the backend cannot run in this process, found out once."""
+    return backend.unavailable_reason()
+
+
+_forced: Backend | None = None
+
+
+@contextmanager
+def use_backend(backend: str | Backend) -> Iterator[Backend]:
+    """Run all scans inside the ``with`` on this backend, given by name or as an object.
+
+    Raises ``ValueError`` if there is none of that name, or if it cannot run here. Not meant for concurrent threads.
+    """
+    global _forced
+    if isinstance(backend, str):
+        found = [candidate for candidate in all_backends() if candidate.name == backend]
+        if not found:
+            names = ", ".join(candidate.name for candidate in all_backends())
+            raise ValueError(f"no selective scan backend '{backend}': choose one of {names}")
+        backend = found[0]
+    reason = unavailable_reason(backend)
+    if reason is not None:
+        raise ValueError(f"selective scan backend '{backend.name}' cannot run here: {reason}")
+    before, _forced = _forced, backend
+    try:
+        yield backend
+    finally:
+        _forced = before
+
+
+def active_backend(device_type: str, dtype: torch.dtype = torch.float32) -> Backend:
+    """Return the backend that scans tensors of this device and dtype; warns once where only a slow one is left."""
+    if _forced is not None and dtype in _forced.dtypes:
+        return _forced
+    return _choose(device_type, dtype)
+
+
+@lru_cache(maxsize=None)
+def _choose(device_type: str, dtype: torch.dtype) -> Backend:
+    reasons = []
+    for backend in all_backends():
+        if backend.device_type not in (None, device_type) or dtype not in backend.dtypes:
+            continue
+        reason = unavailable_reason(backend)
+        if reason is None:
+            if backend.slow and reasons:
+                warnings.warn(
+                    f"the selective scan runs on the slow '{backend.name}' backend on {device_type}: {'; '.join(reasons)}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            return backend
+        reasons.append(f"{backend.name}: {reason}")
+    raise TypeError(f"no selective scan backend for {dtype} on {device_type}: convert to torch.float32")

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CPU backend: the C kernel in `kernel/`, reached through ctypes, so it is bound to no version of torch."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fusion_mamba_ros.network.selective_scan import build
+from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+from fusion_mamba_ros.network.selective_scan.threads import parallel_function
+
+LIBRARY = Path(__file__).with_name(build.LIBRARY_NAME)
+
+_COUNTS = ("batch", "directions", "channels", "groups", "state_size", "height", "width", "chunks", "parts", "softplus")
+_ARRAYS = (
+    *("u", "delta", "A", "B", "C", "D", "delta_bias", "y", "states", "grad_y", "grad_u", "grad_delta", "grad_A"),
+    *("grad_B", "grad_C", "more_grad_B", "more_grad_C", "grad_D", "grad_bias"),
+)
+
+
+class _Problem(ctypes.Structure):
+    """`scan_problem` of kernel/scan.h."""
+
+    _fields_ = [*((name, ctypes.c_int64) for name in _COUNTS), *((name, ctypes.c_void_p) for name in _ARRAYS)]
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(LIBRARY))
+    library.fusion_mamba_scan_instruction_set.restype = ctypes.c_char_p
+    library.fusion_mamba_scan_instruction_set.argtypes = [ctypes.c_char_p]
+    for name in ("fusion_mamba_scan_chunk_steps", "fusion_mamba_scan_panel_columns"):
+        getattr(library, name).restype = ctypes.c_int64
+    for function in (library.fusion_mamba_scan_forward, library.fusion_mamba_scan_backward):
+        function.argtypes = [ctypes.POINTER(_Problem), ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+    return library
+
+
+def instruction_set(name: str | None = None) -> str | None:
+    """Return the instruction set the kernel uses here, or ``name`` if this CPU has it, else None."""
+    found = _library().fusion_mamba_scan_instruction_set(None if name is None else name.encode())
+    return None if found is None else found.decode()
+
+
+class CpuBackend:
+    """Forward and backward in C for float32 tensors on the CPU."""
+
+    name = "cpu"
+    device_type = "cpu"
+    dtypes = (torch.float32,)
+    slow = False
+
+    def __init__(self, forced_instruction_set: str | None = None) -> None:
+        self._forced = None if forced_instruction_set is None else forced_instruction_set.encode()
+
+    def unavailable_reason(self) -> str | None:
+        """Return why the kernel cannot run here, or None if it can."""
+        if not LIBRARY.exists():
+            return (
+                f"{LIBRARY.name} was not compiled: run `python -m fusion_mamba_ros.network.selective_scan.build` "
+                "(needs gcc or clang)"
+            )
+        try:
+            _library()
+        except (OSError, AttributeError) as error:
+            return f"{LIBRARY.name} does not load: {error}"
+        return None
+
+    def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """Return the shape of what ``forward`` keeps for ``backward``: the state at the first step of each chunk."""
+        steps, columns = 128, 16
+        height, width = inputs.u.shape[-2:]
+        if inputs.delta.shape[1] == 1:
+            chunks = (height * width + steps - 1) // steps
+        else:
+            chunks = ((width + columns - 1) // columns) * ((height * columns + steps - 1) // steps)
+        batch, directions, channels = inputs.delta.shape[:3]
+        return batch, directions, chunks, inputs.A.shape[-1], channels
+
+    def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
+        """Return y and the states for ``backward`` (an empty tensor unless ``keep_states``)."""
+        inputs = inputs.contiguous()
+        y = torch.empty_like(inputs.u)
+        states = inputs.u.new_empty(self.states_shape(inputs) if keep_states else (0,))
+        self._run("forward", inputs, y=y, states=states if keep_states else None)
+        return y, states
+
+    def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
+        """Return the gradients of all inputs."""
+        inputs = inputs.contiguous()
+        batch, directions, channels = inputs.delta.shape[:3]
+        parts = self._parts(inputs)
+        new = inputs.u.new_empty
+        results = {
+            "grad_u": torch.empty_like(inputs.u),
+            "grad_delta": torch.empty_like(inputs.delta),
+            "grad_A": new(batch, *inputs.A.shape),
+            "grad_B": torch.empty_like(inputs.B),
+            "grad_C": torch.empty_like(inputs.C),
+            "more_grad_B": new(parts - 1, *inputs.B.shape),
+            "more_grad_C": new(parts - 1, *inputs.C.shape),
+            "grad_D": new(batch, directions, channels),
+            "grad_bias": new(batch, directions, channels),
+        }
+        self._run("backward", inputs, parts=parts, states=states.contiguous(), grad_y=grad_y.contiguous(), **results)
+        for part in range(parts - 1):
+            results["grad_B"] += results["more_grad_B"][part]
+            results["grad_C"] += results["more_grad_C"][part]
+        return Gradients(
+            u=results["grad_u"],
+            delta=results["grad_delta"],
+            A=_sum_batch(results["grad_A"]),
+            B=results["grad_B"],
+            C=results["grad_C"],
+            D=None if inputs.D is None else _sum_batch(results["grad_D"]),
+            delta_bias=None if inputs.delta_bias is None else _sum_batch(results["grad_bias"]),
+        )
+
+    @staticmethod
+    def _parts(inputs: ScanInputs) -> int:
+        """Return into how many parts the channels are split in the backward pass, from shapes alone.
+
+        Each part sums its own gradients of B and C, which then are added in order: so the result does not depend on
+        the number of threads. More parts use more threads and more memory; extra parts take no more than ``u``.
+        """
+        batch, directions, channels = inputs.delta.shape[:3]
+        groups, state_size = inputs.B.shape[2:4]
+        affordable = 1 + channels // (2 * directions * groups * state_size)
+        blocks = (channels // groups + 15) // 16
+        wanted = -(-32 // (batch * groups))
+        return max(1, min(affordable, blocks, wanted))
+
+    def _run(self, direction: str, inputs: ScanInputs, parts: int = 1, **arrays: Tensor | None) -> None:
+        batch, directions, channels = inputs.delta.shape[:3]
+        groups, state_size = inputs.B.shape[2:4]
+        height, width = inputs.u.shape[-2:]
+        problem = _Problem(batch, directions, channels, groups, state_size, height, width)
+        problem.parts = parts
+        problem.softplus = int(inputs.delta_softplus)
+        problem.chunks = self.states_shape(inputs)[2]
+        for name, tensor in {**inputs.tensors(), **arrays}.items():
+            if tensor is not None:
+                setattr(problem, name, tensor.data_ptr())
+        function = getattr(_library(), f"fusion_mamba_scan_{direction}")
+        code = function(ctypes.byref(problem), self._forced, torch.get_num_threads(), parallel_function())
+        if code == 1:
+            raise MemoryError(f"selective scan {direction}: no memory for the scratch space of one thread")
+        if code != 0:
+            raise RuntimeError(f"selective scan {direction}: the kernel refused the problem (code {code})")
+
+
+def _sum_batch(parts: Tensor) -> Tensor:
+    """Return the sum over the first dimension, in order, whatever the number of threads."""
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part
+    return total

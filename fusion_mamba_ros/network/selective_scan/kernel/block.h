@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block is LANES neighbouring channels of one group: one lane of every vector belongs to one channel.
+
+typedef struct {
+    int64_t channel;  // its first
+    int64_t lanes;    // channels it really has; the other lanes compute on zeros
+} block;
+
+INLINE block block_of(const scan_problem *p, const scan_task *task, int64_t index) {
+    int64_t group_channels = p->channels / p->groups, inside = (task->first_block + index) * LANES;
+    return (block){task->group * group_channels + inside, smaller(LANES, group_channels - inside)};
+}
+
+// Vectors that hold the N states of one step.
+INLINE int64_t state_vectors(const scan_problem *p) { return divide_up(p->state_size, LANES); }
+
+INLINE int64_t pixels_of(const scan_problem *p) { return p->height * p->width; }
+
+INLINE int64_t most_panel_steps(const scan_problem *p) {
+    int64_t rows = walk_of(p, 0).panel_steps, columns = p->directions > 1 ? walk_of(p, 1).panel_steps : 0;
+    return rows > columns ? rows : columns;
+}
+
+// Offset of the (state, height, width) maps of B or C that the task's group uses in this direction.
+INLINE int64_t projection_offset(const scan_problem *p, const scan_task *task, int64_t direction) {
+    return ((task->batch * p->directions + direction) * p->groups + task->group) * p->state_size * pixels_of(p);
+}
+
+// Offset of the saved states of this chunk, first channel of the block.
+INLINE int64_t state_offset(const scan_problem *p, const scan_task *task, int64_t direction, int64_t chunk,
+                            block channels) {
+    int64_t row = (task->batch * p->directions + direction) * p->chunks + chunk;
+    return row * p->state_size * p->channels + channels.channel;
+}
+
+// to[n] = factor * A of the block's channels.
+static void load_A(vec *to, const scan_problem *p, int64_t direction, block channels, float factor) {
+    const float *A = p->A + (direction * p->channels + channels.channel) * p->state_size;
+    for (int64_t n = 0; n < p->state_size; n++) {
+        to[n] = splat(0.0f);
+        for (int64_t i = 0; i < channels.lanes; i++) to[n][i] = factor * A[i * p->state_size + n];
+    }
+}
+
+// One value of each channel, zero where the array is null.
+INLINE vec load_channels(const float *values, const scan_problem *p, int64_t direction, block channels) {
+    return values ? load_part(values + direction * p->channels + channels.channel, channels.lanes) : splat(0.0f);
+}
+
+// The task's B and C of a panel, as (step, state).
+static void gather_projections(vec *B, vec *C, const scan_problem *p, const scan_task *task, int64_t direction,
+                               const panel *q) {
+    int64_t offset = projection_offset(p, task, direction), pixels = pixels_of(p), vectors = state_vectors(p);
+    for (int64_t v = 0; v < vectors; v++) {
+        int64_t first = v * LANES, lanes = smaller(LANES, p->state_size - first);
+        gather(B + v, vectors, p->B + offset + first * pixels, pixels, lanes, q);
+        gather(C + v, vectors, p->C + offset + first * pixels, pixels, lanes, q);
+    }
+}
+
+// The step sizes of a panel: softplus(delta + bias), or delta + bias.
+static void gather_delta(vec *delta, const scan_problem *p, const scan_task *task, int64_t direction, block channels,
+                         const panel *q) {
+    int64_t pixels = pixels_of(p);
+    int64_t plane = (task->batch * p->directions + direction) * p->channels + channels.channel;
+    gather(delta, 1, p->delta + plane * pixels, pixels, channels.lanes, q);
+    vec bias = load_channels(p->delta_bias, p, direction, channels);
+    if (p->softplus)
+        for (int64_t t = 0; t < q->steps; t++) delta[t] = softplus_of(delta[t] + bias);
+    else if (p->delta_bias)
+        for (int64_t t = 0; t < q->steps; t++) delta[t] += bias;
+}

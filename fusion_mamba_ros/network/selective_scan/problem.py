@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one form in which every backend gets a scan, and the checks that bring callers' tensors into it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ScanInputs(NamedTuple):
+    """K directional scans of a map with shared u.
+
+    u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W), group g serving the g-th
+    block of D / G channels; D, delta_bias (K, D) or None. Directions: rows, columns, rows reversed, columns reversed, the
+    first K of them. A sequence is a map of height 1 with K = 1.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    delta_bias: Tensor | None
+    delta_softplus: bool
+
+    def tensors(self) -> dict[str, Tensor | None]:
+        """Return the tensors by name."""
+        return {name: value for name, value in self._asdict().items() if name != "delta_softplus"}
+
+    def contiguous(self) -> ScanInputs:
+        """Return the same inputs, each dense in memory."""
+        return self._replace(
+            **{name: tensor.contiguous() for name, tensor in self.tensors().items() if tensor is not None}
+        )
+
+
+class Gradients(NamedTuple):
+    """Gradients of ``ScanInputs``, each in the shape of its input; None where the input is None."""
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    delta_bias: Tensor | None
+
+
+def map_inputs(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> ScanInputs:
+    """Return the arguments of ``selective_scan_2d`` as ``ScanInputs``; raises ``ValueError`` or ``TypeError``."""
+    if u.dim() != 4:
+        raise ValueError(f"selective_scan_2d: u must be (B, D, H, W), got shape {_shape(u)}")
+    batch, channels, height, width = u.shape
+    state_size = A.shape[-1] if A.dim() else 0
+    expected = {
+        "delta": (batch, 4, channels, height, width),
+        "A": (4, channels, state_size),
+        "B": (batch, 4, state_size, height, width),
+        "C": (batch, 4, state_size, height, width),
+        "D": (4, channels),
+        "delta_bias": (4, channels),
+    }
+    _check("selective_scan_2d", u, {"delta": delta, "A": A, "B": B, "C": C, "D": D, "delta_bias": delta_bias}, expected)
+    return ScanInputs(u, delta, A, B.unsqueeze(2), C.unsqueeze(2), D, delta_bias, delta_softplus)
+
+
+def sequence_inputs(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> ScanInputs:
+    """Return the arguments of ``selective_scan``, B and C with groups, as ``ScanInputs``; raises as ``map_inputs``."""
+    if u.dim() != 3:
+        raise ValueError(f"selective_scan: u must be (B, D, L), got shape {_shape(u)}")
+    batch, channels, length = u.shape
+    state_size = A.shape[-1] if A.dim() else 0
+    groups = B.shape[1] if B.dim() == 4 else 1
+    if groups == 0 or channels % groups:
+        raise ValueError(f"selective_scan: B has {groups} groups, which do not divide the {channels} channels of u")
+    expected = {
+        "delta": (batch, channels, length),
+        "A": (channels, state_size),
+        "B": (batch, groups, state_size, length),
+        "C": (batch, groups, state_size, length),
+        "D": (channels,),
+        "delta_bias": (channels,),
+    }
+    _check("selective_scan", u, {"delta": delta, "A": A, "B": B, "C": C, "D": D, "delta_bias": delta_bias}, expected)
+    return ScanInputs(
+        u.unsqueeze(2),
+        delta.unsqueeze(1).unsqueeze(3),
+        A.unsqueeze(0),
+        B.unsqueeze(1).unsqueeze(4),
+        C.unsqueeze(1).unsqueeze(4),
+        None if D is None else D.unsqueeze(0),
+        None if delta_bias is None else delta_bias.unsqueeze(0),
+        delta_softplus,
+    )
+
+
+def _check(operator: str, u: Tensor, others: dict[str, Tensor | None], expected: dict[str, tuple[int, ...]]) -> None:
+    for name, tensor in others.items():
+        if tensor is None:
+            continue
+        if tensor.dim() != len(expected[name]) or tuple(tensor.shape) != expected[name]:
+            raise ValueError(
+                f"{operator}: {name} has shape {_shape(tensor)}, expected {expected[name]} beside u {_shape(u)}"
+            )
+        if tensor.dtype != u.dtype:
+            raise TypeError(f"{operator}: {name} is {tensor.dtype} but u is {u.dtype}: convert one of them")
+        if tensor.device != u.device:
+            raise ValueError(f"{operator}: {name} is on {tensor.device} but u is on {u.device}: move one of them")
+    if expected["A"][-1] == 0:
+        raise ValueError(f"{operator}: A {expected['A']} has state size 0: at least one state is needed")
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
