@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of one camera in the order of time: a video file, or a folder of pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .image_files import PICTURE_SUFFIXES, read_rgb, read_thermal
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
+
+Picture = npt.NDArray[Any]
+
+
+class ImageSequenceError(ValueError):
+    """A video or folder that cannot be read; the message is one sentence."""
+
+
+class VideoFrames:
+    """The frames of a video file: iterating gives (H, W, 3) uint8 RGB, or (H, W) uint8 for ``thermal``, by luma.
+
+    ``frames_per_second`` is the file's own rate; ``announced_count`` what its header says, which may be wrong.
+    Raises `ImageSequenceError` if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, thermal: bool) -> None:
+        self.path, self.thermal = path, thermal
+        capture = cv2.VideoCapture(str(path))
+        try:
+            if not capture.isOpened():
+                raise ImageSequenceError(f"video '{path}' cannot be opened: it is damaged, or in a format unknown here")
+            rate = capture.get(cv2.CAP_PROP_FPS)
+            self.frames_per_second: float | None = float(rate) if 0 < rate < 1000 else None
+            self.announced_count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        finally:
+            capture.release()
+
+    def __iter__(self) -> Iterator[tuple[int, Picture]]:
+        """Yield (index, picture) until the video ends. Raises `ImageSequenceError` if it holds no frame at all."""
+        capture = cv2.VideoCapture(str(self.path))
+        code = cv2.COLOR_BGR2GRAY if self.thermal else cv2.COLOR_BGR2RGB
+        index = 0
+        try:
+            while True:
+                read, frame = capture.read()
+                if not read:
+                    break
+                yield index, (cv2.cvtColor(frame, code) if frame.ndim == 3 else frame)
+                index += 1
+        finally:
+            capture.release()
+        if index == 0:
+            raise ImageSequenceError(f"video '{self.path}' holds no frame that can be decoded")
+
+
+class FolderFrames:
+    """The pictures of a folder by natural order of their names; ``stems`` are the names without suffix.
+
+    Iterating gives (index, picture): RGB (H, W, 3) uint8, or thermal (H, W) uint8 or uint16 as stored. The index is
+    the place of the stem in ``timeline``, which is the folder's own unless another is set, so that two cameras' folders
+    with gaps stay in step. Raises `ImageSequenceError` if there is no picture.
+    """
+
+    frames_per_second: float | None = None
+
+    def __init__(self, path: Path, *, thermal: bool) -> None:
+        self.path, self.thermal = path, thermal
+        files = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")]
+        if not files:
+            raise ImageSequenceError(f"folder '{path}' holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        self._files = {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.stem))}
+        self.timeline = self.stems
+        self.announced_count = len(self._files)
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of the pictures without suffix, in natural order."""
+        return list(self._files)
+
+    def __iter__(self) -> Iterator[tuple[int, Picture]]:
+        """Yield (index, picture). Raises ``UnreadableImageError`` naming a damaged file."""
+        places = {stem: index for index, stem in enumerate(self.timeline)}
+        for stem, file in self._files.items():
+            yield places[stem], read_thermal(file) if self.thermal else read_rgb(file)
+
+
+ImageSequence = VideoFrames | FolderFrames
+
+
+def open_image_sequence(path: Path, *, thermal: bool) -> ImageSequence:
+    """Return the pictures of a video file or a folder. Raises `ImageSequenceError`, one sentence."""
+    if path.is_dir():
+        return FolderFrames(path, thermal=thermal)
+    if not path.exists():
+        raise ImageSequenceError(f"'{path}' does not exist: give a video file or a folder of pictures")
+    return VideoFrames(path, thermal=thermal)
+
+
+def align_folders(rgb: FolderFrames, thermal: FolderFrames) -> list[str]:
+    """Give both folders one timeline, the union of their stems, and return the stems that only one of them has.
+
+    Raises `ImageSequenceError` if they have no stem in common.
+    """
+    rgb_stems, thermal_stems = set(rgb.stems), set(thermal.stems)
+    if not rgb_stems & thermal_stems:
+        raise ImageSequenceError(
+            f"no picture of '{rgb.path}' has the name of one in '{thermal.path}' "
+            f"(for example {rgb.stems[0]!r} and {thermal.stems[0]!r}): name the two pictures of a pair alike"
+        )
+    timeline = sorted(rgb_stems | thermal_stems, key=natural_key)
+    rgb.timeline = thermal.timeline = timeline
+    return [stem for stem in timeline if stem not in rgb_stems or stem not in thermal_stems]
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a key that sorts `frame_10` after `frame_9`."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+
+
+def same_rate(first: ImageSequence, second: ImageSequence) -> bool:
+    """Say whether both sequences are known to run at one rate."""
+    rates = (first.frames_per_second, second.frames_per_second)
+    return rates[0] is not None and rates[1] is not None and bool(np.isclose(rates[0], rates[1], rtol=1e-3))

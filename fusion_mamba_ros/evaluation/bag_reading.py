@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read rosbag2 bags (mcap or sqlite3), refusing in one sentence what is none. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from fusion_mamba_ros.streams.image_decoding import Image, decode_compressed_image, decode_image
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+class BagError(ValueError):
+    """A bag that cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """One topic of a bag."""
+
+    name: str
+    message_type: str
+    count: int
+    offered_qos: tuple[Qos, ...]
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """One recorded message: when it was recorded, and its serialized bytes (CDR)."""
+
+    topic: str
+    message_type: str
+    recorded_ns: int
+    data: bytes
+
+
+class Bag:
+    """An open bag; a context manager.
+
+    Raises `BagError` if the path does not exist, is no bag, is damaged or holds no message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise BagError(f"bag '{path}' does not exist")
+        try:
+            self._reader = Reader(path)
+            self._reader.open()
+        except FileNotFoundError as error:
+            raise BagError(f"'{path}' is no bag: it has no metadata.yaml") from error
+        except Exception as error:  # the library raises whatever damaged bytes lead to
+            raise BagError(f"'{path}' is no bag that can be read: {_first_line(error)}") from error
+        if not self._reader.message_count:
+            self._reader.close()
+            raise BagError(f"bag '{path}' is empty: it holds no message")
+        self._typestore: Typestore | None = None
+
+    @property
+    def topics(self) -> dict[str, BagTopic]:
+        """The topics that hold at least one message, by name."""
+        topics: dict[str, BagTopic] = {}
+        for connection in self._reader.connections:
+            if not connection.msgcount:
+                continue
+            before = topics.get(connection.topic)
+            extension = connection.ext
+            qos = tuple(extension.offered_qos_profiles) if isinstance(extension, ConnectionExtRosbag2) else ()
+            count = connection.msgcount + (before.count if before else 0)
+            topics[connection.topic] = BagTopic(connection.topic, connection.msgtype, count, qos)
+        return topics
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded."""
+        return self._reader.start_time
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first message to the last."""
+        return max(self._reader.duration - 1, 0)
+
+    def require(self, names: Collection[str], kinds: Sequence[str] = ()) -> None:
+        """Raise `BagError` if a topic is missing, or of none of the message types ``kinds``."""
+        topics = self.topics
+        for name in names:
+            if name not in topics:
+                listed = ", ".join(sorted(topics))
+                raise BagError(f"bag '{self.path}' has no messages on topic '{name}': it has {listed}")
+            if kinds and topics[name].message_type not in kinds:
+                found = topics[name].message_type
+                raise BagError(f"topic '{name}' of bag '{self.path}' holds {found}: expected {' or '.join(kinds)}")
+
+    def messages(self, names: Collection[str] = ()) -> Iterator[BagMessage]:
+        """Yield the messages of the topics ``names`` (all if empty) in the order of recording, serialized.
+
+        Raises `BagError` if the file is damaged.
+        """
+        self.require(names)
+        wanted = [c for c in self._reader.connections if c.msgcount and (not names or c.topic in names)]
+        try:
+            for connection, recorded_ns, data in self._reader.messages(wanted):
+                yield BagMessage(connection.topic, connection.msgtype, recorded_ns, bytes(data))
+        except BagError:
+            raise
+        except Exception as error:  # as above
+            raise BagError(f"bag '{self.path}' is damaged: {_first_line(error)}") from error
+
+    def read(self, names: Collection[str] = ()) -> Iterator[tuple[BagMessage, Any]]:
+        """Yield (message, its fields); the types come from the definitions in the bag itself."""
+        typestore = self._types()
+        for message in self.messages(names):
+            yield message, typestore.deserialize_cdr(message.data, message.message_type)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _types(self) -> Typestore:
+        if self._typestore is None:
+            self._typestore = get_typestore(Stores.ROS2_JAZZY)
+            for connection in self._reader.connections:
+                _register(self._typestore, connection)
+        return self._typestore
+
+
+def picture_of(fields: Any) -> Image:
+    """Return the picture of the fields of an Image or CompressedImage; raises ``ImageDecodingError``."""
+    if hasattr(fields, "format"):
+        return decode_compressed_image(fields.data, fields.format)
+    return decode_image(
+        height=fields.height,
+        width=fields.width,
+        encoding=fields.encoding,
+        step=fields.step,
+        is_bigendian=bool(fields.is_bigendian),
+        data=fields.data,
+    )
+
+
+def _register(typestore: Typestore, connection: Connection) -> None:
+    definition = connection.msgdef
+    if definition.format is MessageDefinitionFormat.MSG:
+        types = get_types_from_msg(definition.data, connection.msgtype)
+    elif definition.format is MessageDefinitionFormat.IDL:
+        types = get_types_from_idl(definition.data)
+    else:
+        return
+    typestore.register({name: fields for name, fields in types.items() if name not in typestore.types})
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

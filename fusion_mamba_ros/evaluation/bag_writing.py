@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write camera pictures and labels into a rosbag2 (mcap) that any ROS 2 tool reads. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from .bag_reading import BagError
+from .vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+
+# Version 8 differs from 9 in how quality of service is spelled only, and Humble reads it too.
+_VERSION: Literal[8, 9] = 8
+_JPEG_QUALITY = 95
+_FOREVER = QosTime(9223372036, 854775807)
+
+RELIABLE = Qos(
+    QosHistory.KEEP_LAST,
+    10,
+    QosReliability.RELIABLE,
+    QosDurability.VOLATILE,
+    _FOREVER,
+    _FOREVER,
+    QosLiveliness.AUTOMATIC,
+    _FOREVER,
+    False,
+)
+
+
+class ImageBagWriter:
+    """A new bag for pictures of cameras and labelled boxes; `close` finishes it.
+
+    ``topics`` maps a camera's name to its topic; with ``compressed`` the pictures go to ``<topic>/compressed``, three
+    channels as JPEG, one channel as PNG without loss. ``frame_ids`` maps the camera's name to the frame of its header.
+    Raises `BagError` if ``path`` exists.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        topics: dict[str, str],
+        frame_ids: dict[str, str],
+        compressed: bool = False,
+        label_topic: str | None = None,
+    ) -> None:
+        if path.exists():
+            raise BagError(f"'{path}' exists already: remove it or choose another name")
+        self._compressed, self._frame_ids = compressed, frame_ids
+        self._typestore = detection_typestore()
+        self._writer = Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+        suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
+        self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
+        self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
+
+    def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
+        """Write a picture: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
+        encoding = _encoding_of(picture)
+        header = self._typestore.types["std_msgs/msg/Header"](
+            time_message(self._typestore, stamp_ns), self._frame_ids[camera]
+        )
+        if self._compressed:
+            message = self._compress(header, picture, encoding)
+        else:
+            height, width = picture.shape[:2]
+            data = np.ascontiguousarray(picture)
+            step = data.strides[0]
+            message = self._typestore.types[IMAGE](
+                header, height, width, encoding, int(data.dtype.byteorder == ">"), step, data.reshape(-1).view(np.uint8)
+            )
+        self._write(self._cameras[camera], stamp_ns, message)
+
+    def write_labels(
+        self, camera: str, stamp_ns: int, boxes: npt.NDArray[np.float32], class_names: Sequence[str]
+    ) -> None:
+        """Write the true boxes (n, 4) x1 y1 x2 y2 of a picture of ``camera``."""
+        if self._labels is None:
+            raise ValueError("the bag was opened without a topic for labels")
+        message = labelled_boxes(
+            self._typestore,
+            stamp_ns=stamp_ns,
+            frame_id=self._frame_ids[camera],
+            boxes=boxes,
+            class_ids=class_names,
+            scores=[1.0] * len(boxes),
+        )
+        self._write(self._labels, stamp_ns, message)
+
+    def close(self) -> None:
+        """Finish the bag."""
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Close the file of a bag that is to be thrown away."""
+        self._writer.abort()
+
+    def _connect(self, topic: str, kind: str) -> Connection:
+        name = topic if topic.startswith("/") else f"/{topic}"
+        return self._writer.add_connection(name, kind, typestore=self._typestore, offered_qos_profiles=[RELIABLE])
+
+    def _write(self, connection: Connection, stamp_ns: int, message: Any) -> None:
+        self._writer.write(connection, stamp_ns, self._typestore.serialize_cdr(message, connection.msgtype))
+
+    def _compress(self, header: Any, picture: npt.NDArray[Any], encoding: str) -> Any:
+        if picture.ndim == 3:
+            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            kind = f"{encoding}; jpeg compressed bgr8"
+        else:
+            _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            kind = f"{encoding}; png compressed {encoding}"
+        return self._typestore.types[COMPRESSED_IMAGE](header, kind, np.asarray(data, np.uint8).reshape(-1))
+
+
+def _encoding_of(picture: npt.NDArray[Any]) -> str:
+    if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+        return "rgb8"
+    if picture.ndim == 2 and picture.dtype in (np.uint8, np.uint16):
+        return "mono8" if picture.dtype == np.uint8 else "mono16"
+    raise ValueError(f"a picture of shape {picture.shape} and {picture.dtype} is neither RGB nor 8- or 16-bit thermal")

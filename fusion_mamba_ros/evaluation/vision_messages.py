@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vision_msgs` for bags, on machines without ROS: the definitions of version 4.1.1 that detections consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+DETECTION_ARRAY = "vision_msgs/msg/Detection2DArray"
+
+_DEFINITIONS = {
+    "vision_msgs/msg/Point2D": "float64 x\nfloat64 y\n",
+    "vision_msgs/msg/Pose2D": "vision_msgs/Point2D position\nfloat64 theta\n",
+    "vision_msgs/msg/BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y\n",
+    "vision_msgs/msg/ObjectHypothesis": "string class_id\nfloat64 score\n",
+    "vision_msgs/msg/ObjectHypothesisWithPose": "ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n",
+    "vision_msgs/msg/Detection2D": (
+        "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox2D bbox\nstring id\n"
+    ),
+    DETECTION_ARRAY: "std_msgs/Header header\nDetection2D[] detections\n",
+}
+
+
+def detection_typestore() -> Typestore:
+    """Return the message types of ROS 2 Jazzy and those of 2D detections."""
+    typestore = get_typestore(Stores.ROS2_JAZZY)
+    for name, definition in _DEFINITIONS.items():
+        typestore.register(get_types_from_msg(definition, name))
+    return typestore
+
+
+def labelled_boxes(
+    typestore: Typestore,
+    *,
+    stamp_ns: int,
+    frame_id: str,
+    boxes: npt.NDArray[np.float32],
+    class_ids: Sequence[str],
+    scores: Sequence[float],
+) -> Any:
+    """Return a Detection2DArray of ``boxes`` (n, 4) x1 y1 x2 y2 in pixels."""
+    types = typestore.types
+    header = types["std_msgs/msg/Header"](time_message(typestore, stamp_ns), frame_id)
+    point, quaternion = (
+        types["geometry_msgs/msg/Point"](0.0, 0.0, 0.0),
+        types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0),
+    )
+    pose = types["geometry_msgs/msg/PoseWithCovariance"](
+        types["geometry_msgs/msg/Pose"](point, quaternion), np.zeros(36, np.float64)
+    )
+    detections = []
+    for (x1, y1, x2, y2), class_id, score in zip(boxes.tolist(), class_ids, scores, strict=True):
+        centre = types["vision_msgs/msg/Point2D"]((x1 + x2) / 2, (y1 + y2) / 2)
+        box = types["vision_msgs/msg/BoundingBox2D"](types["vision_msgs/msg/Pose2D"](centre, 0.0), x2 - x1, y2 - y1)
+        hypothesis = types["vision_msgs/msg/ObjectHypothesis"](class_id, score)
+        result = types["vision_msgs/msg/ObjectHypothesisWithPose"](hypothesis, pose)
+        detections.append(types["vision_msgs/msg/Detection2D"](header, [result], box, ""))
+    return types[DETECTION_ARRAY](header, detections)
+
+
+def boxes_of(array: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[str]]:
+    """Return boxes (n, 4) float32 x1 y1 x2 y2, scores (n,) float32 and class ids of a Detection2DArray.
+
+    Of several hypotheses the first counts; a detection without any is left out.
+    """
+    boxes, scores, class_ids = [], [], []
+    for detection in array.detections:
+        if not len(detection.results):
+            continue
+        centre, box = detection.bbox.center.position, detection.bbox
+        half_width, half_height = box.size_x / 2, box.size_y / 2
+        boxes.append((centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height))
+        scores.append(detection.results[0].hypothesis.score)
+        class_ids.append(detection.results[0].hypothesis.class_id)
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), class_ids
+
+
+def time_message(typestore: Typestore, stamp_ns: int) -> Any:
+    """Return nanoseconds as builtin_interfaces/Time."""
+    seconds, rest = divmod(stamp_ns, 1_000_000_000)
+    return typestore.types["builtin_interfaces/msg/Time"](seconds, rest)
+
+
+def stamp_ns_of(message: Any) -> int:
+    """Return the stamp of a message's header in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

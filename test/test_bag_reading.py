@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
+
+from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
+from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
+from fusion_mamba_ros.evaluation.vision_messages import DETECTION_ARRAY, boxes_of, detection_typestore, labelled_boxes
+
+TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
+UNDERLAY = Path(__file__).parent.parent / "underlay" / "vision_msgs" / "msg"
+
+
+def write_bag(path, frames=3):
+    bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "a", "thermal": "b"})
+    for index in range(frames):
+        bag.write_picture("rgb", 10**9 + index * 10**8, np.zeros((4, 6, 3), np.uint8))
+        bag.write_picture("thermal", 10**9 + index * 10**8, np.zeros((4, 6), np.uint8))
+    bag.close()
+
+
+def test_path_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(BagError, match="nowhere' does not exist"):
+        Bag(tmp_path / "nowhere")
+
+
+def test_folder_that_is_no_bag_is_named(tmp_path):
+    with pytest.raises(BagError, match=r"is no bag: it has no metadata\.yaml"):
+        Bag(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "drive.mcap", "drive.db3"])
+def test_file_that_is_no_bag_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xff\xd8 something else entirely")
+    with pytest.raises(BagError, match=rf"{name}' is no bag that can be read"):
+        Bag(tmp_path / name)
+
+
+def test_empty_bag_is_named(tmp_path):
+    write_bag(tmp_path / "bag", frames=0)
+    with pytest.raises(BagError, match="bag' is empty: it holds no message"):
+        Bag(tmp_path / "bag")
+
+
+def test_missing_topic_is_named_with_those_that_are_there(tmp_path):
+    write_bag(tmp_path / "bag")
+    with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"'/depth': it has /rgb/image_raw, /thermal"):
+        bag.require(["/depth"])
+
+
+def test_topic_of_another_type_is_named(tmp_path):
+    write_bag(tmp_path / "bag")
+    with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"holds sensor_msgs/msg/Image: expected std_msgs"):
+        bag.require(["/rgb/image_raw"], ["std_msgs/msg/String"])
+
+
+def test_bag_cut_short_is_an_error_not_a_crash(tmp_path):
+    write_bag(tmp_path / "bag", frames=20)
+    file = tmp_path / "bag" / "bag.mcap"
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(BagError), Bag(tmp_path / "bag") as bag:
+        list(bag.messages())
+
+
+def test_messages_come_in_the_order_of_recording(tmp_path):
+    write_bag(tmp_path / "bag")
+    with Bag(tmp_path / "bag") as bag:
+        times = [message.recorded_ns for message in bag.messages()]
+        assert times == sorted(times) and len(times) == 6
+        assert bag.duration_ns == 200_000_000 and bag.start_ns == 10**9
+
+
+def test_types_come_from_the_bag(tmp_path):
+    typestore = detection_typestore()
+    typestore.register(get_types_from_msg("int32 mass\nstring name\n", "zoo_msgs/msg/Animal"))
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/animal", "zoo_msgs/msg/Animal", typestore=typestore)
+        animal = typestore.types["zoo_msgs/msg/Animal"](5, "cat")
+        writer.write(connection, 7, typestore.serialize_cdr(animal, "zoo_msgs/msg/Animal"))
+    with Bag(tmp_path / "bag") as bag:
+        _, fields = next(bag.read())
+    assert (fields.mass, fields.name) == (5, "cat")
+
+
+def test_vision_messages_are_those_of_the_underlay():
+    typestore = detection_typestore()
+    from_files = {}
+    for file in UNDERLAY.glob("*.msg"):
+        from_files |= get_types_from_msg(file.read_text(), f"vision_msgs/msg/{file.stem}")
+    ours = {name: fields for name, fields in typestore.fielddefs.items() if name.startswith("vision_msgs/")}
+    assert DETECTION_ARRAY in ours
+    for name, fields in ours.items():
+        assert fields == from_files[name], name
+
+
+def test_boxes_survive_the_message():
+    typestore = detection_typestore()
+    boxes = np.array([[10, 20, 30, 60], [0.5, 0, 7, 9]], np.float32)
+    array = labelled_boxes(
+        typestore, stamp_ns=1_500_000_000, frame_id="rgb", boxes=boxes, class_ids=["car", "person"], scores=[0.75, 0.5]
+    )
+    again = typestore.deserialize_cdr(typestore.serialize_cdr(array, DETECTION_ARRAY), DETECTION_ARRAY)
+    back, scores, class_ids = boxes_of(again)
+    np.testing.assert_allclose(back, boxes, atol=1e-5)
+    np.testing.assert_allclose(scores, [0.75, 0.5])
+    assert class_ids == ["car", "person"]
