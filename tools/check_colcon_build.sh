@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Build this package with colcon in a throwaway workspace against the wheels of .venv, as a ROS user would against /opt/ros,
+# and print what Python finds there once the workspace is sourced. Arguments go to `colcon build` (--symlink-install).
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${FUSION_MAMBA_VENV:-$root/.venv}
+workspace=$(mktemp -d)
+trap 'rm -rf "$workspace"' EXIT
+unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH
+
+colcon=$(command -v colcon || true)
+if [[ -z $colcon ]]; then # apart from .venv: it wants an old setuptools
+  colcon=$venv/.setup/colcon/bin/colcon
+  [[ -x $colcon ]] || {
+    "$venv/bin/python" -m venv "$venv/.setup/colcon"
+    "$venv/.setup/colcon/bin/pip" install --quiet --disable-pip-version-check colcon-common-extensions==0.3.0 colcon-core==0.21.3
+  }
+fi
+
+mkdir "$workspace/src"
+ln -s "$root" "$workspace/src/fusion_mamba_ros"
+cd "$workspace"
+export AMENT_PREFIX_PATH=$venv PATH=$venv/bin:$PATH
+if ! "$colcon" build --base-paths src "$@" --cmake-args -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
+  "-DPython3_EXECUTABLE=$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY >build.txt 2>&1; then
+  cat build.txt >&2
+  exit 1
+fi
+
+set +u # colcon's set-up scripts read variables that nobody set
+source install/local_setup.bash
+set -u
+cd /
+python - "$workspace/install/fusion_mamba_ros" <<'PYTHON'
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import fusion_mamba_ros
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.network.selective_scan import selective_scan
+
+prefix = Path(sys.argv[1])
+share = Path(get_package_share_directory("fusion_mamba_ros"))
+executables = sorted(path.name for path in (prefix / "lib/fusion_mamba_ros").iterdir() if os.access(path, os.X_OK))
+assert Path(get_package_prefix("fusion_mamba_ros")) == prefix, get_package_prefix("fusion_mamba_ros")
+assert Path(fusion_mamba_ros.__file__).is_relative_to(prefix), fusion_mamba_ros.__file__
+assert sys.modules[FusionStatus.__module__].__file__.startswith(str(prefix)), FusionStatus.__module__
+assert sys.modules[selective_scan.__module__].__file__.startswith(str(prefix)), selective_scan.__module__
+assert shutil.which("fusion-mamba") == str(prefix / "bin/fusion-mamba"), shutil.which("fusion-mamba")
+print("executables:", *executables)
+print("launch files:", *sorted(path.name for path in (share / "launch").glob("*.launch.py")))
+print("configuration:", *sorted(path.name for path in (share / "config").iterdir()))
+PYTHON
+fusion-mamba --help >/dev/null && echo "fusion-mamba starts"
