@@ -6,12 +6,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from enum import Enum
-from statistics import median
 
 from fusion_mamba_ros.streams.frames import Frame
 
 INTERVALS_KEPT = 32
-INTERVALS_NEEDED = 4
+INTERVALS_NEEDED = 8
 STAMPS_KEPT = 64
 
 
@@ -114,17 +113,18 @@ class Arrivals:
 
     @property
     def period_ns(self) -> int | None:
-        """Median interval of the recent stamps, None until enough have come."""
-        return int(median(self._intervals_ns)) if len(self._intervals_ns) >= INTERVALS_NEEDED else None
+        """Lower quartile of the recent intervals, since lost frames lengthen some; None until enough have come."""
+        count = len(self._intervals_ns)
+        return sorted(self._intervals_ns)[count // 4] if count >= INTERVALS_NEEDED else None
 
     @property
     def next_expected_ns(self) -> int | None:
-        """Earliest stamp to expect next, None if unknown: half as much again below the shortest recent interval."""
+        """Earliest stamp to expect next, None if unknown: the shortest recent interval, less its distance to the period."""
         period_ns = self.period_ns
         if period_ns is None or self._newest is None:
             return None
         shortest_ns = min(self._intervals_ns)
-        return self._newest.stamp_ns + max(0, shortest_ns - (period_ns - shortest_ns) // 2)
+        return self._newest.stamp_ns + max(0, 2 * shortest_ns - period_ns)
 
 
 def _ahead(frame: Frame, before: Frame, tolerance_ns: int) -> bool:

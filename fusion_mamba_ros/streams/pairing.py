@@ -23,6 +23,9 @@ __all__ = [
     "SideCounters",
 ]
 
+# The next frame is due just when one period is over: without some grace, jitter alone would decide.
+GRACE_NS = 10_000_000
+
 
 class Pairing:
     """Turn frames as they arrive into pairs, and into lone frames while a camera is missing.
@@ -71,7 +74,7 @@ class Pairing:
     def match(self, *, now_ns: int) -> list[Pair | LoneFrame]:
         """Return what is final at ``now_ns``: pairs that no expected frame can improve, and lone frames.
 
-        A pair waits for at most one period of the faster camera. A frame is alone as soon as the other side is missing.
+        A pair waits for at most one period of the faster camera (and 10 ms of grace). A frame is alone as soon as the other side is missing.
         """
         with self._lock:
             self._tick(now_ns)
@@ -275,6 +278,7 @@ class Pairing:
         rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
         periods = [arrivals.period_ns for arrivals in (rgb, thermal)]
         wait_ns = min((p for p in periods if p is not None), default=self._limits.max_offset_ns)
+        wait_ns += min(wait_ns // 2, GRACE_NS)
         return max(rgb.queue[match.rgb].arrival_ns, thermal.queue[match.thermal].arrival_ns) + wait_ns
 
     def _release_pairs(self, released: list[Pair | LoneFrame], *, everything: bool) -> None:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random camera streams, and a clock that carries them to a `Pairing` as a node would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, Side
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+START = 1_000 * SECOND
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How one camera behaves: rate, phase, jitter of its stamps, lost frames, and how its messages travel.
+
+    ``clock_ms`` is how far its clock is ahead; ``bursts`` is the share of messages that wait for the next one.
+    """
+
+    rate_hz: float
+    phase_ms: float = 0.0
+    jitter_ms: float = 0.0
+    drop: float = 0.0
+    latency_ms: float = 5.0
+    clock_ms: float = 0.0
+    bursts: float = 0.0
+
+
+def frames_of(side: Side, camera: Camera, seconds: float, rng: np.random.Generator) -> list[Frame]:
+    """Return the frames of one camera over ``seconds``, in the order of arrival."""
+    taken_ms = camera.phase_ms + np.arange(int(seconds * camera.rate_hz)) * 1000.0 / camera.rate_hz
+    taken_ms = taken_ms + rng.uniform(-camera.jitter_ms, camera.jitter_ms, len(taken_ms))
+    arrival_ms = taken_ms + camera.latency_ms
+    for i in np.flatnonzero(rng.random(len(taken_ms)) < camera.bursts)[::-1]:
+        if i + 1 < len(taken_ms):
+            arrival_ms[i] = arrival_ms[i + 1]
+    kept = rng.random(len(taken_ms)) >= camera.drop
+    return [
+        Frame(side, START + int((t + camera.clock_ms) * MS), START + int(a * MS))
+        for t, a in zip(taken_ms[kept], arrival_ms[kept], strict=True)
+    ]
+
+
+def two_cameras(rgb: Camera, thermal: Camera, seconds: float, rng: np.random.Generator) -> list[Frame]:
+    """Return the frames of both cameras in the order of arrival."""
+    frames = frames_of(Side.RGB, rgb, seconds, rng) + frames_of(Side.THERMAL, thermal, seconds, rng)
+    return sorted(frames, key=lambda frame: frame.arrival_ns)
+
+
+def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None) -> list[tuple[int, Pair | LoneFrame]]:
+    """Feed frames at their arrival, wake up when asked to, and return what came out with the time it did."""
+    released: list[tuple[int, Pair | LoneFrame]] = []
+
+    def wake_until(now_ns: int) -> None:
+        while (wakeup_ns := pairing.next_wakeup_ns()) is not None and wakeup_ns <= now_ns:
+            released.extend((wakeup_ns, item) for item in pairing.match(now_ns=wakeup_ns))
+            again_ns = pairing.next_wakeup_ns()
+            assert again_ns is None or again_ns > wakeup_ns, "asks to be woken for nothing, again and again"
+
+    for frame in frames:
+        wake_until(frame.arrival_ns)
+        pairing.add(frame)
+        released.extend((frame.arrival_ns, item) for item in pairing.match(now_ns=frame.arrival_ns))
+    if until_ns is not None:
+        wake_until(until_ns)
+    return released
