@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,60 +25,83 @@ CLASS_COLORS = (
     (90, 140, 255),
 )
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_SCALE = 0.38
 _CAPTION_PX = 22
 
 
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box x1 y1 x2 y2 in pixels, its colour (RGB) and its text."""
+
+    box: npt.NDArray[np.float32]
+    color: tuple[int, int, int]
+    text: str = ""
+
+
 def draw_pair(
+    sample: PairedSample, class_names: Sequence[str], *, picture_width_px: int = 640
+) -> npt.NDArray[np.uint8]:
+    """Return RGB and thermal beside each other (H, W, 3) uint8 RGB, the labelled boxes with class names on both."""
+    boxes = [
+        DrawnBox(box, CLASS_COLORS[label % len(CLASS_COLORS)], class_names[label])
+        for box, label in zip(sample.boxes, sample.labels, strict=True)
+    ]
+    caption = f"{sample.name}   {sample.group}   {len(sample.labels)} boxes"
+    return draw_side_by_side(sample, boxes, caption, picture_width_px=picture_width_px)
+
+
+def draw_side_by_side(
     sample: PairedSample,
-    class_names: Sequence[str],
+    boxes: Sequence[DrawnBox],
+    caption: str,
     *,
-    caption: str | None = None,
     scaling: ThermalScaling = DEFAULT_SCALING,
     picture_width_px: int = 640,
 ) -> npt.NDArray[np.uint8]:
-    """Return RGB and thermal beside each other, (H, W, 3) uint8 RGB, with the boxes and class names on both.
+    """Return RGB and thermal beside each other (H, W, 3) uint8 RGB, the same boxes on both, the caption above.
 
-    ``caption`` stands above; the sample's name and group if None. A missing picture is dark grey.
+    Boxes are in pixels of the sample's reference picture. A missing picture is dark grey.
     """
     ready = prepare(sample, scaling)
     width, height = ready.size
     zoom = picture_width_px / width
-    size = (picture_width_px, round(height * zoom))
+    scaled = [replace(item, box=item.box * zoom) for item in boxes]
     pictures = []
     for image in (ready.rgb, ready.thermal):
-        if image is None:
-            image = np.full((height, width, 3), 40, np.uint8)
-        if image.ndim == 2:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-        picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-        for box, label in zip(ready.boxes * zoom, ready.labels, strict=True):
-            draw_box(picture, box, CLASS_COLORS[label % len(CLASS_COLORS)], class_names[label])
+        picture = np.full((height, width), 40, np.uint8) if image is None else image
+        if picture.ndim == 2:
+            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+        interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, (picture_width_px, round(height * zoom)), interpolation=interpolation)
+        draw_boxes(picture, scaled)
         pictures.append(picture)
-    if caption is None:
-        caption = f"{sample.name}   {sample.group}   {len(sample.labels)} boxes"
-    return with_caption(np.hstack(pictures), caption)
+    return _with_caption(np.hstack(pictures), caption)
 
 
-def draw_box(
-    picture: npt.NDArray[np.uint8],
-    box: npt.NDArray[np.float32],
-    color: tuple[int, int, int],
-    text: str = "",
-    *,
-    thickness_px: int = 1,
-) -> None:
-    """Draw one box x1 y1 x2 y2 into ``picture``, its ``text`` above it, or inside where there is no room above."""
-    left, top, right, bottom = (int(value) for value in np.round(box))
-    cv2.rectangle(picture, (left, top), (right, bottom), color, thickness_px, cv2.LINE_AA)
-    if text:
-        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, 0.38, 1)
-        base = top - 3 if top - text_height - 4 >= 0 else top + text_height + 3
-        left = min(max(left, 0), picture.shape[1] - text_width)
-        cv2.putText(picture, text, (left, base), _FONT, 0.38, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(picture, text, (left, base), _FONT, 0.38, color, 1, cv2.LINE_AA)
+def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> None:
+    """Draw boxes into ``picture``, the first ones on top.
+
+    A text goes above or below its box, where it covers no earlier text, and is left out where both places are taken: in
+    a crowd the boxes matter more.
+    """
+    for item in reversed(boxes):
+        left, top, right, bottom = (int(value) for value in np.round(item.box))
+        cv2.rectangle(picture, (left, top), (right, bottom), item.color, 1, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for item in boxes:
+        (width, height), _ = cv2.getTextSize(item.text, _FONT, _TEXT_SCALE, 1)
+        left = min(max(int(item.box[0]), 0), picture.shape[1] - width)
+        for base in (int(item.box[1]) - 3, int(item.box[3]) + height + 3):
+            place = (left, base - height, left + width, base + 2)
+            free = all(place[0] >= x2 or place[2] <= x1 or place[1] >= y2 or place[3] <= y1 for x1, y1, x2, y2 in taken)
+            if free and place[1] >= 0 and place[3] <= picture.shape[0]:
+                cv2.putText(picture, item.text, (left, base), _FONT, _TEXT_SCALE, (0, 0, 0), 3, cv2.LINE_AA)
+                cv2.putText(picture, item.text, (left, base), _FONT, _TEXT_SCALE, item.color, 1, cv2.LINE_AA)
+                taken.append(place)
+                break
 
 
-def with_caption(picture: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uint8]:
+def _with_caption(picture: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uint8]:
     """Return ``picture`` with one line of text above it."""
     bar = np.full((_CAPTION_PX, picture.shape[1], 3), 24, np.uint8)
     cv2.putText(bar, caption, (6, _CAPTION_PX - 7), _FONT, 0.45, (235, 235, 235), 1, cv2.LINE_AA)

@@ -31,9 +31,9 @@ def write_report(
 ) -> Path:
     """Write the report into the folder ``out`` and return the HTML page.
 
-    ``subject`` says what was evaluated (checkpoint, data, split, ...) and heads `metrics.json` and the page; ``dataset``
-    gives the pictures of the worst frames again. Files: `metrics.json`, `report.html`, `detections_MODE.npz`,
-    `worst/MODE/`.
+    ``subject`` says what was evaluated (checkpoint, data, split, ...) and heads `metrics.json` and the page;
+    ``dataset`` gives the pictures of the worst frames again. Files: `metrics.json`, `report.html`,
+    `detections_MODE.npz`, `worst/MODE/`.
     """
     out.mkdir(parents=True, exist_ok=True)
     content = {**subject, **evaluation.to_dict()}

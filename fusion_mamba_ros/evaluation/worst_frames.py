@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets.prepared_dataset import prepare
 from ..datasets.sample import PairedSample
-from ..datasets.sample_drawing import draw_box, with_caption
+from ..datasets.sample_drawing import DrawnBox, draw_side_by_side
 from .box_matching import ImageMatches, match_image
 from .detection_results import DetectionResults, ImageResult
 
@@ -54,23 +52,18 @@ def draw_frame(
     sample: PairedSample, frame: Frame, class_names: Sequence[str], *, picture_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
     """Return both pictures beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
-    ready = prepare(sample)
-    width, height = ready.size
-    zoom = picture_width_px / width
+    return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
+
+
+def _boxes(frame: Frame, class_names: Sequence[str]) -> list[DrawnBox]:
     truth, detections = frame.result.truth_labels, frame.result.detections
-    pictures = []
-    for image in (ready.rgb, ready.thermal):
-        shown = np.full((height, width, 3), 40, np.uint8) if image is None else image
-        if shown.ndim == 2:
-            shown = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
-        shown = cv2.resize(shown, (picture_width_px, round(height * zoom)), interpolation=cv2.INTER_AREA)
-        for index in frame.matches.pairs[:, 1]:
-            text = f"{class_names[detections.labels[index]]} {detections.scores[index]:.2f}"
-            draw_box(shown, detections.boxes[index] * zoom, FOUND_COLOR, text)
-        for index in frame.matches.false_alarms:
-            text = f"{class_names[detections.labels[index]]} {detections.scores[index]:.2f}"
-            draw_box(shown, detections.boxes[index] * zoom, FALSE_COLOR, text)
-        for index in frame.matches.misses:
-            draw_box(shown, frame.result.truth_boxes[index] * zoom, MISSED_COLOR, class_names[truth[index]])
-        pictures.append(shown)
-    return with_caption(np.hstack(pictures), frame.caption)
+    missed = [
+        DrawnBox(frame.result.truth_boxes[index], MISSED_COLOR, class_names[truth[index]])
+        for index in frame.matches.misses
+    ]
+    reported = [
+        DrawnBox(detections.boxes[i], color, f"{class_names[detections.labels[i]]} {detections.scores[i]:.2f}")
+        for indices, color in ((frame.matches.false_alarms, FALSE_COLOR), (frame.matches.pairs[:, 1], FOUND_COLOR))
+        for i in indices
+    ]
+    return missed + reported
