@@ -13,9 +13,9 @@ import pytest
 from camera_streams import MS, SECOND, START, Camera, frames_of, play, two_cameras
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_timeline import closest_first
 
 from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, PairingLimits, Side
-from test_timeline import closest_first
 
 RATES = [(30, 30), (30, 9), (60, 25)]
 BOTH = {Side.RGB, Side.THERMAL}
@@ -490,7 +490,7 @@ def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
         sys.setswitchinterval(interval)
     assert not sums_wrong
     released.extend(pairing.match(now_ns=START + 2 * SECOND))
-    assert_accounted(pairing, {side: 2000 for side in Side})
+    assert_accounted(pairing, dict.fromkeys(Side, 2000))
     counters = pairing.counters()
     taken = sum(frame.side is Side.RGB for item in released for frame in item.frames)
     assert taken == counters.rgb.paired + counters.rgb.alone

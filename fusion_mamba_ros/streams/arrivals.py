@@ -119,7 +119,10 @@ class Arrivals:
 
     @property
     def next_expected_ns(self) -> int | None:
-        """Earliest stamp to expect next, None if unknown: the shortest recent interval, less its distance to the period."""
+        """Earliest stamp to expect next, None if unknown.
+
+        That is the shortest recent interval on, less its distance to the period.
+        """
         period_ns = self.period_ns
         if period_ns is None or self._newest is None:
             return None

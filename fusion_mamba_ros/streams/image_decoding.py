@@ -189,9 +189,9 @@ def check_compressed_image(data: Any, format: str = "") -> None:
 
 
 def decode_compressed_image(data: Any, format: str = "") -> Image:
-    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`: JPEG, PNG (8 or 16 bit) and what OpenCV reads.
+    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`.
 
-    ``format`` only serves the error message, since files say themselves what they are. Raises `ImageDecodingError`,
+    JPEG, PNG (8 or 16 bit) and whatever else OpenCV reads. ``format`` only serves the error message, since files say themselves what they are. Raises `ImageDecodingError`,
     also for a file that was cut short, which OpenCV would fill with grey.
     """
     buffer, what = _whole_file(data, format)

@@ -74,7 +74,8 @@ class Pairing:
     def match(self, *, now_ns: int) -> list[Pair | LoneFrame]:
         """Return what is final at ``now_ns``: pairs that no expected frame can improve, and lone frames.
 
-        A pair waits for at most one period of the faster camera (and 10 ms of grace). A frame is alone as soon as the other side is missing.
+        A pair waits for at most one period of the faster camera, with up to 10 ms of grace. A frame is alone as soon as
+        the other side is missing.
         """
         with self._lock:
             self._tick(now_ns)
