@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         Example: fusion-mamba check-data datasets/LLVIP --split train --out check/
         """
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import Progress
 
         from ..datasets.check_dataset import check_dataset
         from ..datasets.open_dataset import open_dataset
@@ -41,9 +41,9 @@ def register(app: typer.Typer) -> None:
         except DatasetError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
-        ticks = iter(track(range(len(dataset)), description="reading pairs", console=Console(stderr=True)))
-        check = check_dataset(dataset, on_progress=lambda count: next(ticks, None))
-        next(ticks, None)
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("reading pairs", total=len(dataset))
+            check = check_dataset(dataset, on_progress=lambda count: progress.update(task, completed=count))
 
         console.print(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
         console.print("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))

@@ -89,7 +89,7 @@ class Augmentation:
             if with_rgb and sample.rgb is not None:
                 warp_into(rgb, sample.rgb, matrix)
             if with_thermal and sample.thermal is not None:
-                warp_into(thermal, sample.thermal, misalignment @ matrix)
+                warp_into(thermal, sample.thermal, misalignment @ matrix)  # type: ignore[arg-type]  # 8 bit once prepared
             mapped, keep = warp_boxes(sample.boxes, matrix, size, config)
             boxes.append(mapped[keep])
             labels.append(sample.labels[keep])

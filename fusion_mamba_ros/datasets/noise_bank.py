@@ -22,5 +22,6 @@ class NoiseBank:
         The picture is a view; multiply it into a new one rather than in place.
         """
         height, width = shape
-        top, left = generator.integers(0, np.array(self._noise.shape) - (height, width) + 1)
+        top = int(generator.integers(0, self._noise.shape[0] - height + 1))
+        left = int(generator.integers(0, self._noise.shape[1] - width + 1))
         return self._noise[top : top + height, left : left + width][:: generator.choice((-1, 1))]

@@ -10,20 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..perception.drawing import PALETTE
 from ..perception.thermal_scaling import ThermalScaling
 from .prepared_dataset import DEFAULT_SCALING, prepare
 from .sample import PairedSample
 
-# Okabe and Ito's palette, distinct for colour-blind people too, and bright enough for a dark picture.
-CLASS_COLORS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 200, 130),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (90, 140, 255),
-)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE = 0.38
 _CAPTION_PX = 22
@@ -43,7 +34,7 @@ def draw_pair(
 ) -> npt.NDArray[np.uint8]:
     """Return RGB and thermal beside each other (H, W, 3) uint8 RGB, the labelled boxes with class names on both."""
     boxes = [
-        DrawnBox(box, CLASS_COLORS[label % len(CLASS_COLORS)], class_names[label])
+        DrawnBox(box, PALETTE[label % len(PALETTE)], class_names[label])
         for box, label in zip(sample.boxes, sample.labels, strict=True)
     ]
     caption = f"{sample.name}   {sample.group}   {len(sample.labels)} boxes"

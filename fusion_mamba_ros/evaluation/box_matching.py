@@ -69,7 +69,8 @@ def confusion_matrix(results: DetectionResults, score_threshold: float) -> npt.N
     for image in results.images:
         matches = match_image(image, score_threshold, same_class=False)
         truth, found = image.truth_labels, image.detections.labels
-        np.add.at(matrix, (truth[matches.pairs[:, 0]], found[matches.pairs[:, 1]]), 1)
-        np.add.at(matrix, (truth[matches.misses], nothing), 1)
-        np.add.at(matrix, (nothing, found[matches.false_alarms]), 1)
+        for truth_index, detection in matches.pairs:
+            matrix[truth[truth_index], found[detection]] += 1
+        matrix[:-1, nothing] += np.bincount(truth[matches.misses], minlength=nothing)
+        matrix[nothing, :-1] += np.bincount(found[matches.false_alarms], minlength=nothing)
     return matrix

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,9 +39,9 @@ class DetectionResults:
         """Return the groups that occur, sorted; images without a group belong to none."""
         return tuple(sorted({image.group for image in self.images} - {""}))
 
-    def only(self, keep: Callable[[ImageResult], bool]) -> DetectionResults:
-        """Return the results of those images for which ``keep`` says so."""
-        return replace(self, images=tuple(image for image in self.images if keep(image)))
+    def of_group(self, group: str) -> DetectionResults:
+        """Return the results of the images of one group."""
+        return replace(self, images=tuple(image for image in self.images if image.group == group))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a `.npz` file of plain arrays, without pickle."""
@@ -75,7 +75,7 @@ class DetectionResults:
                 *(_split(arrays[name], arrays["counts"]) for name in ("boxes", "scores", "labels")), strict=True
             )
             images = tuple(
-                ImageResult(str(name), boxes, labels, Detections(*detected, mode=mode), str(group))
+                ImageResult(str(name), boxes, labels, Detections(*detected, mode), str(group))
                 for name, group, boxes, labels, detected in zip(
                     arrays["names"], arrays["groups"], truth_boxes, truth_labels, found, strict=True
                 )

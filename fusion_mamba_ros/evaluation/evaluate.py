@@ -131,10 +131,7 @@ def evaluate(
 
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
     """Return the metrics of detections that are there already."""
-    groups = {
-        group: measure(results.only(lambda image, group=group: image.group == group))
-        for group in (results.groups if with_groups else ())
-    }
+    groups = {group: measure(results.of_group(group)) for group in (results.groups if with_groups else ())}
     return ModeEvaluation(results, measure(results), groups, best_working_point(results), predict_ms)
 
 

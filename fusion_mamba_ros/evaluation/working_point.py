@@ -26,7 +26,7 @@ def best_working_point(results: DetectionResults, lowest: float = 0.05) -> Worki
 
     Matching goes from the highest score down, so one pass at ``lowest`` holds the matches of every threshold.
     """
-    scores, correct, boxes = [np.zeros(0)], [np.zeros(0, bool)], 0
+    scores, correct, boxes = [np.zeros(0, np.float32)], [np.zeros(0, bool)], 0
     for image in results.images:
         matches = match_image(image, lowest)
         hit = np.zeros(len(image.detections), bool)
