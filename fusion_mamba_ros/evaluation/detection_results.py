@@ -71,13 +71,16 @@ class DetectionResults:
             mode = Mode(str(arrays["mode"]))
             truth_boxes = _split(arrays["truth_boxes"], arrays["truth_counts"])
             truth_labels = _split(arrays["truth_labels"], arrays["truth_counts"])
-            found = zip(
-                *(_split(arrays[name], arrays["counts"]) for name in ("boxes", "scores", "labels")), strict=True
-            )
+            detected = [_split(arrays[name], arrays["counts"]) for name in ("boxes", "scores", "labels")]
             images = tuple(
-                ImageResult(str(name), boxes, labels, Detections(*detected, mode), str(group))
-                for name, group, boxes, labels, detected in zip(
-                    arrays["names"], arrays["groups"], truth_boxes, truth_labels, found, strict=True
+                ImageResult(str(name), boxes, labels, Detections(found[0], found[1], found[2], mode), str(group))
+                for name, group, boxes, labels, found in zip(
+                    arrays["names"],
+                    arrays["groups"],
+                    truth_boxes,
+                    truth_labels,
+                    zip(*detected, strict=True),
+                    strict=True,
                 )
             )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -27,7 +27,8 @@ th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { text-align: left; } thead th { background: var(--band); font-weight: 600; }
 td.best { color: var(--best); font-weight: 700; }
 .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-figure { margin: .6rem 0; } .row figure { flex: 1 1 18rem; max-width: 23rem; } figcaption { color: var(--soft); font-size: .87rem; }
+figure { margin: .6rem 0; } .row figure { flex: 1 1 18rem; max-width: 23rem; }
+figcaption { color: var(--soft); font-size: .87rem; }
 img, svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 code { background: var(--band); padding: .1rem .3rem; border-radius: 3px; }
 """
