@@ -7,7 +7,6 @@ import array
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,7 +15,6 @@ from fusion_mamba_ros.streams.image_decoding import (
     ENCODINGS,
     Image,
     ImageDecodingError,
-    decode_compressed_image,
     decode_image,
 )
 
@@ -234,48 +232,3 @@ def test_a_broken_message_is_refused_with_one_sentence_that_names_what_is_wrong(
     with pytest.raises(ImageDecodingError, match=said) as error:
         decode_image(**({"is_bigendian": False, "data": bytes(HEIGHT * WIDTH * 3)} | fields | change))
     assert "\n" not in str(error.value)
-
-
-def encoded(extension: str, pixels: Array) -> bytes:
-    return cv2.imencode(extension, pixels)[1].tobytes()
-
-
-def test_a_png_gives_back_colours_and_16_bit_counts_exactly() -> None:
-    rgb = scene()
-    np.testing.assert_array_equal(decode_compressed_image(encoded(".png", rgb[..., ::-1]), "png").pixels, rgb)
-    counts = np.random.default_rng(1).integers(0, 65536, (HEIGHT, WIDTH), np.uint16)
-    image = decode_compressed_image(array.array("B", encoded(".png", counts)), "16UC1; png compressed")
-    np.testing.assert_array_equal(image.to_thermal(), counts)
-    alpha = np.dstack([rgb[..., ::-1], rgb[..., 0]])
-    np.testing.assert_array_equal(decode_compressed_image(encoded(".png", alpha)).pixels, rgb)
-
-
-def test_a_jpeg_gives_back_colour_or_grey() -> None:
-    rgb = np.broadcast_to(np.array([200, 120, 40], np.uint8), (HEIGHT, WIDTH, 3))
-    decoded = decode_compressed_image(encoded(".jpg", rgb[..., ::-1]), "rgb8; jpeg compressed bgr8").pixels
-    assert np.abs(decoded.astype(int) - rgb).max() <= 4
-    assert decode_compressed_image(encoded(".jpg", rgb[..., 0]), "jpeg").pixels.shape == (HEIGHT, WIDTH)
-
-
-@pytest.mark.parametrize("extension", [".jpg", ".png"])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
-def test_a_compressed_image_cut_short_is_refused(extension: str, share: float) -> None:
-    data = encoded(extension, scene())
-    with pytest.raises(ImageDecodingError, match="compressed image"):
-        decode_compressed_image(data[: int(share * len(data))], extension)
-
-
-def test_a_compressed_image_of_noise_is_refused_or_decoded_but_never_crashes() -> None:
-    rng = np.random.default_rng(4)
-    good = {extension: np.frombuffer(encoded(extension, scene()), np.uint8) for extension in (".jpg", ".png")}
-    refused = 0
-    for i in range(200):
-        data = good[".jpg" if i % 2 else ".png"].copy()
-        data[rng.integers(0, len(data), 20)] = rng.integers(0, 256, 20)
-        try:
-            assert decode_compressed_image(data).pixels.ndim in (2, 3)
-        except ImageDecodingError:
-            refused += 1
-    assert refused > 0
-    with pytest.raises(ImageDecodingError, match="cannot be decoded"):
-        decode_compressed_image(rng.integers(0, 256, 5000, np.uint8), "jpeg")

@@ -14,7 +14,8 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from fusion_mamba_ros.streams.image_decoding import Image, decode_compressed_image, decode_image
+from fusion_mamba_ros.streams.compressed_image_decoding import decode_compressed_image
+from fusion_mamba_ros.streams.image_decoding import Image, decode_image
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decode camera images from the fields of `sensor_msgs/Image` and `sensor_msgs/CompressedImage`."""
+"""Decode camera images from the fields of `sensor_msgs/Image`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Image:
         """Return (H, W, 3) uint8 RGB; one channel is repeated, 16 bits are divided by 256 as cv_bridge does."""
         if self.pixels.ndim == 3:
             return self.pixels
-        return np.asarray(cv2.cvtColor(_to_8_bit(self.pixels), cv2.COLOR_GRAY2RGB), np.uint8)
+        return np.asarray(cv2.cvtColor(to_8_bit(self.pixels), cv2.COLOR_GRAY2RGB), np.uint8)
 
     def to_thermal(self) -> Array:
         """Return (H, W) uint8 or uint16; three channels are read by their luma (ITU-R BT.601)."""
@@ -63,10 +63,11 @@ class _Layout:
 
 
 def _colour(code: int) -> Callable[[Array], Array]:
-    return lambda pixels: _to_8_bit(np.asarray(cv2.cvtColor(pixels, code)))
+    return lambda pixels: to_8_bit(np.asarray(cv2.cvtColor(pixels, code)))
 
 
-def _to_8_bit(pixels: Array) -> Array:
+def to_8_bit(pixels: Array) -> Array:
+    """Return 16 bits divided by 256, 8 bits as they are."""
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 
@@ -87,7 +88,7 @@ _LAYOUTS: dict[str, _Layout] = {
     "bgr8": _Layout(3, convert=_colour(cv2.COLOR_BGR2RGB)),
     "rgba8": _Layout(4, convert=_colour(cv2.COLOR_RGBA2RGB)),
     "bgra8": _Layout(4, convert=_colour(cv2.COLOR_BGRA2RGB)),
-    "rgb16": _Layout(3, 16, convert=_to_8_bit),
+    "rgb16": _Layout(3, 16, convert=to_8_bit),
     "bgr16": _Layout(3, 16, convert=_colour(cv2.COLOR_BGR2RGB)),
     "mono8": _Layout(1),
     "mono16": _Layout(1, 16),
@@ -146,7 +147,7 @@ def _checked(height: int, width: int, encoding: str, step: int, data: Any) -> tu
         raise ImageDecodingError(
             f"image step is {step} bytes: a row of {width} pixels in '{encoding}' takes at least {row_bytes}"
         )
-    buffer = _as_bytes(data)
+    buffer = as_bytes(data)
     rows = height * layout.rows // 2
     needed = step * (rows - 1) + row_bytes
     if len(buffer) < needed:
@@ -170,50 +171,11 @@ def _decode(buffer: Array, layout: _Layout, rows: int, width: int, step: int, is
     return pixels if layout.convert is None else layout.convert(pixels)
 
 
-def _as_bytes(data: Any) -> Array:
+def as_bytes(data: Any) -> Array:
+    """Return a view (n,) uint8 of any buffer, or raise `ImageDecodingError`."""
     try:
         return np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
         if isinstance(data, (bytes, bytearray, memoryview)) and len(data) == 0:
             return np.empty(0, np.uint8)
         raise ImageDecodingError(f"image data of type {type(data).__name__} is no buffer of bytes: {error}") from error
-
-
-_END_OF_FILE = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND"))
-_TAIL_BYTES = 1024
-
-
-def check_compressed_image(data: Any, format: str = "") -> None:
-    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` is empty or a file cut short."""
-    _whole_file(data, format)
-
-
-def decode_compressed_image(data: Any, format: str = "") -> Image:
-    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`.
-
-    JPEG, PNG (8 or 16 bit) and whatever else OpenCV reads. ``format`` only serves the error message, since files say themselves what they are. Raises `ImageDecodingError`,
-    also for a file that was cut short, which OpenCV would fill with grey.
-    """
-    buffer, what = _whole_file(data, format)
-    try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageDecodingError(f"{what} cannot be decoded: {error.err}") from error
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageDecodingError(f"{what} cannot be decoded: it is no JPEG or PNG that OpenCV reads")
-    if pixels.ndim == 2:
-        return Image(pixels)
-    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return Image(_to_8_bit(cv2.cvtColor(pixels, code)))
-
-
-def _whole_file(data: Any, format_name: str) -> tuple[Array, str]:
-    """Return the bytes of a file that has its end marker, and how to name it in an error."""
-    buffer = _as_bytes(data)
-    what = f"compressed image (format '{format_name}', {len(buffer)} bytes)"
-    if len(buffer) == 0:
-        raise ImageDecodingError(f"{what} is empty")
-    head, tail = buffer[:4].tobytes(), buffer[-_TAIL_BYTES:].tobytes()
-    if any(head.startswith(magic) and end not in tail for magic, end in _END_OF_FILE):
-        raise ImageDecodingError(f"{what} is cut short: its end marker is missing")
-    return buffer, what
