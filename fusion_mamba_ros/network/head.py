@@ -45,9 +45,12 @@ class DetectionHead(nn.Module):
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return (B, anchors, 4 + classes): x1 y1 x2 y2 in input pixels, then class probabilities; float32."""
         distributions, logits, centers, strides = self.flatten(levels)
+        return torch.cat((self.boxes(distributions, centers, strides), logits.sigmoid()), dim=-1)
+
+    def boxes(self, distributions: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
+        """Return (B, anchors, 4), x1 y1 x2 y2 in input pixels: each side at the mean of its distribution."""
         distances = distributions.softmax(dim=-1) @ self.projection.float() * strides
-        boxes = torch.cat((centers - distances[..., :2], centers + distances[..., 2:]), dim=-1)
-        return torch.cat((boxes, logits.sigmoid()), dim=-1)
+        return torch.cat((centers - distances[..., :2], centers + distances[..., 2:]), dim=-1)
 
     def flatten(self, levels: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return what decoding and the loss start from, for all anchors of all levels in a row, float32.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The offline trainer: assigner, loss, schedule, loop. No ROS."""
+"""Offline training: assigner, loss, moving average, schedule and loop. No ROS."""

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba train`: weights from labelled pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("train")
+    def train(
+        data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
+        out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, pictures.")],
+        config: Annotated[Path | None, typer.Option(help="Recipe, such as config/train/nano.yaml.")] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+        weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+        set_: Annotated[
+            list[str] | None,
+            typer.Option("--set", help="Change one field of the recipe: --set epochs=50 --set model.width=s"),
+        ] = None,
+        train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+        val_split: Annotated[str, typer.Option(help="Split to validate on.")] = "val",
+        accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
+    ) -> None:
+        """Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
+
+        Example: fusion-mamba train --config config/train/nano.yaml --data datasets/mine --out runs/mine
+
+        One stream alone, for comparison: add --set model.modalities=[rgb]. Several devices: torchrun
+        --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
+        """
+        try:
+            import torch
+            from rich.console import Console
+
+            from ..training.recipe import Recipe, TrainingError
+            from ..training.train import Run
+            from ..training.train import train as run_training
+        except ModuleNotFoundError as error:
+            typer.echo(f"training needs {error.name}: pip install 'fusion_mamba_ros[train]'", err=True)
+            raise typer.Exit(2) from error
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            if resume and (config is not None or set_ or weights is not None):
+                raise TrainingError(
+                    "--resume goes on with the run's own recipe: leave out --config, --set and --weights"
+                )
+            if not resume and config is None:
+                raise TrainingError("no recipe was given: pass --config, for example config/train/nano.yaml")
+            recipe = Recipe() if config is None else Recipe.read(config, _overrides(set_ or []))
+            run = Run(recipe, data, out, train_split, val_split, resume, weights, accelerator)
+            complete = run_training(run, Console(highlight=False))
+        except ValueError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        raise typer.Exit(0 if complete else 130)
+
+
+def _overrides(assignments: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from ..training.recipe import TrainingError
+
+    values = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise TrainingError(f"--set {assignment} names no value: write --set name=value")
+        values[name.strip()] = yaml.safe_load(value)
+    return values

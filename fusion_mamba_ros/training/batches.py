@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches whose content depends on seed, epoch and position alone: any run can be entered anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fusion_mamba_ros.datasets import Augmentation, PairedSample
+from fusion_mamba_ros.training.loss import Targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``images``: modality name to (B, C, H, W) uint8; ``targets``: their objects in network pixels."""
+
+    images: dict[str, Tensor]
+    targets: Targets
+
+    def __len__(self) -> int:
+        return len(self.targets.labels)
+
+    def inputs(self, device: torch.device, *, channels_last: bool) -> dict[str, Tensor]:
+        """Return the images on ``device`` as the network takes them, float32 in [0, 1]."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        # Bytes travel, floats are made at the destination.
+        return {
+            name: image.to(device, non_blocking=True).to(torch.float32, memory_format=layout).div_(255.0)
+            for name, image in self.images.items()
+        }
+
+
+def collate(samples: Sequence[PairedSample], modalities: Mapping[str, int]) -> Batch:
+    """Return samples of one size as a batch; a modality of other channels is repeated or averaged to fit its stem."""
+    images = {}
+    for name, channels in modalities.items():
+        pictures = np.stack([_picture(sample, name) for sample in samples])
+        tensor = torch.from_numpy(pictures)
+        tensor = tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
+        images[name] = tensor.expand(-1, channels, -1, -1) if tensor.shape[1] == 1 else tensor
+    most = max(len(sample.labels) for sample in samples)
+    targets = Targets(
+        torch.zeros(len(samples), most, dtype=torch.int64),
+        torch.zeros(len(samples), most, 4),
+        torch.zeros(len(samples), most, dtype=torch.bool),
+    )
+    for index, sample in enumerate(samples):
+        count = len(sample.labels)
+        targets.labels[index, :count] = torch.from_numpy(sample.labels)
+        targets.boxes[index, :count] = torch.from_numpy(sample.boxes)
+        targets.valid[index, :count] = True
+    return Batch(images, targets)
+
+
+def _picture(sample: PairedSample, modality: str) -> np.ndarray:
+    picture = {"rgb": sample.rgb, "thermal": sample.thermal}.get(modality)
+    if picture is None:
+        other = sample.rgb if sample.rgb is not None else sample.thermal
+        assert other is not None  # held by PairedSample
+        return np.zeros((*other.shape[:2], 3) if modality == "rgb" else other.shape[:2], np.uint8)
+    return picture
+
+
+class EpochBatches(Dataset[Batch]):
+    """The batches of one epoch, those of one process of several.
+
+    Order and augmentation follow from ``seed``, ``epoch`` and the position in the epoch, so a batch is the same however
+    many workers prepare it, wherever the epoch is entered and over however many processes it is split.
+    """
+
+    def __init__(
+        self,
+        dataset: Sequence[PairedSample],
+        augmentation: Augmentation,
+        modalities: Mapping[str, int],
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        processes: int = 1,
+    ):
+        self.dataset, self.augmentation, self.modalities = dataset, augmentation, dict(modalities)
+        self.batch_size, self.seed, self.epoch, self.rank, self.processes = batch_size, seed, epoch, rank, processes
+        self.order = np.random.default_rng((seed, epoch)).permutation(len(dataset))
+        # Every process needs a part of the last batch as well; what cannot be shared out evenly waits an epoch.
+        self.order = self.order[: len(dataset) - len(dataset) % processes]
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        positions = range(number * self.batch_size, min((number + 1) * self.batch_size, len(self.order)))
+        size = self.augmentation.draw_size(np.random.default_rng((self.seed, self.epoch, 1, number)))
+        samples = [
+            self.augmentation(
+                self.dataset,
+                int(self.order[position]),
+                np.random.default_rng((self.seed, self.epoch, 0, position)),
+                size=size,
+            )
+            for position in positions[self.rank :: self.processes]
+        ]
+        return collate(samples, self.modalities)
+
+
+def load(batches: EpochBatches, *, first: int = 0, workers: int = 0) -> DataLoader[Batch]:
+    """Return an iterable over the batches from number ``first`` on, prepared by ``workers`` processes."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, len(batches)),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_use_one_thread,
+        multiprocessing_context="fork" if workers else None,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _use_one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

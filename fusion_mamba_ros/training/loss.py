@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss of YOLOv8: overlap and distribution of boxes, binary cross entropy of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusion_mamba_ros.network.head import DetectionHead
+from fusion_mamba_ros.training.assigner import TaskAlignedAssigner
+from fusion_mamba_ros.training.box_overlap import complete_iou
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of a batch, padded to M: ``labels`` (B, M) int64, ``boxes`` (B, M, 4) pixels, ``valid`` (B, M)."""
+
+    labels: Tensor
+    boxes: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """Return the same on another device."""
+        return Targets(self.labels.to(device), self.boxes.to(device), self.valid.to(device))
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Weighted terms of a batch, each normalised by the sum of target scores; ``total`` is their sum."""
+
+    box: Tensor
+    distribution: Tensor
+    classes: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the three terms."""
+        return self.box + self.distribution + self.classes
+
+
+@dataclass(frozen=True)
+class DetectionLoss:
+    """CIoU, distribution focal loss and binary cross entropy with the gains of YOLOv8.
+
+    Each term is a sum over the batch, weighted by target scores, divided by the sum of target scores (at least 1).
+    ``reduce_normaliser`` returns that sum added up over all processes: then the sum of the processes' losses is the
+    loss of the whole batch.
+    """
+
+    assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
+    box_gain: float = 7.5
+    distribution_gain: float = 1.5
+    class_gain: float = 0.5
+
+    def __call__(
+        self,
+        head: DetectionHead,
+        levels: list[Tensor],
+        targets: Targets,
+        reduce_normaliser: Callable[[Tensor], Tensor] = lambda total: total,
+    ) -> LossTerms:
+        """Return the terms for raw maps ``levels``, computed in float32."""
+        distributions, logits, centers, strides = head.flatten(levels)
+        boxes = head.boxes(distributions, centers, strides)
+        assigned = self.assigner(
+            logits.detach().sigmoid(), boxes.detach(), centers, targets.labels, targets.boxes, targets.valid
+        )
+        normaliser = reduce_normaliser(assigned.scores.sum()).clamp(min=1.0)
+        classes = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
+
+        image, anchor = assigned.positive.nonzero(as_tuple=True)
+        weight = assigned.scores[image, anchor].sum(dim=-1)
+        wanted, center, stride = assigned.boxes[image, anchor], centers[anchor], strides[anchor]
+        overlap = complete_iou(boxes[image, anchor], wanted)
+        sides = torch.cat((center - wanted[:, :2], wanted[:, 2:] - center), dim=-1) / stride
+        focal = distribution_focal_loss(distributions[image, anchor], sides)
+        return LossTerms(
+            box=self.box_gain * ((1 - overlap) * weight).sum() / normaliser,
+            distribution=self.distribution_gain * (focal * weight).sum() / normaliser,
+            classes=self.class_gain * classes / normaliser,
+        )
+
+
+def distribution_focal_loss(distributions: Tensor, sides: Tensor) -> Tensor:
+    """Return the mean over the four sides of the cross entropy with the two bins around each side, (n,).
+
+    ``distributions`` (n, 4, bins) logits, ``sides`` (n, 4) in strides, clamped to what the bins can say.
+    Source: arXiv 2006.04388, equation 6.
+    """
+    bins = distributions.shape[-1]
+    sides = sides.clamp(0, bins - 1 - 0.01)
+    lower = sides.floor().long()
+    share = sides - lower
+    logs = distributions.log_softmax(dim=-1)
+    low = logs.gather(-1, lower[..., None])[..., 0]
+    high = logs.gather(-1, lower[..., None] + 1)[..., 0]
+    return -(low * (1 - share) + high * share).mean(dim=-1)

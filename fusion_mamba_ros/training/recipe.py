@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that decides what a training run computes, but for the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusion_mamba_ros.datasets import AugmentationConfig
+from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.training.optimizer import OPTIMIZERS
+
+SCHEDULES = ("linear", "cosine")
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class TrainingError(ValueError):
+    """What keeps a training from starting or going on; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a detector is trained; written as YAML in `config/train/`.
+
+    ``model.classes`` is taken from the data, ``augmentation.size`` from ``input_size``.
+    Raises ``ValueError``, one sentence, on a value that cannot be used.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    input_size: tuple[int, int] = (640, 640)
+    """Width and height of the network's canvas, pixels."""
+
+    epochs: int = 150
+    batch_size: int = 8
+    """Pairs in a batch, over all processes."""
+    nominal_batch_size: int = 64
+    """Gradients of about this many pairs are added up before a step."""
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    """For gradients summed over the nominal batch, as YOLO counts."""
+    final_fraction: float = 0.01
+    """Learning rate at the end, as a share of `learning_rate`."""
+    schedule: str = "linear"
+    momentum: float = 0.937
+    """Of SGD; first beta of AdamW."""
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 3.0
+    warmup_momentum: float = 0.8
+    warmup_bias_rate: float = 0.1
+    """Learning rate of the biases at the first step."""
+    clip_norm: float = 10.0
+    """Longest gradient that a step follows."""
+
+    box_gain: float = 7.5
+    distribution_gain: float = 1.5
+    class_gain: float = 0.5
+    small_box_side_px: float = 0.0
+    """The assigner counts boxes as at least this large; 8, the finest stride, lets small objects be learned at all."""
+
+    ema_decay: float = 0.9999
+    ema_ramp: float = 2000.0
+    """Updates after which the moving average has reached 63 % of its decay."""
+    plain_epochs: int = 10
+    """Last epochs without mosaic."""
+    validate_every: int = 1
+    """Epochs from one validation to the next."""
+    patience: int = 50
+    """Epochs without a better validation after which training stops; 0: never."""
+    freeze_batch_norm: bool = False
+    """Keep the statistics of batch normalisation as they are (fine-tuning with tiny batches)."""
+
+    precision: str = "fp32"
+    """`fp32`, `bf16` or `fp16` (mixed)."""
+    channels_last: bool = True
+    """Memory layout of images and filters; faster on GPUs with tensor cores and on most CPUs."""
+    workers: int = 0
+    """Processes that prepare batches; 0: in the training process."""
+    save_every_minutes: float = 10.0
+    """Longest time of work that a power cut can cost."""
+    sample_predictions: int = 4
+    """Validation pairs drawn with their detections after each validation."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_size", tuple(self.input_size))
+        object.__setattr__(self, "augmentation", dataclasses.replace(self.augmentation, size=self.input_size))
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
+            if getattr(self, name) not in choices:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}: choose {', '.join(choices)}")
+        for name in ("epochs", "batch_size", "nominal_batch_size", "validate_every"):
+            self._require(name, int, least=1)
+        for name in ("plain_epochs", "patience", "workers", "sample_predictions", "seed"):
+            self._require(name, int, least=0)
+        for name in ("learning_rate", "clip_norm", "ema_ramp"):
+            self._require(name, float, least=0, above=True)
+        for name in ("weight_decay", "warmup_epochs", "warmup_bias_rate", "save_every_minutes", "small_box_side_px"):
+            self._require(name, float, least=0)
+        for name in ("box_gain", "distribution_gain", "class_gain"):
+            self._require(name, float, least=0)
+        for name in ("final_fraction", "momentum", "warmup_momentum", "ema_decay"):
+            self._require(name, float, least=0, most=1)
+
+    def _require(
+        self, name: str, kind: type[float], *, least: float, most: float | None = None, above: bool = False
+    ) -> None:
+        value: Any = getattr(self, name)
+        # YAML reads `1e-3` as text.
+        if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+            try:
+                value = float(value)
+            except ValueError:
+                raise TrainingError(f"{name} is {value!r}: give a number") from None
+            object.__setattr__(self, name, value)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TrainingError(f"{name} is {value!r}: give a {'whole ' if kind is int else ''}number")
+        if value < least or (above and value == least) or (most is not None and value > most):
+            limits = f"{'more than' if above else 'at least'} {least:g}" + (f", at most {most:g}" if most else "")
+            raise TrainingError(f"{name} is {value}: give {limits}")
+
+    @property
+    def accumulation(self) -> int:
+        """Batches whose gradients make one step."""
+        return max(1, round(self.nominal_batch_size / self.batch_size))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of a plain mapping; fields that are absent keep their default."""
+        known = [entry.name for entry in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise TrainingError(f"the recipe has no field {name!r}: use {', '.join(known)}")
+        changed = dict(values)
+        changed["model"] = ModelConfig.from_dict(values.get("model") or {})
+        changed["augmentation"] = AugmentationConfig.from_dict(values.get("augmentation") or {})
+        return cls(**changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, mappings and scalars."""
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {
+            **values,
+            "model": self.model.to_dict(),
+            "augmentation": self.augmentation.to_dict(),
+            "input_size": list(self.input_size),
+        }
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """Return the recipe of a YAML file, with dotted names such as `model.width` overridden."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise TrainingError(f"recipe '{path}' cannot be read: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise TrainingError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise TrainingError(f"recipe '{path}' holds {values!r}: write it as a mapping of fields")
+        for name, value in (overrides or {}).items():
+            *sections, leaf = name.split(".")
+            section = values
+            for part in sections:
+                section = section.setdefault(part, {})
+                if not isinstance(section, dict):
+                    raise TrainingError(f"the recipe has no section {part!r} for {name!r}")
+            section[leaf] = value
+        return cls.from_dict(values)
+
+    def for_data(self, class_names: tuple[str, ...]) -> Recipe:
+        """Return the recipe with the model's classes those of the data, and no dropout of a stream that is alone."""
+        model = dataclasses.replace(self.model, classes=len(class_names))
+        augmentation = self.augmentation
+        if len(model.modalities) == 1:
+            augmentation = dataclasses.replace(augmentation, rgb_dropout=0.0, thermal_dropout=0.0)
+        return dataclasses.replace(self, model=model, augmentation=augmentation)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a training run keeps its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.training.recipe import Recipe, TrainingError
+
+
+class RunFolder:
+    """The folder of one run.
+
+    `recipe.yaml` as resolved; `state.pt` to resume from; `last.safetensors` and `best.safetensors`, averaged weights
+    to use; `results.csv`, one row for each epoch; `curves.png`; `samples/`; `events/` for TensorBoard.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.state = self.path / "state.pt"
+        self.last = self.path / "last.safetensors"
+        self.best = self.path / "best.safetensors"
+        self.results = self.path / "results.csv"
+        self.curves = self.path / "curves.png"
+        self.samples = self.path / "samples"
+        self.events = self.path / "events"
+
+    def start(self, recipe: Recipe) -> None:
+        """Make the folder and note the recipe; raises `TrainingError` if it holds a run already."""
+        if self.state.exists() or self.results.exists():
+            raise TrainingError(f"'{self.path}' holds a run already: go on with --resume or choose another --out")
+        self._write(self.recipe, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+
+    def write_results(self, history: Sequence[dict[str, float]]) -> None:
+        """Write one row for each epoch; a value that an epoch lacks stays empty."""
+        columns = list(dict.fromkeys(name for row in history for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _number(value) for name, value in row.items()} for row in history)
+        self._write(self.results, text.getvalue())
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise TrainingError(
+                f"'{path}' could not be written ({error.strerror}): make room or choose another --out"
+            ) from error
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run from a recipe and data to a folder of weights, figures and pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from rich.console import Console
+from rich.progress import track
+
+from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_dataset
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from fusion_mamba_ros.training.interruption import Interruption
+from fusion_mamba_ros.training.journal import Journal, draw_curves
+from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
+from fusion_mamba_ros.training.run_folder import RunFolder
+from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
+from fusion_mamba_ros.training.training_state import TrainingState
+from fusion_mamba_ros.training.validation import Validation
+
+_KNOWN_MODALITIES = {"rgb", "thermal"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train on, where, and on what.
+
+    ``data``: dataset folder or YAML file, with splits ``train_split`` and ``val_split``; ``out``: folder of the run;
+    ``resume``: go on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: as Lightning
+    Fabric takes it. Under `torchrun` every process calls `train` with the same values.
+    """
+
+    recipe: Recipe
+    data: Path
+    out: Path
+    train_split: str = "train"
+    val_split: str = "val"
+    resume: bool = False
+    weights: Path | None = None
+    accelerator: str = "auto"
+
+
+def train(run: Run, console: Console) -> bool:
+    """Train and return whether the run is complete (False: interrupted, it can be resumed).
+
+    Raises `TrainingError`, `DatasetError` or `CheckpointError` (all ``ValueError``), one sentence each.
+    """
+    folder = RunFolder(run.out)
+    state = TrainingState.load(folder.state) if run.resume else None
+    training = open_dataset(run.data, run.train_split)
+    validating = open_dataset(run.data, run.val_split, classes=training.class_names)
+    recipe = _recipe(run, state, training.class_names)
+    fabric = _fabric(run, recipe)
+    fabric.launch()
+    seed_everything(recipe.seed, verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    train_set = PreparedDataset(training, recipe.input_size)
+    # At their own size: validation figures are those that the finished checkpoint will have.
+    val_set = PreparedDataset(validating, recipe.input_size, headroom=1e3)
+    model = _model(run, recipe, state, console)
+    if fabric.is_global_zero:
+        if state is None:
+            folder.start(recipe)
+        _describe(console, recipe, model, training, validating, fabric)
+    _preload(train_set, console, show=fabric.is_global_zero)
+    trainer = Trainer(recipe, model, train_set, fabric, state)
+    metadata = CheckpointMetadata(
+        training.class_names, recipe.input_size, training=_provenance(run, recipe, training, validating)
+    )
+    validation = Validation(
+        val_set,
+        metadata,
+        detection_loss(recipe),
+        device=fabric.device,
+        batch_size=recipe.batch_size,
+        drawn=recipe.sample_predictions,
+    )
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        if not fabric.is_global_zero:
+            return trainer.run(Events(lambda *_: {}, lambda _: None))
+        journal = stack.enter_context(Journal(console, folder.events, recipe.epochs, trainer.state.epoch))
+
+        def validate(epoch: int, averaged: FusionMambaDetector) -> dict[str, float]:
+            row = validation.measure(averaged)
+            validation.draw(averaged, folder.samples / f"epoch_{epoch + 1:04d}.jpg")
+            return row
+
+        def on_epoch(current: TrainingState, is_best: bool) -> None:
+            weights = trainer.average.model
+            save_checkpoint(folder.last, weights, validation.finished_metadata())
+            if is_best:
+                save_checkpoint(folder.best, weights, validation.finished_metadata())
+            folder.write_results(current.history)
+            draw_curves(current.history, folder.curves)
+            journal.epoch_done(current.history, is_best)
+
+        def save(current: TrainingState) -> None:
+            current.save(folder.state)
+
+        events = Events(validate, save, journal.batch, on_epoch, stop=lambda: interruption.requested)
+        complete = trainer.run(events)
+    _conclude(console, run, folder, trainer, complete)
+    return complete
+
+
+def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
+    recipe = run.recipe if state is None else Recipe.from_dict(state.recipe)
+    unknown = set(recipe.model.modalities) - _KNOWN_MODALITIES
+    if unknown:
+        raise TrainingError(f"the recipe's model wants {', '.join(sorted(unknown))}: data sets have rgb and thermal")
+    return recipe.for_data(class_names)
+
+
+def _fabric(run: Run, recipe: Recipe) -> Fabric:
+    # One process for each device; torchrun says how many there are.
+    local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return Fabric(
+        accelerator=run.accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+    )
+
+
+def _model(run: Run, recipe: Recipe, state: TrainingState | None, console: Console) -> FusionMambaDetector:
+    model = FusionMambaDetector(recipe.model)
+    if run.weights is not None and state is None:
+        source, _ = load_checkpoint(run.weights)
+        own, given = model.state_dict(), source.state_dict()
+        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        model.load_state_dict(fitting, strict=False)
+        console.print(f"{run.weights}: {len(fitting)} of {len(own)} tensors fit and are the start", highlight=False)
+        if not fitting:
+            raise TrainingError(f"nothing in '{run.weights}' fits this model: check backbone and width of the recipe")
+    return model
+
+
+def _preload(dataset: PreparedDataset, console: Console, *, show: bool) -> None:
+    ticks = iter(track(range(len(dataset)), "reading pairs", console=console, transient=True, disable=not show))
+    unreadable = dataset.preload(lambda _: _advance(ticks))
+    _advance(ticks)
+    for name, reason in unreadable.items():
+        console.print(f"{name} is left out: {reason}", highlight=False)
+    if len(unreadable) == len(dataset):
+        raise TrainingError(f"none of the {len(dataset)} training pairs can be read: run fusion-mamba check-data")
+
+
+def _advance(ticks: Iterator[int]) -> None:
+    next(ticks, None)
+
+
+def _describe(
+    console: Console,
+    recipe: Recipe,
+    model: FusionMambaDetector,
+    training: PairedDataset,
+    validating: PairedDataset,
+    fabric: Fabric,
+) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    modalities = " + ".join(recipe.model.modalities)
+    console.print(
+        f"{recipe.model.backbone}{recipe.model.width} {modalities}, {recipe.model.fusion}, {parameters / 1e6:.2f} M "
+        f"parameters; {len(training)} pairs to train, {len(validating)} to validate; {recipe.epochs} epochs in "
+        f"batches of {recipe.batch_size} at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "
+        f"{fabric.world_size} x {fabric.device.type}",
+        highlight=False,
+    )
+
+
+def _provenance(run: Run, recipe: Recipe, training: PairedDataset, validating: PairedDataset) -> dict[str, Any]:
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    except OSError:
+        commit = ""
+    return {
+        "data": run.data.name,
+        "train": {"split": run.train_split, "pairs": len(training)},
+        "val": {"split": run.val_split, "pairs": len(validating)},
+        "commit": commit or "unknown",
+        "torch": torch.__version__,
+        "recipe": recipe.to_dict(),
+    }
+
+
+def _conclude(console: Console, run: Run, folder: RunFolder, trainer: Trainer, complete: bool) -> None:
+    for name, reason in trainer.skipped.items():
+        console.print(f"{name} could not be read ({reason}); other pairs took its place", highlight=False)
+    if not complete:
+        console.print(
+            f"stopped in epoch {trainer.state.epoch + 1}, nothing is lost; go on with: "
+            f"fusion-mamba train --data {run.data} --out {run.out} --resume",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    best = f"epoch {trainer.state.best_epoch + 1}, fitness {trainer.state.best_fitness:.3f}"
+    console.print(f"best: {folder.best} ({best}); last: {folder.last}; curves: {folder.curves}", highlight=False)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from fusion_mamba_ros.datasets import Augmentation, PreparedDataset
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.training.assigner import TaskAlignedAssigner
+from fusion_mamba_ros.training.batches import Batch, EpochBatches, load
+from fusion_mamba_ros.training.ema import MovingAverage
+from fusion_mamba_ros.training.loss import DetectionLoss, LossTerms
+from fusion_mamba_ros.training.optimizer import build_optimizer
+from fusion_mamba_ros.training.recipe import Recipe, TrainingError
+from fusion_mamba_ros.training.schedule import Schedule
+from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
+
+TERMS = ("box", "distribution", "classes")
+
+
+@dataclass(frozen=True)
+class Events:
+    """What the loop tells the outside; called in process 0 only.
+
+    ``on_batch(epoch, done, of, losses, pairs)`` after each batch, ``losses`` the means of the epoch so far;
+    ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better; ``on_epoch(state, is_best)``
+    after an epoch is complete; ``save(state)`` whenever the state should reach the disk; ``stop()`` is asked after
+    each optimizer step.
+    """
+
+    validate: Callable[[int, FusionMambaDetector], dict[str, float]]
+    save: Callable[[TrainingState], None]
+    on_batch: Callable[[int, int, int, dict[str, float], int], None] = lambda *_: None
+    on_epoch: Callable[[TrainingState, bool], None] = lambda *_: None
+    stop: Callable[[], bool] = lambda: False
+
+
+class Trainer:
+    """Trains one detector; between two optimizer steps its whole state is a `TrainingState`.
+
+    ``fabric`` is launched already; ``dataset`` are the training pairs; ``state`` is a run to go on with.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: FusionMambaDetector,
+        dataset: PreparedDataset,
+        fabric: Fabric,
+        state: TrainingState | None = None,
+    ):
+        if recipe.batch_size % fabric.world_size:
+            raise TrainingError(
+                f"batch_size {recipe.batch_size} cannot be shared out over {fabric.world_size} processes: "
+                "choose a multiple"
+            )
+        self.recipe, self.dataset, self.fabric = recipe, dataset, fabric
+        data = fingerprint(dataset.names, dataset.class_names)
+        self.state = state or TrainingState(recipe.to_dict(), data)
+        if self.state.data != data:
+            raise TrainingError(
+                f"the run was started with {self.state.data}, the data now are {data}: give the same data"
+            )
+        self.detector = model
+        if recipe.channels_last:
+            # mypy does not know this overload.
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.freeze_batch_norm:
+            freeze_batch_norm(model)
+        decay = recipe.weight_decay * recipe.batch_size * recipe.accumulation / recipe.nominal_batch_size
+        optimizer = build_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.momentum, decay)
+        if state is not None:
+            model.load_state_dict(state.model)
+            optimizer.load_state_dict(dict(state.optimizer))
+        self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.average = MovingAverage(model, recipe.ema_decay, recipe.ema_ramp)
+        if state is not None:
+            self.average.model.load_state_dict(state.average)
+            self.average.updates = state.average_updates
+        self.augmentation = Augmentation(recipe.augmentation)
+        plain = dataclasses.replace(recipe.augmentation, mosaic_probability=0.0)
+        self.plain_augmentation = Augmentation(plain)
+        self.loss = detection_loss(recipe)
+        self.batches = len(self._epoch_batches(0))
+        if self.batches == 0:
+            raise TrainingError(f"{len(dataset)} pairs are too few for {fabric.world_size} processes")
+        self.schedule = Schedule(
+            recipe.schedule,
+            recipe.epochs * self.batches,
+            round(recipe.warmup_epochs * self.batches),
+            recipe.learning_rate,
+            recipe.final_fraction,
+            recipe.momentum,
+            recipe.warmup_momentum,
+            recipe.warmup_bias_rate,
+        )
+
+    def run(self, events: Events) -> bool:
+        """Train to the end; return False if ``events.stop`` ended it earlier (the state is saved then)."""
+        state, recipe = self.state, self.recipe
+        saved = time.monotonic()
+        while state.epoch < recipe.epochs and not self._out_of_patience():
+            self._set_train_mode()
+            loader = load(self._epoch_batches(state.epoch), first=state.batch, workers=recipe.workers)
+            for batch in loader:
+                started = time.monotonic()
+                stepped = self._train(batch)
+                state.seconds += time.monotonic() - started
+                if self.fabric.is_global_zero:
+                    means = {name: state.sums[name] / state.batch for name in TERMS}
+                    events.on_batch(state.epoch, state.batch, self.batches, means, len(batch))
+                if not stepped:
+                    continue
+                # All processes must agree on stopping; the first one decides.
+                stop = self.fabric.broadcast(self.fabric.is_global_zero and events.stop())
+                due = time.monotonic() - saved >= 60 * recipe.save_every_minutes
+                if stop or (due and state.batch < self.batches):
+                    saved = time.monotonic()
+                    self._save(events)
+                if stop:
+                    return False
+            self._finish_epoch(events)
+            saved = time.monotonic()
+        return True
+
+    def _train(self, batch: Batch) -> bool:
+        """Take in one batch; return True if an optimizer step followed."""
+        state, recipe = self.state, self.recipe
+        last = (state.batch + 1) % recipe.accumulation == 0 or state.batch + 1 == self.batches
+        pairs = len(batch) * self.fabric.world_size
+        with self.fabric.no_backward_sync(self.network, enabled=not last):
+            terms = self._losses(batch)
+            # Processes average their gradients, and YOLO's learning rates are for the sum over the pairs.
+            self.fabric.backward(terms.total * (pairs * self.fabric.world_size))
+        losses = torch.stack([getattr(terms, name).detach() for name in TERMS])
+        values = self._sum_over_processes(losses).tolist()
+        if not all(math.isfinite(value) for value in values):
+            raise TrainingError(
+                f"the loss is {sum(values)} in epoch {state.epoch + 1}: lower learning_rate, "
+                "or use precision fp32 or bf16"
+            )
+        for name, value in zip(TERMS, values, strict=True):
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        if last:
+            self.schedule.apply(self.optimizer, state.epoch * self.batches + state.batch)
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.average.update(self.detector)
+        state.batch += 1
+        return last
+
+    def _losses(self, batch: Batch) -> LossTerms:
+        images = batch.inputs(self.fabric.device, channels_last=self.recipe.channels_last)
+        targets = batch.targets.to(self.fabric.device)
+        return self.loss(self.detector.head, self.network(images), targets, self._sum_over_processes)
+
+    def _sum_over_processes(self, value: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return value
+        total = self.fabric.all_reduce(value, reduce_op="sum")
+        assert isinstance(total, Tensor)  # as what went in
+        return total
+
+    def _finish_epoch(self, events: Events) -> None:
+        state, recipe = self.state, self.recipe
+        row: dict[str, float] = {"epoch": state.epoch + 1}
+        row |= {f"train_{name}": state.sums[name] / self.batches for name in TERMS}
+        row["learning_rate"] = self.schedule.rate((state.epoch + 1) * self.batches - 1)
+        row["seconds"] = state.seconds
+        is_best = False
+        if (state.epoch + 1) % recipe.validate_every == 0 or state.epoch + 1 == recipe.epochs:
+            metrics = events.validate(state.epoch, self.average.model) if self.fabric.is_global_zero else {}
+            metrics = self.fabric.broadcast(metrics)
+            row |= metrics
+            is_best = metrics["fitness"] > state.best_fitness
+            if is_best:
+                state.best_fitness, state.best_epoch = metrics["fitness"], state.epoch
+        state.history.append(row)
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
+        if self.fabric.is_global_zero:
+            events.on_epoch(state, is_best)
+        self._save(events)
+
+    def _save(self, events: Events) -> None:
+        if self.fabric.is_global_zero:
+            self.state.model = self.detector.state_dict()
+            self.state.average = self.average.model.state_dict()
+            self.state.average_updates = self.average.updates
+            self.state.optimizer = self.optimizer.state_dict()
+            events.save(self.state)
+        self.fabric.barrier()
+
+    def _out_of_patience(self) -> bool:
+        state, patience = self.state, self.recipe.patience
+        return patience > 0 and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+
+    def _set_train_mode(self) -> None:
+        self.network.train()
+        if self.recipe.freeze_batch_norm:
+            freeze_batch_norm(self.detector)
+
+    def _epoch_batches(self, epoch: int) -> EpochBatches:
+        plain = epoch >= self.recipe.epochs - self.recipe.plain_epochs
+        return EpochBatches(
+            self.dataset,
+            self.plain_augmentation if plain else self.augmentation,
+            self.detector.config.modalities,
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            epoch=epoch,
+            rank=self.fabric.global_rank,
+            processes=self.fabric.world_size,
+        )
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Pairs that could not be read and were replaced, with the reason."""
+        return {**self.augmentation.skipped, **self.plain_augmentation.skipped}
+
+
+def detection_loss(recipe: Recipe) -> DetectionLoss:
+    """Return the loss with the recipe's gains."""
+    return DetectionLoss(
+        TaskAlignedAssigner(minimum_side_px=recipe.small_box_side_px),
+        recipe.box_gain,
+        recipe.distribution_gain,
+        recipe.class_gain,
+    )
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Make batch normalisation use and keep its statistics, whatever the batch."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

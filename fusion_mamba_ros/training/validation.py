@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the averaged model between epochs: loss, mAP in each mode, and pictures to look at."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import torch
+
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset
+from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Evaluation, evaluate
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.drawing import contact_sheet, draw_pair
+from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.training.batches import EpochBatches
+from fusion_mamba_ros.training.loss import DetectionLoss
+
+_DRAWN_SCORE = 0.25
+
+
+class Validation:
+    """Measures a model on the validation pairs, by the protocol of `fusion-mamba eval`.
+
+    ``dataset`` should hold pictures at their own size, so that the figures are those of the finished checkpoint.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        metadata: CheckpointMetadata,
+        loss: DetectionLoss,
+        *,
+        device: torch.device,
+        batch_size: int,
+        drawn: int,
+    ):
+        self.dataset, self.metadata, self.loss = dataset, metadata, loss
+        self.device, self.batch_size = device, batch_size
+        step = max(1, len(dataset) // drawn) if drawn else 1
+        self.drawn = [index * step for index in range(min(drawn, len(dataset)))]
+        self.evaluation: Evaluation | None = None
+
+    def measure(self, model: FusionMambaDetector) -> dict[str, float]:
+        """Return losses and mAP of each mode; `fitness` is the mean of mAP and mAP50 in the model's own mode.
+
+        The whole evaluation stays in ``evaluation``.
+        """
+        predictor = self._predictor(model, PROTOCOL)
+        self.evaluation = evaluate(
+            predictor.predict_batch, self.dataset, predictor.modes, batch_size=self.batch_size, with_groups=True
+        )
+        row = self._losses(model)
+        for mode, item in self.evaluation.modes.items():
+            row[f"{mode.value}_mAP50"] = item.metrics.map50 or 0.0
+            row[f"{mode.value}_mAP"] = item.metrics.map or 0.0
+        own = predictor.modes[0].value
+        row["fitness"] = (row[f"{own}_mAP50"] + row[f"{own}_mAP"]) / 2
+        return row
+
+    @torch.no_grad()
+    def _losses(self, model: FusionMambaDetector) -> dict[str, float]:
+        batches = EpochBatches(
+            self.dataset,
+            Augmentation(AugmentationConfig.none(self.metadata.input_size)),
+            model.config.modalities,
+            batch_size=self.batch_size,
+            seed=0,
+            epoch=0,
+        )
+        totals = dict.fromkeys(("box", "distribution", "classes"), 0.0)
+        for batch in (batches[number] for number in range(len(batches))):
+            levels = model(batch.inputs(self.device, channels_last=True))
+            terms = self.loss(model.head, levels, batch.targets.to(self.device))
+            for name in totals:
+                totals[name] += float(getattr(terms, name)) / len(batches)
+        return {f"val_{name}": value for name, value in totals.items()}
+
+    def draw(self, model: FusionMambaDetector, path: Path) -> None:
+        """Write a picture of some validation pairs with what the model detects in them."""
+        if not self.drawn:
+            return
+        predictor = self._predictor(model, Thresholds(score_threshold=_DRAWN_SCORE))
+        tiles, captions = [], []
+        for index in self.drawn:
+            sample = self.dataset[index]
+            detections = predictor.predict({"rgb": sample.rgb, "thermal": sample.thermal}, reference_size=sample.size)
+            tiles.append(draw_pair(sample.rgb, sample.thermal, detections, self.metadata.class_names))
+            captions.append(f"{sample.name}: {len(sample.labels)} true boxes")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet = contact_sheet(tiles, captions, columns=1, tile_width=960)
+        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+    def finished_metadata(self) -> CheckpointMetadata:
+        """Return the metadata with what was measured last."""
+        metrics = {} if self.evaluation is None else self.evaluation.to_dict()
+        return replace(self.metadata, metrics=metrics)
+
+    def _predictor(self, model: FusionMambaDetector, thresholds: Thresholds) -> Predictor:
+        # A copy, because a predictor folds the batch normalisations of the model that it is given.
+        return Predictor(
+            copy.deepcopy(model), self.metadata, device=str(self.device), precision="fp32", thresholds=thresholds
+        )
