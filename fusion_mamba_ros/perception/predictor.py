@@ -94,9 +94,9 @@ class Predictor:
         self.class_names = metadata.class_names
         self.times = StageTimes()
         self._channels = dict(model.config.modalities)
-        self._homography = homography_from(metadata.homography if homography is None else homography)
-        self._thermal = thermal or metadata.thermal
-        self._thermal_stream = ThermalStream(self._thermal) if stream else None
+        self.homography = homography_from(metadata.homography if homography is None else homography)
+        self._streams = stream
+        self.thermal_scaling = thermal or metadata.thermal
         fold_batch_norms(model)
         self._model = model.to(self.device)
         self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,6 +126,16 @@ class Predictor:
         if len(self._channels) == 2:
             return (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY)
         return (Mode.RGB_ONLY,) if "rgb" in self._channels else (Mode.THERMAL_ONLY,)
+
+    @property
+    def thermal_scaling(self) -> ThermalScaling:
+        """How thermal counts become grey levels; assign another between two predictions, a stream then starts anew."""
+        return self._thermal_scaling
+
+    @thermal_scaling.setter
+    def thermal_scaling(self, scaling: ThermalScaling) -> None:
+        self._thermal_scaling = scaling
+        self._thermal_stream = ThermalStream(scaling) if self._streams else None
 
     @property
     def thresholds(self) -> Thresholds:
@@ -215,12 +225,12 @@ class Predictor:
         scaled = None
         if thermal is not None and "thermal" in self._channels:
             stream = self._thermal_stream
-            scaled = stream.scale(thermal) if stream is not None else scale_thermal(thermal, self._thermal)
+            scaled = stream.scale(thermal) if stream is not None else scale_thermal(thermal, self._thermal_scaling)
         return prepare(
             None if rgb is None else check_rgb(rgb),
             scaled,
             channels=self._channels,
             canvas_size=self.metadata.input_size,
-            homography=self._homography,
+            homography=self.homography,
             reference_size=reference_size,
         )

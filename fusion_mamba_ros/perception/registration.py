@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox, Size
 
 Homography = npt.NDArray[np.float64]
 
@@ -61,23 +61,36 @@ def place_thermal(
     """
     if is_identity(homography):
         return letterbox.place(thermal)
+    canvas = _warp(thermal, letterbox.canvas_from_normalised() @ homography, letterbox.canvas_size)
+    (left, top), (inner_width, inner_height) = letterbox.offset, letterbox.inner_size
+    canvas[:top] = canvas[top + inner_height :] = PADDING_LEVEL
+    canvas[:, :left] = canvas[:, left + inner_width :] = PADDING_LEVEL
+    return canvas
+
+
+def warp_to_rgb_view(thermal: npt.NDArray[np.uint8], homography: Homography, size: Size) -> npt.NDArray[np.uint8]:
+    """Return the thermal picture (h, w) as an RGB camera of ``size`` (width, height) would see it."""
+    if is_identity(homography):
+        return np.asarray(cv2.resize(thermal, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return _warp(thermal, np.diag([size[0], size[1], 1.0]) @ homography, size)
+
+
+def _warp(
+    thermal: npt.NDArray[np.uint8], target_from_normalised: npt.NDArray[np.float64], size: Size
+) -> npt.NDArray[np.uint8]:
     height, width = thermal.shape
-    from_pixels = np.diag([1.0 / width, 1.0 / height, 1.0])
-    matrix = letterbox.canvas_from_normalised() @ homography @ from_pixels
+    matrix = target_from_normalised @ np.diag([1.0 / width, 1.0 / height, 1.0])
     # OpenCV counts from pixel centres, our coordinates from pixel corners.
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    canvas: npt.NDArray[Any] = cv2.warpPerspective(
+    warped = cv2.warpPerspective(
         thermal,
         np.linalg.inv(half) @ matrix @ half,
-        letterbox.canvas_size,
+        size,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=PADDING_LEVEL,
     )
-    (left, top), (inner_width, inner_height) = letterbox.offset, letterbox.inner_size
-    canvas[:top] = canvas[top + inner_height :] = PADDING_LEVEL
-    canvas[:, :left] = canvas[:, left + inner_width :] = PADDING_LEVEL
-    return np.asarray(canvas, np.uint8)
+    return np.asarray(warped, np.uint8)
 
 
 def read_homography(path: str | os.PathLike[str]) -> Homography:

@@ -33,11 +33,7 @@ def suppress(
     corners[:, 2:] -= corners[:, :2]
     # OpenCV sorts by score itself; ranks instead of scores make its order of ties ours.
     ranks = np.arange(len(order), 0, -1, dtype=np.float32)
-    kept = cv2.dnn.NMSBoxesBatched(
-        corners,  # type: ignore[arg-type]  # The stubs ask for lists; arrays are taken as they are.
-        ranks,  # type: ignore[arg-type]
-        labels[order].astype(np.int32),  # type: ignore[arg-type]
-        0.0,
-        nms_threshold,
-    )
+    # Any, because OpenCV's stubs ask for lists although it takes arrays as they are.
+    non_maximum_suppression: Any = cv2.dnn.NMSBoxesBatched
+    kept = non_maximum_suppression(corners, ranks, labels[order].astype(np.int32), 0.0, nms_threshold)
     return order[np.asarray(kept, np.intp).reshape(-1)[:max_detections]]

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba predict`: detections on image pairs, folders and videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fusion_mamba_ros.datasets.pair_source import PairSource
+    from fusion_mamba_ros.perception.predictor import Predictor
+
+_SHEET_TILES = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("predict")
+    def predict(
+        checkpoint: Annotated[Path, typer.Option(help="Checkpoint (.safetensors).")],
+        rgb: Annotated[Path | None, typer.Option(help="RGB image, folder or video.")] = None,
+        thermal: Annotated[Path | None, typer.Option(help="Thermal image, folder or video (8 or 16 bits).")] = None,
+        out: Annotated[Path, typer.Option(help="Folder for pictures, video and detections.json.")] = Path(
+            "predictions"
+        ),
+        score_threshold: Annotated[float, typer.Option(help="Least score of a detection, 0 to 1.")] = 0.25,
+        nms_threshold: Annotated[float, typer.Option(help="Most overlap of two boxes of one class, 0 to 1.")] = 0.5,
+        max_detections: Annotated[int, typer.Option(help="Most detections of one image.")] = 300,
+        classes: Annotated[str | None, typer.Option(help="Only these classes: person,car.")] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+        registration: Annotated[
+            Path | None, typer.Option(help="YAML of 'fusion-mamba register'; without it the checkpoint's.")
+        ] = None,
+        thermal_scaling: Annotated[
+            str | None, typer.Option(help="percentile, range or passthrough; without it the checkpoint's.")
+        ] = None,
+        thermal_range: Annotated[
+            tuple[float, float] | None, typer.Option(help="Lowest and highest count of scaling 'range'.")
+        ] = None,
+        thermal_polarity: Annotated[
+            str | None, typer.Option(help="white_hot or black_hot; without it the checkpoint's.")
+        ] = None,
+        continue_alone: Annotated[
+            bool, typer.Option("--continue-alone", help="Go on with one camera where its partner has no picture.")
+        ] = False,
+        pictures: Annotated[bool, typer.Option(help="Write annotated pictures or video, not only the JSON.")] = True,
+    ) -> None:
+        """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
+
+        Writes annotated pictures (for videos one annotated.mp4), contact_sheet.png and detections.json (COCO layout,
+        boxes in pixels of the RGB image). With only one camera given, the detector runs on that one.
+
+        Example: fusion-mamba predict --checkpoint model.safetensors --rgb rgb/ --thermal thermal/ --out predictions/
+        """
+        from fusion_mamba_ros.datasets.pair_source import open_pairs
+        from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+        from fusion_mamba_ros.perception.registration import read_homography
+
+        try:
+            source = open_pairs(rgb, thermal, continue_alone=continue_alone)
+            predictor = Predictor.from_checkpoint(
+                checkpoint,
+                device=device,
+                precision=precision,
+                homography=None if registration is None else read_homography(registration),
+                thresholds=Thresholds(
+                    score_threshold=score_threshold,
+                    nms_threshold=nms_threshold,
+                    max_detections=max_detections,
+                    classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
+                ),
+                stream=source.kind == "video",
+            )
+            _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
+            _run(source, predictor, out, {"checkpoint": checkpoint.name}, pictures=pictures)
+        except (ValueError, OSError) as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+def _override_scaling(
+    predictor: Predictor, method: str | None, counts: tuple[float, float] | None, polarity: str | None
+) -> None:
+    from dataclasses import replace
+
+    changes: dict[str, Any] = {}
+    if method is not None:
+        changes["method"] = method
+    if counts is not None:
+        changes["range_min"], changes["range_max"] = counts
+    if polarity is not None:
+        changes["polarity"] = polarity
+    if changes:
+        predictor.thermal_scaling = replace(predictor.thermal_scaling, **changes)
+
+
+def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, Any], *, pictures: bool) -> None:
+    from collections import Counter
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
+    from fusion_mamba_ros.perception.detections_file import DetectionsFile
+    from fusion_mamba_ros.perception.drawing import draw_pair
+    from fusion_mamba_ros.perception.letterbox import size_of
+
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True, highlight=False)
+    file = DetectionsFile(predictor.class_names, info)
+    writer = AnnotationWriter(out, as_video=source.kind == "video", rate_hz=source.rate_hz, sheet_tiles=_SHEET_TILES)
+    modes: Counter[str] = Counter()
+    objects: Counter[str] = Counter()
+    inference_ms: list[float] = []
+    reference_size = None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console) as progress:
+            for pair in progress.track(source, total=source.count or None, description="predicting"):
+                images = {"rgb": pair.rgb, "thermal": pair.thermal}
+                # In a video the boxes stay in the RGB camera's pixels when it ends before the thermal one.
+                if pair.rgb is not None and source.kind == "video":
+                    reference_size = size_of(pair.rgb)
+                detections = predictor.predict(images, reference_size=reference_size)
+                modes[detections.mode.value] += 1
+                objects.update(predictor.class_names[label] for label in detections.labels)
+                inference_ms.append(predictor.times.inference_ms)
+                reference = pair.rgb if pair.rgb is not None else pair.thermal
+                assert reference is not None
+                file.add(pair.name, reference_size or size_of(reference), detections)
+                if pictures:
+                    writer.add(
+                        pair.name,
+                        draw_pair(
+                            pair.rgb,
+                            pair.thermal,
+                            detections,
+                            predictor.class_names,
+                            scaling=predictor.thermal_scaling,
+                            homography=predictor.homography,
+                            reference_size=reference_size,
+                            caption=pair.name,
+                        ),
+                    )
+    except KeyboardInterrupt:
+        source.notes.append("interrupted: what was done until then is written")
+    finally:
+        # Also after an error in the middle: what was computed is not lost.
+        if modes:
+            file.write(out / "detections.json")
+            writer.close()
+    for note in source.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if not modes:
+        raise ValueError("no frame could be read from the input")
+    typer.echo(f"{sum(modes.values())} images: " + ", ".join(f"{count} {mode}" for mode, count in modes.items()))
+    typer.echo("objects: " + (", ".join(f"{count} {name}" for name, count in objects.most_common()) or "none"))
+    typer.echo(f"inference: {sorted(inference_ms)[len(inference_ms) // 2]:.1f} ms (median) on {predictor.device}")
+    typer.echo(f"written: {out / 'detections.json'}" + "".join(f", {path}" for path in writer.written))

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RGB-thermal pairs from two images, two folders or two videos, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .image_files import PICTURE_SUFFIXES, list_pictures, read_rgb, read_thermal
+from .image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
+from .problems import DatasetError, UnreadableImageError
+
+# For a video that does not say how fast it runs.
+_RATE_HZ = 30.0
+_SIDES = ("rgb", "thermal")
+_NAMES_SHOWN = 10
+
+
+class PairSourceError(DatasetError):
+    """Inputs that give no pairs; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """One moment: ``rgb`` (H, W, 3) uint8 RGB, ``thermal`` (h, w) uint8 or uint16; either may be None."""
+
+    name: str
+    rgb: npt.NDArray[np.uint8] | None
+    thermal: npt.NDArray[Any] | None
+
+
+@dataclass
+class PairSource:
+    """Pairs in order; iterate once.
+
+    ``kind``: ``image``, ``folder`` or ``video``. ``count``: pairs expected (for a video what its header says).
+    ``rate_hz``: pictures for each second of a video. ``notes``: what the user should know, one sentence each; complete
+    only after the iteration.
+    """
+
+    kind: str
+    count: int
+    pairs: Iterator[ImagePair]
+    rate_hz: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[ImagePair]:
+        return self.pairs
+
+
+def open_pairs(rgb: Path | None, thermal: Path | None, *, continue_alone: bool = False) -> PairSource:
+    """Return the pairs of two images, of two folders (matched by stem) or of two videos (frame by frame).
+
+    One of both may be None: its side is None in every pair. What has no partner in a folder is left out and named in
+    the notes; with ``continue_alone`` it comes alone, as do the last frames of a longer video. Unreadable pictures of a
+    folder are left out and named. Raises :class:`PairSourceError` if nothing can be read.
+    """
+    given = {side: path for side, path in zip(_SIDES, (rgb, thermal), strict=True) if path is not None}
+    if not given:
+        raise PairSourceError("no input: give --rgb, --thermal or both")
+    kinds = {side: _kind(side, path) for side, path in given.items()}
+    if len(set(kinds.values())) > 1:
+        raise PairSourceError(
+            f"rgb '{rgb}' is {_article(kinds['rgb'])} and thermal '{thermal}' is {_article(kinds['thermal'])}: "
+            "give two images, two folders or two videos"
+        )
+    kind = next(iter(kinds.values()))
+    if kind == "image":
+        return _open_images(given)
+    if kind == "folder":
+        return _open_folders(given, continue_alone)
+    return _open_videos(given, continue_alone)
+
+
+def _kind(side: str, path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise PairSourceError(f"{side} input '{path}' does not exist")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return "video"
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return "image"
+    raise PairSourceError(
+        f"{side} input '{path}' is neither a folder nor an image ({', '.join(sorted(PICTURE_SUFFIXES))}) nor a video "
+        f"({', '.join(sorted(VIDEO_SUFFIXES))})"
+    )
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == "image" else f"a {kind}"
+
+
+def _read(name: str, files: dict[str, Path]) -> ImagePair:
+    return ImagePair(
+        name,
+        read_rgb(files["rgb"]) if "rgb" in files else None,
+        read_thermal(files["thermal"]) if "thermal" in files else None,
+    )
+
+
+def _open_images(given: dict[str, Path]) -> PairSource:
+    # Read at once, so that what is no image is said before a model is loaded.
+    pair = _read(next(iter(given.values())).stem, given)
+    return PairSource("image", 1, iter([pair]))
+
+
+def _open_folders(given: dict[str, Path], continue_alone: bool) -> PairSource:
+    notes: list[str] = []
+    files: dict[str, dict[str, Path]] = {}
+    for side, folder in given.items():
+        pictures = list_pictures(folder)
+        if not pictures:
+            raise PairSourceError(f"{side} folder '{folder}' holds no image")
+        for stem, paths in pictures.items():
+            if len(paths) > 1:
+                notes.append(f"{side}: {len(paths)} files are named {stem}, {paths[0].name} is used")
+            files.setdefault(stem, {})[side] = paths[0]
+    for side in given:
+        lone = [stem for stem, found in files.items() if len(given) > 1 and set(found) == {side}]
+        if lone:
+            what = "come alone" if continue_alone else "are left out"
+            notes.append(f"{len(lone)} {side} images have no partner and {what}: {_listed(lone)}")
+    stems = sorted(
+        (stem for stem, found in files.items() if continue_alone or len(found) == len(given)), key=natural_key
+    )
+    if not stems:
+        raise PairSourceError(
+            f"folders '{given['rgb']}' and '{given['thermal']}' have no file name in common: pairs are matched by "
+            "name without extension"
+        )
+
+    def read_all() -> Iterator[ImagePair]:
+        read = 0
+        for stem in stems:
+            try:
+                pair = _read(stem, files[stem])
+            except UnreadableImageError as error:
+                notes.append(f"left out: {error}")
+                continue
+            read += 1
+            yield pair
+        if not read:
+            raise PairSourceError(f"none of the {len(stems)} pairs could be read: {notes[-1]}")
+
+    return PairSource("folder", len(stems), read_all(), notes=notes)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
+
+
+def _open_videos(given: dict[str, Path], continue_alone: bool) -> PairSource:
+    videos = {side: VideoFrames(path, thermal=side == "thermal") for side, path in given.items()}
+    counts = [video.announced_count for video in videos.values()]
+    rates = [video.frames_per_second or _RATE_HZ for video in videos.values()]
+    notes: list[str] = []
+    if len(videos) == 2 and not same_rate(videos["rgb"], videos["thermal"]):
+        notes.append(f"rgb has {rates[0]:g} frames per second, thermal {rates[1]:g}: frames are paired by number")
+
+    def read_all() -> Iterator[ImagePair]:
+        streams = {side: iter(video) for side, video in videos.items()}
+        for number in itertools.count():
+            frames = {side: item[1] for side, stream in streams.items() if (item := next(stream, None)) is not None}
+            ended = [side for side in streams if side not in frames]
+            if ended and frames:
+                note = f"{ended[0]} video '{given[ended[0]].name}' ends after {number} frames, before the other"
+                notes.append(f"{note}: the other goes on alone" if continue_alone else f"{note}: stopped there")
+            if not frames or (ended and not continue_alone):
+                return
+            for side in ended:
+                del streams[side]
+            yield ImagePair(f"{number:06d}", frames.get("rgb"), frames.get("thermal"))
+
+    return PairSource("video", (max if continue_alone else min)(counts), read_all(), rates[0], notes)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Annotated pictures to disk: one file each or one video, and a contact sheet of some of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from fusion_mamba_ros.perception.drawing import Picture, contact_sheet
+
+_JPEG_QUALITY = 92
+_SHEET_TILE_WIDTH = 640
+
+
+class AnnotationWriter:
+    """Writes the pictures given to it under ``folder``; ``written`` lists what there is to look at.
+
+    As pictures: ``NAME.jpg``. As video: ``annotated.mp4`` at ``rate_hz``; a picture of another size than the first is
+    fitted to it. On ``close`` ``contact_sheet.png`` shows at most ``sheet_tiles``, spread evenly over all of them.
+    Raises ``OSError`` if a file cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, as_video: bool, rate_hz: float, sheet_tiles: int) -> None:
+        self.written: list[Path] = []
+        self._folder = folder
+        self._as_video = as_video
+        self._rate_hz = rate_hz
+        self._video: cv2.VideoWriter | None = None
+        self._video_size = (0, 0)
+        self._sheet_tiles = sheet_tiles
+        self._kept: list[tuple[str, Picture]] = []
+        self._stride = 1
+        self._count = 0
+
+    def add(self, name: str, picture: Picture) -> None:
+        """Write one RGB picture."""
+        self._keep_for_sheet(name, picture)
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        if self._as_video:
+            if self._video is None:
+                self._open_video(picture.shape[1], picture.shape[0])
+            assert self._video is not None
+            if (bgr.shape[1], bgr.shape[0]) != self._video_size:
+                bgr = cv2.resize(bgr, self._video_size, interpolation=cv2.INTER_AREA)
+            self._video.write(bgr)
+            return
+        path = self._folder / f"{name}.jpg"
+        if not cv2.imwrite(str(path), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)):
+            raise OSError(f"picture '{path}' could not be written")
+        if not self.written:
+            self.written.append(self._folder / "*.jpg")
+
+    def close(self) -> None:
+        """Finish the video and write the contact sheet."""
+        if self._video is not None:
+            self._video.release()
+        if len(self._kept) > 1:
+            path = self._folder / "contact_sheet.png"
+            kept = self._kept[:: -(-len(self._kept) // self._sheet_tiles)]
+            sheet = contact_sheet([picture for _, picture in kept], [name for name, _ in kept], columns=2)
+            if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+                raise OSError(f"picture '{path}' could not be written")
+            self.written.append(path)
+
+    def _open_video(self, width: int, height: int) -> None:
+        path = self._folder / "annotated.mp4"
+        # The codec takes even sizes only.
+        self._video_size = (width - width % 2, height - height % 2)
+        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._video_size)
+        if not self._video.isOpened():
+            raise OSError(f"video '{path}' could not be written: this OpenCV has no mp4v encoder or the disk is full")
+        self.written.append(path)
+
+    def _keep_for_sheet(self, name: str, picture: Picture) -> None:
+        """Keep every n-th picture, n doubling as they come, so that any number of them needs bounded memory."""
+        if self._count % self._stride == 0:
+            scale = _SHEET_TILE_WIDTH / picture.shape[1]
+            tile = cv2.resize(
+                picture, (_SHEET_TILE_WIDTH, max(1, round(scale * picture.shape[0]))), interpolation=cv2.INTER_AREA
+            )
+            self._kept.append((name, tile))
+            if len(self._kept) >= 2 * self._sheet_tiles:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+        self._count += 1

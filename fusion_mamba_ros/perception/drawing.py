@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures for people: boxes, classes, scores and the mode, on both cameras' images. All arrays are RGB, uint8."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.letterbox import Size, size_of
+from fusion_mamba_ros.perception.registration import Homography, warp_to_rgb_view
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
+
+Picture = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Bright on grey thermal and on night RGB alike, and apart from each other for the colour-blind (after Okabe and Ito).
+PALETTE: tuple[Colour, ...] = (
+    (255, 176, 0),
+    (86, 200, 255),
+    (255, 99, 110),
+    (110, 220, 120),
+    (215, 130, 255),
+    (250, 235, 90),
+    (80, 220, 205),
+    (255, 140, 200),
+)
+_BACKGROUND: Colour = (18, 20, 24)
+_TEXT: Colour = (236, 238, 242)
+_FAINT: Colour = (150, 156, 166)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MODE_LOOK: dict[Mode, tuple[str, Colour]] = {
+    Mode.FUSED: ("fused", (110, 220, 120)),
+    Mode.RGB_ONLY: ("RGB only", (255, 176, 0)),
+    Mode.THERMAL_ONLY: ("thermal only", (255, 176, 0)),
+}
+# Glyphs are drawn this much larger and averaged down: OpenCV's strokes are rough at reading size.
+_OVERSAMPLING = 4
+
+
+def draw_boxes(picture: Picture, detections: Detections, class_names: Sequence[str]) -> Picture:
+    """Return a copy of ``picture`` with the boxes of ``detections``, best on top, tagged with class and percent.
+
+    In a crowd a tag that would cover that of a better box is left out; its box is there.
+    """
+    canvas = np.ascontiguousarray(picture).copy()
+    unit = _unit(size_of(canvas))
+    for index in range(len(detections) - 1, -1, -1):
+        label = int(detections.labels[index])
+        colour = PALETTE[label % len(PALETTE)]
+        x1, y1, x2, y2 = (round(float(value)) for value in detections.boxes[index])
+        corners = (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1))
+        # A dark edge keeps the box visible on something bright.
+        cv2.rectangle(canvas, *corners, _BACKGROUND, round(2 * unit) + 2)
+        cv2.rectangle(canvas, *corners, colour, max(1, round(2 * unit)))
+    _draw_tags(canvas, detections, class_names, unit)
+    return canvas
+
+
+def draw_pair(
+    rgb: Picture | None,
+    thermal: npt.NDArray[Any] | None,
+    detections: Detections,
+    class_names: Sequence[str],
+    *,
+    scaling: ThermalScaling | None = None,
+    homography: Homography | None = None,
+    reference_size: Size | None = None,
+    caption: str = "",
+) -> Picture:
+    """Return RGB and thermal side by side under a banner with the mode, boxes on both.
+
+    The thermal picture is shown as the RGB camera would see it (warped by ``homography``), so that the boxes fit. An
+    image that is missing is a dark panel that says so. ``thermal`` as for :func:`scale_thermal`.
+    """
+    size = _reference_size(rgb, thermal, reference_size)
+    panels = []
+    for name, picture in (("RGB", rgb), ("thermal", _thermal_view(thermal, size, scaling, homography))):
+        if picture is None:
+            panels.append(_missing_panel(size, f"no {name} image"))
+        else:
+            panels.append(draw_boxes(picture, detections, class_names))
+    gap = np.full((size[1], max(2, size[0] // 160), 3), _BACKGROUND, np.uint8)
+    row = np.concatenate([panels[0], gap, panels[1]], axis=1)
+    return np.concatenate([banner(row.shape[1], detections, caption, _unit(size)), row])
+
+
+def banner(width: int, detections: Detections, caption: str = "", unit: float = 1.0) -> Picture:
+    """Return a strip of ``width`` pixels that says the mode, how many boxes there are, and ``caption``."""
+    height = round(30 * unit)
+    strip = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    text, colour = _MODE_LOOK[detections.mode]
+    radius = round(5 * unit)
+    margin = round(14 * unit)
+    cv2.circle(strip, (margin + radius, height // 2), radius, colour, -1, cv2.LINE_AA)
+    left = margin + 3 * radius
+    left += _text(strip, text, (left, height // 2), colour, unit) + margin
+    count = len(detections)
+    left += _text(strip, f"{count} detection{'' if count == 1 else 's'}", (left, height // 2), _TEXT, unit) + margin
+    if caption:
+        room = width - left - margin
+        caption_width = _text_size(caption, unit)
+        if caption_width <= room:
+            _text(strip, caption, (width - margin - caption_width, height // 2), _FAINT, unit)
+    return strip
+
+
+def contact_sheet(
+    pictures: Sequence[Picture], captions: Sequence[str] = (), *, columns: int = 3, tile_width: int = 640
+) -> Picture:
+    """Return one picture with all ``pictures`` in a grid, each ``tile_width`` pixels wide, captions below.
+
+    Raises ``ValueError`` if there are none.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet of no pictures: give at least one")
+    columns = max(1, min(columns, len(pictures)))
+    margin, caption_height = 12, 26 if captions else 0
+    tiles = [_resized(picture, tile_width) for picture in pictures]
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(tile.shape[0] for tile in row) for row in rows]
+    sheet = np.full(
+        (
+            sum(heights) + len(rows) * (margin + caption_height) + margin,
+            columns * (tile_width + margin) + margin,
+            3,
+        ),
+        _BACKGROUND,
+        np.uint8,
+    )
+    top = margin
+    for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        for column, tile in enumerate(row):
+            left = margin + column * (tile_width + margin)
+            sheet[top : top + tile.shape[0], left : left + tile_width] = tile
+            index = number * columns + column
+            if index < len(captions):
+                _text(sheet, captions[index], (left + 2, top + height + caption_height // 2), _FAINT, 1.0)
+        top += height + margin + caption_height
+    return sheet
+
+
+def _reference_size(rgb: Picture | None, thermal: npt.NDArray[Any] | None, given: Size | None) -> Size:
+    if rgb is not None:
+        return size_of(rgb)
+    if given is not None:
+        return given
+    if thermal is None:
+        raise ValueError("no image to draw on: give rgb, thermal or both")
+    return size_of(thermal)
+
+
+def _thermal_view(
+    thermal: npt.NDArray[Any] | None, size: Size, scaling: ThermalScaling | None, homography: Homography | None
+) -> Picture | None:
+    if thermal is None:
+        return None
+    grey = scale_thermal(thermal, scaling or ThermalScaling())
+    view = warp_to_rgb_view(grey, np.eye(3) if homography is None else homography, size)
+    return np.asarray(cv2.cvtColor(view, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def _missing_panel(size: Size, text: str) -> Picture:
+    panel = np.full((size[1], size[0], 3), (30, 33, 39), np.uint8)
+    unit = _unit(size) * 1.3
+    _text(panel, text, ((size[0] - _text_size(text, unit)) // 2, size[1] // 2), _FAINT, unit)
+    return panel
+
+
+def _unit(size: Size) -> float:
+    """Return the scale of lines and letters: 1 for 640 x 480."""
+    return float(np.clip(np.sqrt(size[0] * size[1] / (640 * 480)), 0.6, 4.0))
+
+
+def _resized(picture: Picture, width: int) -> Picture:
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    smaller = width < picture.shape[1]
+    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.asarray(resized, np.uint8)
+
+
+def _draw_tags(canvas: Picture, detections: Detections, class_names: Sequence[str], unit: float) -> None:
+    """Write class and score above each box, or below it, or inside it, wherever no better tag stands yet."""
+    scale = 0.85 * unit
+    padding, height = round(4 * scale), round(18 * scale)
+    taken: list[tuple[int, int, int, int]] = []
+    for box, score, label in zip(detections.boxes, detections.scores, detections.labels, strict=True):
+        name = class_names[label] if label < len(class_names) else str(label)
+        text = f"{name} {100 * score:.0f}"
+        width = _text_size(text, scale) + 2 * padding
+        x1, y1, _, y2 = (round(float(value)) for value in box)
+        left = int(np.clip(x1 - 1, 0, max(0, canvas.shape[1] - width)))
+        for top in (y1 - height, y2, y1):
+            place = (left, top, left + width, top + height)
+            if top < 0 or top + height > canvas.shape[0] or any(_overlap(place, other) for other in taken):
+                continue
+            taken.append(place)
+            canvas[top : top + height, left : left + width] = PALETTE[int(label) % len(PALETTE)]
+            _text(canvas, text, (left + padding, top + height // 2), _BACKGROUND, scale)
+            break
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _text_size(text: str, unit: float) -> int:
+    return int(_glyphs(text, round(unit, 2)).shape[1])
+
+
+def _text(canvas: Picture, text: str, left_middle: tuple[int, int], colour: Colour, unit: float) -> int:
+    """Blend ``text`` into ``canvas``, vertically centred; return its width in pixels."""
+    cover = _glyphs(text, round(unit, 2))
+    left, top = left_middle[0], left_middle[1] - cover.shape[0] // 2
+    bottom, right = min(top + cover.shape[0], canvas.shape[0]), min(left + cover.shape[1], canvas.shape[1])
+    if top < 0 or left < 0 or bottom <= top or right <= left:
+        return int(cover.shape[1])
+    cover_here = cover[: bottom - top, : right - left, None]
+    area = canvas[top:bottom, left:right]
+    area[...] = area + cover_here * (np.array(colour, np.float32) - area)
+    return int(cover.shape[1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _glyphs(text: str, unit: float) -> npt.NDArray[np.float32]:
+    """Return how much of each pixel ``text`` covers, 0 to 1."""
+    scale = 0.5 * unit * _OVERSAMPLING
+    thickness = max(1, round(1.3 * unit * _OVERSAMPLING))
+    # OpenCV's font holds ASCII only.
+    text = text.encode("ascii", "replace").decode()
+    (width, height), below = cv2.getTextSize(text, _FONT, scale, thickness)
+    margin = thickness
+    columns = -(-(width + 2 * margin) // _OVERSAMPLING) * _OVERSAMPLING
+    # As much room above the letters as the descenders take below, so that letters stand in the middle.
+    rows = -(-(height + 2 * below + 2 * margin) // _OVERSAMPLING) * _OVERSAMPLING
+    large = np.zeros((rows, columns), np.uint8)
+    cv2.putText(large, text, (margin, margin + below + height), _FONT, scale, 255, thickness, cv2.LINE_AA)
+    small = cv2.resize(large, (columns // _OVERSAMPLING, rows // _OVERSAMPLING), interpolation=cv2.INTER_AREA)
+    return (small / 255.0).astype(np.float32)

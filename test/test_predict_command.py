@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    model = FusionMambaDetector(ModelConfig(classes=2, fusion="add"))
+    for branch in model.head.class_branches:
+        torch.nn.init.constant_(branch[-1].bias, 1.0)  # Untrained, but not silent.
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_checkpoint(path, model, CheckpointMetadata(("person", "car"), (96, 64)))
+    return path
+
+
+def write_image(path: Path, seed: int, size=(60, 90)) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8))
+    return path
+
+
+def write_video(path: Path, frames: int) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
+    for number in range(frames):
+        writer.write(np.full((64, 96, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
+
+
+def run(checkpoint: Path, out: Path, *arguments: object):
+    return RUNNER.invoke(
+        app, ["predict", "--checkpoint", str(checkpoint), "--out", str(out), "--device", "cpu", *map(str, arguments)]
+    )
+
+
+def read(out: Path) -> dict:
+    return json.loads((out / "detections.json").read_text())
+
+
+def test_image_pair_gives_a_picture_and_coco_json(checkpoint, tmp_path):
+    rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2, (48, 64))
+    result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--max-detections", 5)
+    assert result.exit_code == 0, result.output
+    document = read(tmp_path / "out")
+    assert document["images"] == [{"id": 0, "file_name": "a", "width": 90, "height": 60, "mode": "fused"}]
+    assert document["categories"] == [{"id": 0, "name": "person"}, {"id": 1, "name": "car"}]
+    assert 1 <= len(document["annotations"]) <= 5
+    for annotation in document["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        assert x >= 0 and y >= 0 and width > 0 and height > 0
+        assert x + width <= 90.01 and y + height <= 60.01
+        assert 0.25 <= annotation["score"] <= 1
+    assert cv2.imread(str(tmp_path / "out" / "a.jpg")) is not None
+
+
+def test_json_loads_with_pycocotools(checkpoint, tmp_path):
+    coco = pytest.importorskip("pycocotools.coco")
+    image = write_image(tmp_path / "a.png", 1)
+    run(checkpoint, tmp_path / "out", "--rgb", image, "--thermal", image)
+    document = read(tmp_path / "out")
+    loaded = coco.COCO(str(tmp_path / "out" / "detections.json"))
+    assert len(loaded.getAnnIds()) == len(document["annotations"]) > 0
+
+
+def test_folders_give_a_picture_for_each_pair_and_a_contact_sheet(checkpoint, tmp_path):
+    for seed, name in enumerate(("a", "b", "c")):
+        write_image(tmp_path / "rgb" / f"{name}.png", seed)
+        write_image(tmp_path / "thermal" / f"{name}.jpg", seed)
+    write_image(tmp_path / "rgb" / "lonely.png", 9)
+    result = run(checkpoint, tmp_path / "out", "--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert (tmp_path / "out" / "contact_sheet.png").exists()
+    assert [image["file_name"] for image in read(tmp_path / "out")["images"]] == ["a", "b", "c"]
+    assert "lonely" in result.output
+
+
+def test_videos_of_unequal_length_stop_at_the_shorter_and_say_so(checkpoint, tmp_path):
+    rgb, thermal = write_video(tmp_path / "a.mp4", 5), write_video(tmp_path / "b.mp4", 3)
+    result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal)
+    assert result.exit_code == 0, result.output
+    assert "ends after 3 frames" in result.output
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+    assert [image["mode"] for image in read(tmp_path / "out")["images"]] == ["fused"] * 3
+
+
+@pytest.mark.parametrize("frames,mode", [((5, 3), "rgb_only"), ((3, 5), "thermal_only")])
+def test_longer_video_goes_on_alone_by_option(checkpoint, tmp_path, frames, mode):
+    rgb, thermal = write_video(tmp_path / "a.mp4", frames[0]), write_video(tmp_path / "b.mp4", frames[1])
+    result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--continue-alone")
+    assert result.exit_code == 0, result.output
+    assert [image["mode"] for image in read(tmp_path / "out")["images"]] == ["fused"] * 3 + [mode] * 2
+
+
+@pytest.mark.parametrize("side,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
+def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, side, mode):
+    result = run(checkpoint, tmp_path / "out", side, write_image(tmp_path / "a.png", 1))
+    assert result.exit_code == 0, result.output
+    assert read(tmp_path / "out")["images"][0]["mode"] == mode
+    assert f"1 {mode}" in result.output
+
+
+def test_no_pictures_writes_the_json_alone(checkpoint, tmp_path):
+    result = run(checkpoint, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1), "--no-pictures")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections.json"]
+
+
+def test_class_filter_leaves_only_its_classes(checkpoint, tmp_path):
+    image = write_image(tmp_path / "a.png", 1)
+    run(checkpoint, tmp_path / "out", "--rgb", image, "--classes", "car")
+    assert {annotation["category_id"] for annotation in read(tmp_path / "out")["annotations"]} == {1}
+
+
+def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
+    image = write_image(tmp_path / "a.png", 1)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    noise = tmp_path / "noise.safetensors"
+    noise.write_bytes(b"no checkpoint")
+    cases: list[tuple[Path, list[object], str]] = [
+        (checkpoint, [], "no input"),
+        (checkpoint, ["--rgb", tmp_path / "nothing.png"], "does not exist"),
+        (checkpoint, ["--rgb", image, "--thermal", broken], "broken.png"),
+        (tmp_path / "absent.safetensors", ["--rgb", image], "does not exist"),
+        (noise, ["--rgb", image], "not a complete safetensors file"),
+        (checkpoint, ["--rgb", image, "--device", "cuda:77"], "device 'cuda:77'"),
+        (checkpoint, ["--rgb", image, "--classes", "dog"], "unknown class dog"),
+        (checkpoint, ["--rgb", image, "--score-threshold", "2"], "score_threshold is 2"),
+        (checkpoint, ["--rgb", image, "--thermal-scaling", "guess"], "thermal scaling is 'guess'"),
+        (checkpoint, ["--rgb", image, "--registration", tmp_path / "no.yaml"], "cannot be read"),
+        (checkpoint, ["--rgb", image, "--thermal", tmp_path], "is a folder"),
+    ]
+    for file, arguments, message in cases:
+        result = run(file, tmp_path / "out", *arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert message in result.stderr
+        assert result.stderr.startswith("error: ")
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "out" / "detections.json").exists()
+
+
+def test_full_disk_in_the_middle_is_said(checkpoint, tmp_path, monkeypatch):
+    image = write_image(tmp_path / "a.png", 1)
+    monkeypatch.setattr(cv2, "imwrite", lambda *arguments: False)
+    result = run(checkpoint, tmp_path / "out", "--rgb", image)
+    assert result.exit_code == 2
+    assert "could not be written" in result.stderr
+    assert len(read(tmp_path / "out")["images"]) == 1
