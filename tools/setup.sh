@@ -51,11 +51,13 @@ constraints=$root/tools/constraints.txt
 
 # --- what the machine must have -------------------------------------------------------------------------------------------
 
+base_python() { "$1" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'; } # behind shims and environments
+
 find_python() {
   local candidate
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.10; do
     if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-      "$candidate" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'
+      base_python "$candidate"
       return
     fi
     [[ -z ${PYTHON:-} ]] || break
@@ -87,7 +89,7 @@ check_disk() {
 hash_of() { # the names of files and folders, and plain words
   local input
   for input in "$@"; do
-    if [[ -e $input ]]; then find "$input" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum; else say "$input"; fi
+    if [[ -e $input ]]; then find "$input" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 -r sha256sum; else say "$input"; fi
   done | sha256sum | cut -d' ' -f1
 }
 
@@ -105,16 +107,27 @@ step() { # name, hash, title, command...
 }
 
 fail() { # title: say what went wrong in one line
+  if grep -qi 'no space left' "$log"; then
+    stop "$1 failed: the disk is full: make room and run again (log: $log)"
+  elif grep -qiE 'name resolution|failed to establish a new connection|connection (refused|reset|broken)|timed out|network is unreachable' "$log"; then
+    stop "$1 failed: a package index cannot be reached: check the network and pip's configuration, then run again (log: $log)"
+  fi
   local cause
-  cause=$(grep -hiE 'no space left|temporary failure in name|connection|timed out|no matching distribution|could not find a version|fatal error|CMake Error|error:' "$log" | tail -1 || true)
-  case ${cause,,} in
-    *"no space left"*) stop "$1 failed: the disk is full: make room and run again" ;;
-    *"temporary failure"* | *connection* | *"timed out"*) stop "$1 failed: the package index cannot be reached: check the network or pip's configuration and run again" ;;
-    *) stop "$1 failed: ${cause:-see the log} (log: $log)" ;;
-  esac
+  cause=$(grep -iE 'no matching distribution|fatal error|CMake Error|error:' "$log" | tail -1 || true)
+  stop "$1 failed: ${cause:-no cause given} (log: $log)"
 }
 
-pip_install() { "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" "$@"; }
+# No `set -e` from here on: it is off inside a command whose failure is handled, and every step's is.
+
+remove_half_installed() { # what a kill in the middle of a wheel leaves: no record of files, yet pip takes it for installed
+  local package
+  for package in "$venv"/lib/python3*/site-packages/*.dist-info; do [[ -f $package/RECORD ]] || rm -rf "$package"; done
+}
+
+pip_install() {
+  remove_half_installed
+  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" "$@"
+}
 
 make_venv() {
   if [[ ! -f $state/python || $(<"$state/python") != "$python_hash" ]]; then # another Python, or the folder has moved
@@ -122,17 +135,15 @@ make_venv() {
     rm -rf "$state/build"
     say "$python_hash" >"$state/python"
   fi
+  remove_half_installed
   "$python" -m venv "$venv"
-  # Killed in the middle of a wheel: files without a record, which pip takes for an installed package.
-  local half
-  for half in "$venv"/lib/python3*/site-packages/*.dist-info; do [[ -f $half/RECORD ]] || rm -rf "$half"; done
 }
 
 install_ros() {
   local more=()
   command -v cmake >/dev/null || more+=(cmake)
   command -v ninja >/dev/null || more+=(ninja)
-  pip_install "${ros_wheels[@]}" "${more[@]}"
+  pip_install "${ros_wheels[@]}" "${more[@]}" || return
   # The exported CMake files name the Python of the machine that built the wheels.
   local include numpy_include
   include=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
@@ -145,7 +156,7 @@ install_torch() {
   local index=()
   [[ -z ${FUSION_MAMBA_TORCH_INDEX:-} ]] || index=(--extra-index-url "$FUSION_MAMBA_TORCH_INDEX")
   pip_install "${index[@]}" "torch==$torch_version+cpu" && return
-  say "no CPU build of PyTorch in the configured package indexes: taking the default build"
+  say "setup: pip finds no CPU build of PyTorch: taking the default one (FUSION_MAMBA_TORCH_INDEX chooses, see --help)" >&3
   pip_install "${index[@]}" "torch==$torch_version"
 }
 
@@ -153,25 +164,27 @@ generate_interfaces() { # source folder, build name, CMake options...
   local source=$1 build=$state/build/$2
   shift 2
   PATH=$venv/bin:$PATH cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$venv" \
-    -DPython3_EXECUTABLE="$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY -DBUILD_TESTING=OFF "$@"
+    -DPython3_EXECUTABLE="$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY -DBUILD_TESTING=OFF "$@" || return
   PATH=$venv/bin:$PATH ninja -C "$build" install
 }
 
 install_own_messages() {
-  generate_interfaces "$root" fusion_mamba_ros -DINSTALL_SOURCES=OFF -DPYTHON_INSTALL_DIR="$venv/lib/generated"
-  ln -sfn "$root/launch" "$venv/share/fusion_mamba_ros/launch"
-  ln -sfn "$root/config" "$venv/share/fusion_mamba_ros/config"
-  ln -sf ../lib/fusion_mamba_ros/detector_node ../lib/fusion_mamba_ros/bag_player "$venv/bin/"
+  generate_interfaces "$root" fusion_mamba_ros -DINSTALL_SOURCES=OFF -DPYTHON_INSTALL_DIR="$venv/lib/generated" || return
+  ln -sfn "$root/launch" "$root/config" "$venv/share/fusion_mamba_ros/" &&
+    ln -sf ../lib/fusion_mamba_ros/detector_node ../lib/fusion_mamba_ros/bag_player "$venv/bin/"
 }
 
 install_package() {
-  pip_install --no-build-isolation -e "$root[train,test]"
+  pip_install --no-build-isolation -e "$root[train,test]" || return
   # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
   # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
   local site
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  printf '%s\n' "$venv/lib/generated" "$root/underlay" \
-    'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)' >"$site/fusion_mamba_ros_underlay.pth"
+  cat >"$site/fusion_mamba_ros_underlay.pth" <<PTH
+$venv/lib/generated
+$root/underlay
+import os, sys; os.environ["AMENT_PREFIX_PATH"] = ":".join(dict.fromkeys([*os.environ.get("AMENT_PREFIX_PATH", sys.prefix).split(":"), sys.prefix]))
+PTH
 }
 
 # --- run ------------------------------------------------------------------------------------------------------------------
@@ -180,25 +193,31 @@ if [[ -e $venv && ! -d $state ]]; then
   stop "$venv exists and is not of this script's making: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
 fi
 mkdir -p "$state"
-exec 9>"$state/lock"
-flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
-
-if [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]]; then python=$(find_python); else python=$("$venv/bin/python" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'); fi
-python_hash=$(hash_of "$("$python" -VV)" "at $python" "in $venv")
+python=
+[[ -n ${PYTHON:-} || ! -x $venv/bin/python ]] || python=$(base_python "$venv/bin/python" 2>/dev/null || true)
+[[ -n $python ]] || python=$(find_python)
+python_hash=$(hash_of "$("$python" -VV)" "at $python" "from $root" "in $venv")
 ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints")
 torch_hash=$(hash_of "$python_hash" "$torch_version" "$constraints" "${FUSION_MAMBA_TORCH_INDEX:-}")
 vision_hash=$(hash_of "$ros_hash" "$root/underlay/vision_msgs")
-own_hash=$(hash_of "$ros_hash" "$root/msg" "$root/package.xml" "$root/CMakeLists.txt" "$root/scripts")
-sources=("$root"/setup.py "$root"/fusion_mamba_ros/network/selective_scan/*.[ch])
-package_hash=$(hash_of "$python_hash" "in $root" "$root/pyproject.toml" "$constraints" "${sources[@]}")
+own_hash=$(hash_of "$ros_hash" "$root/msg" "$root/package.xml" "$root/CMakeLists.txt" "$root/scripts" "$(declare -f install_own_messages)")
+kernel=$root/fusion_mamba_ros/network/selective_scan
+package_hash=$(hash_of "$python_hash" "$root/pyproject.toml" "$root/setup.py" "$kernel/build.py" "$kernel/kernel" "$constraints" "$(declare -f install_package)")
 
-if done_before ros "$ros_hash" && done_before torch "$torch_hash" && done_before vision_msgs "$vision_hash" &&
-  done_before messages "$own_hash" && done_before package "$package_hash"; then
+stop_if_up_to_date() {
+  done_before ros "$ros_hash" && done_before torch "$torch_hash" && done_before vision_msgs "$vision_hash" &&
+    done_before messages "$own_hash" && done_before package "$package_hash" || return 0
   say "setup: $venv is up to date"
   exit 0
-fi
+}
+
+stop_if_up_to_date
+exec 3>&1 9>"$state/lock"
+flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
+stop_if_up_to_date
 
 check_machine
+[[ -z ${ROS_DISTRO:-} ]] || say "setup: ROS 2 $ROS_DISTRO is sourced and its packages would come first in $venv: docs/install.md has the way with colcon"
 : >"$log"
 done_before torch "$torch_hash" || check_disk 4000 "PyTorch and ROS 2"
 step venv "$python_hash" "Python environment ($("$python" -V))" make_venv || fail "making the environment"
