@@ -55,7 +55,9 @@ def describe_dataset(path: str | Path) -> DatasetDescription:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"dataset file {str(path)!r} cannot be read as YAML: {error}") from error
+        raise DatasetError(
+            f"dataset file {str(path)!r} cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from error
     known = ("classes", "datasets", "validate_on_test", "allow_overlap")
     entries = document.get("datasets") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or set(document) - set(known):

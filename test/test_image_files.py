@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from paired_folders import HEIGHT, WIDTH, write_picture
+
+from fusion_mamba_ros.datasets.image_files import check_complete, list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.problems import UnreadableImageError
+
+
+def test_rgb_comes_in_rgb_order(tmp_path):
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((4, 6, 3), (0, 0, 255), np.uint8))
+    image = read_rgb(tmp_path / "red.png")
+    assert image.shape == (4, 6, 3) and image.dtype == np.uint8
+    assert image[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bit_thermal_keeps_its_counts(tmp_path, suffix):
+    counts = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 21
+    cv2.imwrite(str(tmp_path / f"t.{suffix}"), counts)
+    thermal = read_thermal(tmp_path / f"t.{suffix}")
+    assert thermal.dtype == np.uint16
+    np.testing.assert_array_equal(thermal, counts)
+
+
+def test_thermal_stored_as_colour_gives_one_channel(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "t.png"), cv2.merge([grey] * 3))
+    np.testing.assert_array_equal(read_thermal(tmp_path / "t.png"), grey)
+
+
+def test_floating_point_thermal_is_refused_with_its_type(tmp_path):
+    cv2.imwrite(str(tmp_path / "t.tiff"), np.full((8, 8), 21.5, np.float32))
+    with pytest.raises(UnreadableImageError, match=r"t\.tiff.*float32"):
+        read_thermal(tmp_path / "t.tiff")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_truncated_file_is_named_whether_decoded_or_only_checked(tmp_path, suffix, share):
+    path = tmp_path / f"cut.{suffix}"
+    write_picture(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    for read in (read_rgb, read_thermal, check_complete):
+        with pytest.raises(UnreadableImageError, match="cut"):
+            read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a no picture at all", b"\xff\xd8 garbage \xff\xd9"])
+def test_file_that_is_no_picture_is_refused(tmp_path, content):
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match="x.jpg"):
+        read_rgb(tmp_path / "x.jpg")
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UnreadableImageError, match="gone.png"):
+        read_rgb(tmp_path / "gone.png")
+    with pytest.raises(UnreadableImageError, match="gone.png"):
+        check_complete(tmp_path / "gone.png")
+
+
+def test_jpeg_with_bytes_after_its_end_is_accepted(tmp_path):
+    path = tmp_path / "padded.jpg"
+    write_picture(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 512)
+    check_complete(path)
+    assert read_rgb(path).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_listing_goes_by_stem_and_skips_other_files(tmp_path):
+    for name in ("a.jpg", "a.PNG", "b.jpeg", ".c.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    found = list_pictures(tmp_path)
+    assert {stem: len(files) for stem, files in found.items()} == {"a": 2, "b": 1}

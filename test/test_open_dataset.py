@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paired_folders import write_lines, write_pair, write_paired_yolo, write_picture, write_voc
+
+from fusion_mamba_ros.datasets import DatasetError, UnreadableImageError, open_dataset
+from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+
+
+def kinds(dataset):
+    return Counter(problem.kind.value for problem in dataset.problems)
+
+
+def test_empty_label_file_is_a_true_negative(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a"]}, labels=())
+    dataset = open_dataset(root, "train")
+    assert dataset[0].boxes.shape == (0, 4) and dataset.problems == ()
+
+
+def test_missing_partner_or_label_is_left_out_and_named(tmp_path, caplog):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b", "c", "d"]})
+    (root / "rgb" / "a.jpg").unlink()
+    (root / "thermal" / "b.png").unlink()
+    (root / "labels" / "c.txt").unlink()
+    dataset = open_dataset(root, "train")
+    assert dataset.names == ("data/d",)
+    assert kinds(dataset) == {"unmatched": 3}
+    details = {problem.name: problem.detail for problem in dataset.problems}
+    assert "no RGB picture" in details["data/a"]
+    assert "no thermal picture" in details["data/b"]
+    assert "c.txt" in details["data/c"]
+    assert "3 unmatched" in caplog.text and "check-data" in caplog.text
+
+
+def test_truncated_picture_is_left_out_with_a_count(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
+    path = root / "rgb" / "a.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    dataset = open_dataset(root, "train")
+    assert dataset.names == ("data/b",) and kinds(dataset) == {"unreadable": 1}
+    assert "a.jpg" in dataset.problems[0].detail
+
+
+def test_problems_are_refused_if_asked(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
+    (root / "thermal" / "a.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="1 problems.*data/a"):
+        open_dataset(root, "train", refuse_problems=True)
+
+
+def test_picture_that_only_decoding_finds_broken_is_named_when_read(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
+    (root / "rgb" / "a.jpg").write_bytes(b"\xff\xd8 no jpeg at all \xff\xd9")
+    with pytest.raises(UnreadableImageError, match="a.jpg"):
+        open_dataset(root, "train")[0]
+
+
+def test_name_twice_in_a_list_and_two_files_under_a_stem_are_duplicates(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
+    write_lines(root / "train.txt", ["a", "b", "a"])
+    write_picture(root / "rgb" / "b.png")
+    dataset = open_dataset(root, "train")
+    assert dataset.names == ("data/a",) and kinds(dataset) == {"duplicated": 2}
+
+
+def test_class_number_out_of_range_is_dropped_and_named(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a"]}, ["7 0.5 0.5 0.1 0.1", "2 0.5 0.5 0.2 0.2"])
+    sample, problems = open_dataset(root, "train").read(0)
+    assert sample.labels.tolist() == [2]
+    assert "class 7" in problems[0].detail and "person, bicycle, car" in problems[0].detail
+
+
+def test_wrong_class_list_is_refused_rather_than_training_on_nothing(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
+    with pytest.raises(DatasetError, match="no box of dataset 'data' has a class of the list boat"):
+        open_dataset(root, "train", classes=["boat"])
+
+
+@pytest.mark.parametrize("split", ["train", "val", "all"])
+def test_pair_in_train_and_val_is_refused_by_name(tmp_path, split):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"], "val": ["b", "c"], "test": ["d"]})
+    with pytest.raises(DatasetError, match=r"1 pairs are in more than one split: b \(train and val\)"):
+        open_dataset(root, split)
+    assert len(open_dataset(root, "test")) == 1
+
+
+def test_overlap_can_be_asked_for(tmp_path):
+    write_paired_yolo(tmp_path / "data", {"train": ["a", "b"], "val": ["b"]})
+    write_lines(tmp_path / "d.yaml", ["allow_overlap: true", "datasets: [data]"])
+    assert len(open_dataset(tmp_path / "d.yaml", "train")) == 2
+    assert len(open_dataset(tmp_path / "d.yaml", "all")) == 2
+
+
+def test_same_folder_through_two_entries_cannot_mix_train_and_val(tmp_path):
+    write_paired_yolo(tmp_path / "data", {"train": ["a"], "val": ["b"]})
+    write_lines(
+        tmp_path / "d.yaml",
+        ["datasets:", "- {path: data, name: one}", "- {path: data, name: two, splits: {train: val, val: train}}"],
+    )
+    with pytest.raises(DatasetError, match="more than one split"):
+        open_dataset(tmp_path / "d.yaml", "train")
+
+
+def make_train_and_test(root: Path) -> Path:
+    for split, stem in (("train", "1"), ("test", "2")):
+        write_pair(root / "visible" / split / f"{stem}.jpg", root / "infrared" / split / f"{stem}.jpg")
+        write_voc(root / "Annotations" / f"{stem}.xml", [("person", (1, 1, 20, 20))])
+    return root
+
+
+def test_validating_on_test_is_refused_unless_asked_for(tmp_path):
+    root = make_train_and_test(tmp_path / "llvip")
+    with pytest.raises(DatasetError, match=r"no usable pair in split 'val'.*it has train, test"):
+        open_dataset(root, "val")
+    assert open_dataset(root, "val", validate_on_test=True).names == ("llvip/2",)
+    assert open_dataset(root, "test").names == ("llvip/2",)
+
+
+def test_yaml_that_maps_val_onto_test_must_say_so(tmp_path):
+    make_train_and_test(tmp_path / "llvip")
+    lines = ["datasets:", "- {path: llvip, splits: {val: test}}"]
+    write_lines(tmp_path / "d.yaml", lines)
+    with pytest.raises(DatasetError, match="validated on its test split.*validate_on_test: true"):
+        open_dataset(tmp_path / "d.yaml", "val")
+    write_lines(tmp_path / "d.yaml", ["validate_on_test: true", *lines])
+    assert open_dataset(tmp_path / "d.yaml", "val").names == ("llvip/2",)
+
+
+def test_yaml_joins_folders_and_scenes_under_one_class_list(tmp_path):
+    write_paired_yolo(tmp_path / "one", {"train": ["a"], "val": ["b"]}, ["2 0.5 0.5 0.5 0.5"])
+    write_lines(tmp_path / "one" / "classes.txt", ["dog", "boat", "Automobile"])
+    write_paired_yolo(tmp_path / "sub" / "two", {"train": ["a"]}, ["0 0.5 0.5 0.5 0.5"])
+    write_lines(
+        tmp_path / "d.yaml",
+        [
+            "classes: [person, car]",
+            "datasets:",
+            "- {path: one, rename: {automobile: car}}",
+            "- sub/two",
+            "- scene: {train: 3, val: 1, night: 1.0}",
+        ],
+    )
+    train = open_dataset(tmp_path / "d.yaml", "train")
+    assert train.class_names == ("person", "car")
+    assert train.names[:2] == ("one/a", "two/a") and len(train) == 5
+    assert train[0].labels.tolist() == [1] and train[1].labels.tolist() == [0]
+    assert train[4].group == "night" and set(train[4].labels) <= {0, 1}
+    assert len(open_dataset(tmp_path / "d.yaml", "val")) == 2
+
+
+def test_scenes_are_the_same_each_time_and_differ_between_splits(tmp_path):
+    write_lines(tmp_path / "d.yaml", ["datasets:", "- scene: {train: 4, val: 4, seed: 3, night: 0.5}"])
+    train, again, val = (open_dataset(tmp_path / "d.yaml", split) for split in ("train", "train", "val"))
+    assert sorted(train.groups) == ["day", "day", "night", "night"]
+    np.testing.assert_array_equal(train[0].rgb, again[0].rgb)
+    assert not np.array_equal(train[0].rgb, val[0].rgb)
+    assert not {record.seed for record in train.records} & {record.seed for record in val.records}
+
+
+def test_different_classes_need_a_list(tmp_path):
+    write_paired_yolo(tmp_path / "one", {"train": ["a"]})
+    write_paired_yolo(tmp_path / "two", {"train": ["a"]})
+    write_lines(tmp_path / "two" / "classes.txt", ["person", "truck"])
+    write_lines(tmp_path / "d.yaml", ["datasets: [one, two]"])
+    with pytest.raises(DatasetError, match="different classes.*add 'classes'"):
+        open_dataset(tmp_path / "d.yaml", "train")
+    with pytest.raises(DatasetError, match="different classes"):
+        open_datasets([tmp_path / "one", tmp_path / "two"], "train")
+    assert len(open_datasets([tmp_path / "one", tmp_path / "two"], "train", classes=["person"])) == 2
+
+
+def test_homography_of_a_yaml_entry_brings_thermal_to_rgb(tmp_path):
+    root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
+    write_lines(tmp_path / "d.yaml", ["datasets:", "- {path: data, homography: [1, 0, 0.25, 0, 1, 0, 0, 0, 1]}"])
+    plain, moved = open_dataset(root, "train")[0].thermal, open_dataset(tmp_path / "d.yaml", "train")[0].thermal
+    # A quarter of 64 pixels to the right.
+    np.testing.assert_array_equal(moved[:, 16:], plain[:, :-16])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("datasets: []", "expected a list 'datasets'"),
+        ("dataset: [data]", "expected a list 'datasets'"),
+        ("datasets: [data, data]", "not unique"),
+        ("datasets: [{path: data, formatt: coco}]", "entry"),
+        ("datasets: [{path: data, format: voc}]", "format is 'voc'"),
+        ("datasets: [{path: data, format: m3fd}]", "no form that is known"),
+        ("datasets: [{path: data, splits: {train: holdout}}]", "no split 'holdout'"),
+        ("datasets: [{path: data, homography: [1, 2]}]", "homography"),
+        ("datasets:\n- ${NO_SUCH_VARIABLE}/data", "NO_SUCH_VARIABLE is not set"),
+        ("datasets: [{scene: {train: -1}}]", "scene counts"),
+        ("datasets: [{scene: {pairs: 3}}]", "scene is"),
+        ("datasets: [nowhere]", "does not exist"),
+        ("{", "cannot be read as YAML"),
+        ("validate_on_test: 3\ndatasets: [data]", "validate_on_test is 3"),
+        ("classes: person\ndatasets: [data]", "classes are 'person'"),
+    ],
+)
+def test_bad_yaml_is_refused_with_what_is_wrong(tmp_path, text, message):
+    write_paired_yolo(tmp_path / "data", {"train": ["a"]})
+    (tmp_path / "d.yaml").write_text(text)
+    with pytest.raises(DatasetError, match=message.replace("[", r"\[").replace("{", r"\{")):
+        open_dataset(tmp_path / "d.yaml", "train")
+
+
+@pytest.mark.parametrize(("path", "split"), [("nowhere", "train"), (".", "holdout")])
+def test_missing_path_and_unknown_split_are_refused(tmp_path, path, split):
+    with pytest.raises(DatasetError, match=r"nowhere|holdout"):
+        open_dataset(tmp_path / path, split)
+
+
+@pytest.mark.skipif("FUSION_MAMBA_DATA" not in os.environ, reason="needs FUSION_MAMBA_DATA")
+@pytest.mark.parametrize(
+    ("name", "split", "pairs", "boxes"),
+    [
+        ("msrs", "train", 288, {"person": 975, "bicycle": 203, "car": 398}),
+        ("msrs", "val", 73, {"person": 272, "bicycle": 86, "car": 86}),
+        ("roadscene", "train", 124, {"person": 226, "bicycle": 28, "car": 480}),
+        ("roadscene", "val", 16, {"person": 67, "bicycle": 5, "car": 42}),
+    ],
+)
+def test_real_sets_have_the_counts_of_their_readme(name, split, pairs, boxes):
+    dataset = open_dataset(Path(os.environ["FUSION_MAMBA_DATA"]) / name, split)
+    labels = np.concatenate([dataset[index].labels for index in range(len(dataset))])
+    counts = np.bincount(labels, minlength=3)
+    assert len(dataset) == pairs and dataset.problems == ()
+    assert dict(zip(dataset.class_names, counts.tolist(), strict=True)) == boxes
