@@ -28,7 +28,7 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 # Version 8 differs from 9 in how quality of service is spelled only, and Humble reads it too.
-_VERSION: Literal[8, 9] = 8
+VERSION: Literal[8, 9] = 8
 _JPEG_QUALITY = 95
 _FOREVER = QosTime(9223372036, 854775807)
 
@@ -66,7 +66,7 @@ class ImageBagWriter:
             raise BagError(f"'{path}' exists already: remove it or choose another name")
         self._compressed, self._frame_ids = compressed, frame_ids
         self._typestore = detection_typestore()
-        self._writer = Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
         self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node made of a bag: numbers, an annotated video and a contact sheet, from the two bags alone. No ROS."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.drawing import draw_pair
+
+from .bag_reading import Bag, picture_of
+from .vision_messages import boxes_of, stamp_ns_of
+
+DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"
+COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
+
+
+@dataclass(frozen=True)
+class PublishedArray:
+    """One array of the node, with the mode it was computed in."""
+
+    stamp_ns: int
+    frame_id: str
+    detections: Detections
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded of a node: arrays in the order of their arrival, class names, and every status."""
+
+    arrays: tuple[PublishedArray, ...]
+    class_names: tuple[str, ...]
+    statuses: tuple[Any, ...]
+
+
+def read_recording(path: Path) -> Recording:
+    """Return what ``path`` holds of a node. Raises `BagError`."""
+    found: list[Any] = []
+    statuses: list[Any] = []
+    class_names: tuple[str, ...] = ()
+    with Bag(path) as bag:
+        for message, fields in bag.read([name for name in (DETECTIONS, LABEL_INFO, STATUS) if name in bag.topics]):
+            if message.topic == DETECTIONS:
+                found.append(fields)
+            elif message.topic == STATUS:
+                statuses.append(fields)
+            else:
+                class_names = tuple(entry.class_name for entry in fields.class_map)
+    modes = {stamp_ns_of(status): Mode(status.mode) for status in statuses if status.mode != "none"}
+    arrays = tuple(_array(fields, class_names, modes) for fields in found)
+    return Recording(arrays, class_names, tuple(statuses))
+
+
+def summarize(source: Path, recording: Recording, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
+    """Return the numbers of a replay, ready for JSON.
+
+    ``counters`` hold every frame that reached the node, ``lost_in_transport`` those that did not. ``latency_ms`` runs
+    from the arrival of a pair's later image to the hand-over of its array. ``faults`` are sentences about what a node
+    must never do; empty if all is well.
+    """
+    with Bag(source) as bag:
+        frames = {"rgb": bag.topics[rgb_topic].count, "thermal": bag.topics[thermal_topic].count}
+        headers = {(stamp_ns_of(fields), fields.header.frame_id) for _, fields in bag.read([rgb_topic])}
+    last = recording.statuses[-1]
+    counters = {side: {name: int(getattr(getattr(last, side), name)) for name in COUNTERS} for side in frames}
+    ages_ms = [1e3 * status.age_sec for status in recording.statuses if status.mode != "none"]
+    labels = Counter(
+        recording.class_names[label] for array in recording.arrays for label in array.detections.labels.tolist()
+    )
+    return {
+        "frames_rgb": frames["rgb"],
+        "frames_thermal": frames["thermal"],
+        "pairs": counters["rgb"]["paired"],
+        "published": len(recording.arrays),
+        "detections": sum(len(array.detections) for array in recording.arrays),
+        "detections_by_class": dict(sorted(labels.items())),
+        "latency_ms": _percentiles(ages_ms),
+        "inference_ms": _percentiles([float(s.inference_ms) for s in recording.statuses if s.mode != "none"]),
+        "modes": dict(Counter(array.detections.mode.value for array in recording.arrays)),
+        "counters": counters,
+        "lost_in_transport": {side: frames[side] - counters[side]["received"] for side in frames},
+        "faults": _faults(recording, headers, counters, int(last.published)),
+    }
+
+
+def draw_replay(
+    source: Path,
+    recording: Recording,
+    folder: Path,
+    *,
+    rgb_topic: str,
+    thermal_topic: str,
+    rate_hz: float,
+    tiles: int = 8,
+) -> list[Path]:
+    """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder``; return what was written.
+
+    Arrays of mode `thermal_only` are drawn on the thermal picture alone.
+    """
+    writer = AnnotationWriter(folder, as_video=True, rate_hz=rate_hz, sheet_tiles=tiles)
+    try:
+        for array, rgb, thermal in _with_pictures(source, recording, rgb_topic, thermal_topic):
+            picture = draw_pair(rgb, thermal, array.detections, recording.class_names)
+            writer.add(f"{array.stamp_ns / 1e9:.3f} s", picture)
+    finally:
+        writer.close()
+    return writer.written
+
+
+def _with_pictures(
+    source: Path, recording: Recording, rgb_topic: str, thermal_topic: str
+) -> Iterator[tuple[PublishedArray, npt.NDArray[np.uint8] | None, npt.NDArray[Any] | None]]:
+    """Yield each array with the RGB picture of its stamp and the thermal picture next to it in time."""
+    with Bag(source) as bag:
+        stamps = {
+            topic: np.array([stamp_ns_of(fields) for _, fields in bag.read([topic])], np.int64)
+            for topic in (rgb_topic, thermal_topic)
+        }
+        wanted: dict[str, dict[int, list[int]]] = {rgb_topic: {}, thermal_topic: {}}
+        missing: list[int] = []
+        for index, array in enumerate(recording.arrays):
+            topics = {Mode.FUSED: [rgb_topic, thermal_topic], Mode.RGB_ONLY: [rgb_topic]}
+            chosen = topics.get(array.detections.mode, [thermal_topic])
+            missing.append(len(chosen))
+            for topic in chosen:
+                nearest = int(stamps[topic][np.abs(stamps[topic] - array.stamp_ns).argmin()])
+                wanted[topic].setdefault(nearest, []).append(index)
+        pictures: dict[int, dict[str, Any]] = {}
+        for message, fields in bag.read([rgb_topic, thermal_topic]):
+            for index in wanted[message.topic].get(stamp_ns_of(fields), []):
+                image = picture_of(fields)
+                found = pictures.setdefault(index, {})
+                found[message.topic] = image.to_rgb() if message.topic == rgb_topic else image.to_thermal()
+                if len(found) == missing[index]:
+                    ready = pictures.pop(index)
+                    yield recording.arrays[index], ready.get(rgb_topic), ready.get(thermal_topic)
+
+
+def _array(fields: Any, class_names: tuple[str, ...], modes: dict[int, Mode]) -> PublishedArray:
+    boxes, scores, class_ids = boxes_of(fields)
+    stamp_ns = stamp_ns_of(fields)
+    labels = np.array([_label(class_id, class_names) for class_id in class_ids], np.int64)
+    detections = Detections(boxes, scores, labels, modes.get(stamp_ns, Mode.FUSED))
+    return PublishedArray(stamp_ns, fields.header.frame_id, detections)
+
+
+def _label(class_id: str, class_names: tuple[str, ...]) -> int:
+    return class_names.index(class_id) if class_id in class_names else int(class_id)
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {"p50": None, "p95": None}
+    return {"p50": round(float(np.percentile(values, 50)), 2), "p95": round(float(np.percentile(values, 95)), 2)}
+
+
+def _faults(
+    recording: Recording, rgb_headers: set[tuple[int, str]], counters: dict[str, dict[str, int]], published: int
+) -> list[str]:
+    faults = []
+    stamps = [array.stamp_ns for array in recording.arrays]
+    if any(later <= earlier for earlier, later in itertools.pairwise(stamps)):
+        faults.append("stamps of the arrays do not strictly increase")
+    strangers = [
+        array
+        for array in recording.arrays
+        if array.detections.mode is not Mode.THERMAL_ONLY and (array.stamp_ns, array.frame_id) not in rgb_headers
+    ]
+    if strangers:
+        faults.append(f"{len(strangers)} arrays carry a header that no RGB frame of the bag has")
+    if published != len(recording.arrays):
+        faults.append(f"{published} arrays were published, {len(recording.arrays)} recorded")
+    for side, counts in counters.items():
+        ended = sum(count for name, count in counts.items() if name != "received")
+        if counts["received"] != ended:
+            faults.append(f"{side}: {counts['received']} frames received, {ended} accounted for")
+    return faults

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstration: two cameras in a bag, through real ROS 2 and the real network, to boxes one can look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+ROOT = Path(__file__).resolve().parent.parent
+RGB_TOPIC, THERMAL_TOPIC = "/rgb/image_raw", "/thermal/image_raw"
+# The node keeps up if a pair comes this much more rarely than one inference lasts: player and recorder need a core too.
+_HEADROOM, _OVERHEAD_SEC = 2.0, 0.02
+# Slower than this nobody waits for it: the node then skips pairs, and counts them.
+_LONGEST_PLAY_SEC = 150.0
+
+console = Console(stderr=True, highlight=False)
+
+
+def main() -> int:
+    """Run the demonstration; return 0, 1 if something in it failed, 2 if it cannot be begun."""
+    arguments = parse_arguments()
+    # A graph of its own: whatever else runs on this machine or network stays out of it.
+    os.environ["ROS_DOMAIN_ID"] = str(arguments.domain_id)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    from fusion_mamba_ros.evaluation.bag_reading import BagError
+    from fusion_mamba_ros.ros.replay import ReplayError, use_large_image_transport
+
+    use_large_image_transport()
+    try:
+        return run(arguments)
+    except ReplayError as error:
+        console.print(f"demo: {error}", markup=False, soft_wrap=True)
+        return 1
+    except (BagError, OSError, ValueError) as error:
+        console.print(f"demo: {error}", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("demo: interrupted")
+        return 130
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the bag, replay it, and write what came of it."""
+    from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
+    from fusion_mamba_ros.ros.replay import ReplayOptions, replay
+
+    checkpoint = arguments.checkpoint or default_checkpoint()
+    if not checkpoint.exists():
+        raise ValueError(f"checkpoint '{checkpoint}' does not exist: name one with --checkpoint")
+    out = prepare_folder(arguments.out)
+    started = time.monotonic()
+
+    source = out / "cameras"
+    make_bag(arguments, source)
+    period_sec, duration_sec = bag_timing(source)
+    inference_sec = measure_inference(checkpoint, source)
+    rate = arguments.rate or play_rate(period_sec, duration_sec, inference_sec)
+    console.print(
+        f"one pair takes about {1e3 * inference_sec:.0f} ms here: playing at {rate:.2f} of the recorded speed"
+    )
+
+    options = ReplayOptions(checkpoint, logs=out, rate=rate, rgb_topic=RGB_TOPIC, thermal_topic=THERMAL_TOPIC)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} frames"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("detecting", total=round(duration_sec / period_sec) + 1)
+        replay(
+            source,
+            out / "detections",
+            options,
+            on_progress=lambda status: progress.update(task, completed=status.rgb.received),
+        )
+
+    recording = read_recording(out / "detections")
+    topics = {"rgb_topic": RGB_TOPIC, "thermal_topic": THERMAL_TOPIC}
+    summary: dict[str, Any] = summarize(source, recording, **topics)
+    summary |= {"checkpoint": str(checkpoint), "rate": round(rate, 4), "wall_sec": 0.0}
+    if recording.arrays:
+        draw_replay(source, recording, out, rate_hz=min(1 / period_sec, 30.0), **topics)
+    summary["wall_sec"] = round(time.monotonic() - started, 1)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    tell(summary, out)
+    return report_faults(summary)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the options; bad ones end the process with a sentence."""
+    parser = argparse.ArgumentParser(
+        prog="tools/demo.sh",
+        description="Replay two cameras through the detector node over real DDS. By default a procedural night street.",
+        epilog="example: bash tools/demo.sh --rgb visible.mp4 --thermal infrared.mp4",
+    )
+    parser.add_argument("--rgb", type=Path, help="video or folder of pictures of the RGB camera")
+    parser.add_argument("--thermal", type=Path, help="video or folder of pictures of the thermal camera")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: the newest in weights/)")
+    parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
+    parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
+    parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
+    parser.add_argument("--seed", type=int, default=10, help="which procedural street (default: 10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the procedural scene (default: 10)")
+    parser.add_argument(
+        "--domain-id", type=int, default=random.randint(1, 100), help="ROS domain (default: one at random)"
+    )
+    arguments = parser.parse_args()
+    if (arguments.rgb is None) != (arguments.thermal is None):
+        parser.error("give both --rgb and --thermal, or neither for the procedural scene")
+    if arguments.rate is not None and not 0.001 <= arguments.rate <= 1000:
+        parser.error(f"--rate is {arguments.rate:g}: expected 0.001 to 1000")
+    return arguments
+
+
+def default_checkpoint() -> Path:
+    """Return the checkpoint that comes with the package."""
+    found = sorted((ROOT / "weights").glob("*.safetensors"))
+    if not found:
+        raise ValueError("no checkpoint in weights/: name one with --checkpoint")
+    return found[0]
+
+
+def prepare_folder(out: Path) -> Path:
+    """Return the folder for the results, empty; what an earlier run left in it is removed, and nothing else."""
+    own = {"cameras", "detections", "annotated.mp4", "contact_sheet.png", "summary.json"}
+    own |= {"detector_node.log", "bag_player.log"}
+    out.mkdir(parents=True, exist_ok=True)
+    strangers = sorted(entry.name for entry in out.iterdir() if entry.name not in own)
+    if strangers:
+        raise ValueError(
+            f"folder '{out}' holds {', '.join(strangers[:3])}, which is not of the demo: choose another --out"
+        )
+    for entry in out.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return out
+
+
+def make_bag(arguments: argparse.Namespace, path: Path) -> None:
+    """Write the two cameras to a bag."""
+    from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene, record_sequences
+
+    options = RecordingOptions(rgb_topic=RGB_TOPIC, thermal_topic=THERMAL_TOPIC, start_ns=time.time_ns())
+    if arguments.rgb is not None:
+        recording = record_sequences(path, options, rgb=arguments.rgb, thermal=arguments.thermal)
+    else:
+        night = arguments.scene == "night"
+        recording = record_scene(path, options, night=night, seed=arguments.seed, seconds=arguments.seconds)
+    for note in recording.notes:
+        console.print(f"demo: {note}", markup=False, soft_wrap=True)
+
+
+def bag_timing(path: Path) -> tuple[float, float]:
+    """Return the mean period of the RGB camera and the length of the bag, both in seconds."""
+    from fusion_mamba_ros.evaluation.bag_reading import Bag
+
+    with Bag(path) as bag:
+        duration_sec = max(bag.duration_ns / 1e9, 1e-3)
+        return duration_sec / max(bag.topics[RGB_TOPIC].count - 1, 1), duration_sec
+
+
+def measure_inference(checkpoint: Path, path: Path) -> float:
+    """Return how many seconds one pair of the bag takes on this machine, once warm."""
+    from fusion_mamba_ros.evaluation.bag_reading import Bag, picture_of
+    from fusion_mamba_ros.perception.predictor import Predictor
+
+    with Bag(path) as bag:
+        rgb = picture_of(next(bag.read([RGB_TOPIC]))[1]).to_rgb()
+        thermal = picture_of(next(bag.read([THERMAL_TOPIC]))[1]).to_thermal()
+    predictor = Predictor.from_checkpoint(checkpoint)
+    times = []
+    for _ in range(6):
+        started = time.perf_counter()
+        predictor.predict({"rgb": rgb, "thermal": thermal})
+        times.append(time.perf_counter() - started)
+    return sorted(times[2:])[2]
+
+
+def play_rate(period_sec: float, duration_sec: float, inference_sec: float) -> float:
+    """Return the share of the recorded speed at which the node keeps up, unless that took too long to watch."""
+    manageable = period_sec / (_HEADROOM * inference_sec + _OVERHEAD_SEC)
+    return min(1.0, max(manageable, duration_sec / _LONGEST_PLAY_SEC))
+
+
+def tell(summary: dict[str, Any], out: Path) -> None:
+    """Print what came out."""
+    counters = summary["counters"]["rgb"]
+    classes = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items()) or "none"
+    latency = summary["latency_ms"]
+    lost = summary["lost_in_transport"]
+    print(f"frames      {summary['frames_rgb']} RGB, {summary['frames_thermal']} thermal; lost in transport "
+          f"{lost['rgb']} and {lost['thermal']}")  # fmt: skip
+    print(f"pairs       {summary['pairs']} published, {counters['dropped']} dropped for newer ones, "
+          f"{counters['unpaired']} RGB frames unpaired, {counters['alone']} alone")  # fmt: skip
+    print(f"detections  {summary['detections']} in {summary['published']} arrays: {classes}")
+    if latency["p50"] is not None:
+        print(f"latency     p50 {latency['p50']:.0f} ms, p95 {latency['p95']:.0f} ms from the later image to the array")
+    for name, what in (
+        ("contact_sheet.png", "some of the pairs with their boxes"),
+        ("annotated.mp4", "all of them"),
+        ("detections", "the recorded bag"),
+        ("summary.json", "these numbers and every counter"),
+    ):
+        print(f"  {out / name}: {what}")
+
+
+def report_faults(summary: dict[str, Any]) -> int:
+    """Say what went wrong; return the exit code."""
+    faults = list(summary["faults"])
+    if not summary["published"]:
+        faults.append("the node published nothing: see detector_node.log")
+    for fault in faults:
+        console.print(f"demo: {fault}", markup=False, soft_wrap=True)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
