@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that exists while the node is active: subscriptions, pairing and the inference thread."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+
+from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.ros.frame_counters import FrameCounters, count_frames
+from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.image_message import fault_of, rows_of
+from fusion_mamba_ros.ros.image_subscription import ImageSubscription
+from fusion_mamba_ros.ros.inference_worker import InferenceWorker
+from fusion_mamba_ros.ros.message_conversion import idle_status, side_counters
+from fusion_mamba_ros.ros.outputs import Outputs
+from fusion_mamba_ros.ros.pair_processor import DetectionSource, Job, PairProcessor, Result
+from fusion_mamba_ros.ros.pairing_filter import PairingFilter
+from fusion_mamba_ros.ros.parameters import DetectorParameters
+from fusion_mamba_ros.ros.stream_statistics import Output, StreamStatistics
+from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
+from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+
+# Longer than any inference that will still come to an end; less when the process itself must end in time.
+_STOP_TIMEOUT_SEC = 10.0
+_STOP_TIMEOUT_AT_EXIT_SEC = 1.0
+_REPORT_PERIOD_SEC = 5.0
+
+
+class DetectionSession:
+    """From two subscriptions through pairing and inference to the outputs.
+
+    Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
+    activation, closed on deactivation. Raises ``ValueError`` if a QoS override is unknown.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, predictor: DetectionSource, outputs: Outputs, parameters: DetectorParameters
+    ) -> None:
+        self.statistics = StreamStatistics()
+        self.parameters = parameters
+        self._node = node
+        self._outputs = outputs
+        self._ledger = FrameLedger()
+        self._closed = False
+        self._status = FusionStatus()
+        self._frozen = FrozenPicture(_nanoseconds(parameters.thermal_freeze_timeout_sec))
+        predictor.reset_stream()
+        self.processor = PairProcessor(
+            predictor,
+            self._ledger,
+            publish=self._publish,
+            conclude=self._conclude,
+            report=self._report,
+            continue_alone=lambda: self.parameters.missing_modality == "continue",
+        )
+        compressed = parameters.image_transport == "compressed"
+        self.subscriptions = {
+            side: ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed) for side in Side
+        }
+        self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
+        self._filter = PairingFilter(
+            node,
+            self.subscriptions[Side.RGB],
+            self.subscriptions[Side.THERMAL],
+            limits_from(parameters),
+            is_fresh=self._is_fresh,
+            refuse=self._fault_of,
+        )
+        self._filter.registerCallback(self._on_released)
+
+    def close(self) -> None:
+        """Stop: nothing is published after this returns."""
+        self._closed = True
+        self._filter.close()
+        for subscription in self.subscriptions.values():
+            subscription.close()
+        timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
+        if not self._worker.stop(timeout_sec=timeout_sec):
+            self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
+
+    def change_parameters(self, parameters: DetectorParameters) -> None:
+        """Adopt changed limits."""
+        self.parameters = parameters
+        self._filter.pairing.limits = limits_from(parameters)
+        self._frozen.freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+
+    def follow_publishers(self) -> None:
+        """Adopt the QoS of publishers that have come or gone."""
+        for subscription in self.subscriptions.values():
+            subscription.follow_publishers()
+
+    def counters(self) -> tuple[Mapping[Side, FrameCounters], int]:
+        """Return where every frame has ended, and the number of arrays published."""
+        return count_frames(self._filter.pairing, self._ledger)
+
+    def missing(self) -> frozenset[Side]:
+        """Return the cameras without a fresh picture."""
+        return frozenset(self._filter.pairing.missing(now_ns=self._filter.now_ns()))
+
+    def estimated_thermal_offset_sec(self) -> float | None:
+        """Return what pairing.thermal_offset_sec should be, as far as the stream tells."""
+        return None
+
+    def publish_idle_status(self) -> None:
+        """Say on `~/status` that there is no array."""
+        status = idle_status(self._node.get_clock().now().to_msg())
+        self._complete(status)
+        self._outputs.publish_status(status)
+
+    def _fault_of(self, side: Side, message: Any) -> str | None:
+        self.statistics.note_arrival(side, self._filter.now_ns())
+        return fault_of(message)
+
+    def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
+        if side is Side.RGB or self._frozen.freeze_timeout_ns == 0:
+            return True
+        return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
+
+    def _on_released(self, released: Pair | LoneFrame) -> None:
+        if isinstance(released, LoneFrame) and self.parameters.missing_modality == "stop":
+            self._ledger.settle_all(released, Outcome.UNPAIRED)
+            return
+        replaced = self._worker.submit(Job(released, time.monotonic_ns()))
+        if replaced is not None:
+            self._ledger.settle_all(replaced.released, Outcome.DROPPED)
+
+    def _publish(self, result: Result) -> bool:
+        """Publish everything about ``result``, in the inference thread; return False once the session is closed."""
+        if self._closed:
+            return False
+        self._status = self._outputs.publish_detections(result, class_id_format=self.parameters.class_id_format)
+        self.statistics.note_output(
+            Output(
+                node_ns=self._filter.now_ns(),
+                mode=result.mode.value,
+                offset_ns=result.offset_ns,
+                age_ms=self._status.age_sec * 1e3,
+                inference_ms=result.inference_ms,
+            )
+        )
+        return True
+
+    def _conclude(self, result: Result) -> None:
+        self._complete(self._status)
+        self._outputs.publish_status(self._status)
+        self._outputs.publish_picture(result)
+
+    def _complete(self, status: FusionStatus) -> None:
+        counters, status.published = self.counters()
+        status.rgb = side_counters(counters[Side.RGB])
+        status.thermal = side_counters(counters[Side.THERMAL])
+        estimate = self.estimated_thermal_offset_sec()
+        status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
+
+    def _report(self, sentence: str) -> None:
+        self._node.get_logger().error(sentence, throttle_duration_sec=_REPORT_PERIOD_SEC)
+
+    def _on_worker_error(self, error: BaseException) -> None:
+        if not self._closed:
+            self._report(f"a result could not be published: {type(error).__name__}: {error}")
+
+
+def limits_from(parameters: DetectorParameters) -> PairingLimits:
+    """Return the limits of pairing that the parameters ask for."""
+    return PairingLimits(
+        max_offset_ns=_nanoseconds(parameters.pairing_max_offset_sec),
+        thermal_offset_ns=_nanoseconds(parameters.pairing_thermal_offset_sec),
+        timeout_ns=_nanoseconds(parameters.pairing_timeout_sec),
+        queue_size=parameters.pairing_queue_size,
+    )
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node `detector_node`: two camera topics in, detections out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from fusion_mamba_ros.ros.detection_session import DetectionSession
+from fusion_mamba_ros.ros.diagnostics import Diagnostics
+from fusion_mamba_ros.ros.outputs import Outputs
+from fusion_mamba_ros.ros.pair_processor import DetectionSource
+from fusion_mamba_ros.ros.parameters import DetectorParameters, ParameterError, ParameterServer
+from fusion_mamba_ros.ros.predictor_loading import homography_of, load_predictor, thermal_scaling_of, thresholds_of
+from fusion_mamba_ros.ros.process import run_node
+
+LoadPredictor = Callable[[DetectorParameters], DetectionSource]
+
+
+class DetectorNode(LifecycleNode):
+    """Pairs an RGB and a thermal camera and publishes what the network sees.
+
+    `configure` loads the model and warms it up, `activate` subscribes. Topics and parameters: ``docs/node.md``.
+    ``load`` is the seam for tests: it returns what stands in for the network of the checkpoint.
+    Raises :class:`ParameterError` if a parameter given at the start is bad.
+    """
+
+    def __init__(
+        self, node_name: str = "detector_node", *, load: LoadPredictor = load_predictor, **options: Any
+    ) -> None:
+        super().__init__(node_name, **options)
+        self._load = load
+        self._predictor: DetectionSource | None = None
+        self._outputs: Outputs | None = None
+        self._session: DetectionSession | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._answer_illegal_transitions()
+        self._settings = ParameterServer(
+            self, may_change=lambda _: self._predictor is None, on_change=self._on_parameters_changed
+        )
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the checkpoint and run one inference per mode; on any fault stay unconfigured and say why."""
+        try:
+            self._configure(self._settings.current)
+        except Exception as error:
+            # rclpy would swallow it, and a node that stays silent cannot be repaired.
+            self.get_logger().error(f"configure failed: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start inference."""
+        assert self._predictor is not None and self._outputs is not None and self._diagnostics is not None
+        super().on_activate(state)
+        try:
+            self._session = DetectionSession(self, self._predictor, self._outputs, self._settings.current)
+        except Exception as error:
+            self.get_logger().error(f"activate failed: {error}")
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
+        self._diagnostics.watch(self._session)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and wait for the inference that is under way; its result is not published."""
+        self._end_session()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Withdraw the topics and free the model."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything and become unconfigured."""
+        self._release()
+        return super().on_error(state)
+
+    def destroy_node(self) -> None:
+        """Release everything, then the node."""
+        self._release()
+        super().destroy_node()
+
+    def _configure(self, parameters: DetectorParameters) -> None:
+        predictor = self._load(parameters)
+        predictor.warm_up()
+        self._predictor, metadata = predictor, predictor.metadata
+        self._outputs = Outputs(
+            self,
+            metadata.class_names,
+            thermal_scaling_of(parameters, metadata),
+            homography_of(parameters, metadata),
+        )
+        self._outputs.publish_labels(parameters.score_threshold)
+        self._diagnostics = Diagnostics(self, predictor)
+        modes = ", ".join(mode.value for mode in predictor.modes)
+        self.get_logger().info(f"checkpoint '{parameters.checkpoint}' on {predictor.device}, modes {modes}")
+
+    def _answer_illegal_transitions(self) -> None:
+        """Answer a request for a transition that the state does not have with failure, where rclpy would raise."""
+        service = self._service_change_state
+        change_state = service.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except Exception as error:
+                self.get_logger().error(f"transition refused: {error}")
+                response.success = False
+                return response
+
+        service.callback = answer
+
+    def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
+        if self._predictor is not None:
+            try:
+                self._predictor.thresholds = thresholds_of(parameters)
+            except ValueError as error:
+                raise ParameterError(str(error)) from error
+        if self._session is not None:
+            self._session.change_parameters(parameters)
+        if self._outputs is not None:
+            self._outputs.publish_labels(parameters.score_threshold)
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if self._diagnostics is not None:
+            self._diagnostics.watch(None)
+        if session is not None:
+            session.close()
+
+    def _release(self) -> None:
+        self._end_session()
+        diagnostics, self._diagnostics = self._diagnostics, None
+        if diagnostics is not None:
+            diagnostics.close()
+        outputs, self._outputs = self._outputs, None
+        if outputs is not None:
+            outputs.close()
+        self._predictor = None
+
+
+def main() -> int:
+    """Run the node until it is told to stop; return the exit code."""
+    return run_node(DetectorNode)

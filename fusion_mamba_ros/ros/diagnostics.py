@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/diagnostics` once a second, from a timer on the node's clock."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode
+
+from fusion_mamba_ros.ros.detection_session import DetectionSession
+from fusion_mamba_ros.ros.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.health import Finding, Observation, camera_finding, inference_finding, pairing_finding
+from fusion_mamba_ros.ros.pair_processor import DetectionSource
+from fusion_mamba_ros.ros.stream_statistics import Summary
+from fusion_mamba_ros.streams.frames import Side
+
+PERIOD_SEC = 1.0
+
+
+class Diagnostics:
+    """Reports the health of a configured node; while it is active, of its session.
+
+    The same tick says on `~/status` that there is no array, and lets subscriptions follow their publishers.
+    """
+
+    def __init__(self, node: LifecycleNode, predictor: DetectionSource) -> None:
+        self._node = node
+        self._predictor = predictor
+        self._session: DetectionSession | None = None
+        self._previous: dict[Side, FrameCounters] = {}
+        self._previous_published = 0
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=node.get_clock())
+
+    def watch(self, session: DetectionSession | None) -> None:
+        """Report about ``session`` from now on; None: the node is inactive."""
+        self._session = session
+        self._previous = {side: FrameCounters() for side in Side}
+        self._previous_published = 0
+
+    def close(self) -> None:
+        """Stop reporting."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
+    def findings(self) -> list[Finding]:
+        """Return what there is to say now about cameras, pairing and inference."""
+        seen = self._observe()
+        self._previous = dict(seen.counters)
+        return [camera_finding(seen), pairing_finding(seen), inference_finding(seen, self._figures())]
+
+    def _tick(self) -> None:
+        session = self._session
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.status = [self._status(finding) for finding in self.findings()]
+        self._publisher.publish(message)
+        if session is not None:
+            session.follow_publishers()
+            published = session.counters()[1]
+            if published == self._previous_published:
+                session.publish_idle_status()
+            self._previous_published = published
+
+    def _observe(self) -> Observation:
+        session = self._session
+        now_ns = int(self._node.get_clock().now().nanoseconds)
+        if session is None:
+            nothing = {side: FrameCounters() for side in Side}
+            return Observation(
+                False, True, frozenset(), "continue", Summary(), now_ns, nothing, nothing, 0.0, 0.0, None
+            )
+        parameters = session.parameters
+        return Observation(
+            active=True,
+            clock_runs=now_ns > 0,
+            missing=session.missing(),
+            missing_modality=parameters.missing_modality,
+            summary=session.statistics.summary(now_ns),
+            now_ns=now_ns,
+            counters=session.counters()[0],
+            previous=self._previous,
+            max_offset_sec=parameters.pairing_max_offset_sec,
+            thermal_offset_sec=parameters.pairing_thermal_offset_sec,
+            estimated_thermal_offset_sec=session.estimated_thermal_offset_sec(),
+            failures_in_a_row=session.processor.failures_in_a_row,
+            last_failure=session.processor.last_failure,
+        )
+
+    def _figures(self) -> dict[str, Any]:
+        device = self._predictor.device
+        figures: dict[str, Any] = {
+            "device": device,
+            "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        if torch.cuda.is_initialized():
+            figures["memory of the device (MB)"] = torch.cuda.memory_allocated() / 2**20
+            figures["memory of the device, peak (MB)"] = torch.cuda.max_memory_allocated() / 2**20
+        modes: Mapping[str, Any] = self._predictor.metadata.metrics.get("modes", {})
+        for mode in self._predictor.modes:
+            measured = modes.get(mode.value, {})
+            figures[f"mAP50 {mode.value}"] = measured.get("mAP50", "not measured")
+            figures[f"mAP {mode.value}"] = measured.get("mAP", "not measured")
+        return figures
+
+    def _status(self, finding: Finding) -> DiagnosticStatus:
+        values = [KeyValue(key=name, value=_text(value)) for name, value in finding.values.items()]
+        return DiagnosticStatus(
+            level=bytes([finding.level]),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {finding.subject}",
+            message=finding.message,
+            hardware_id=str(self._predictor.device),
+            values=values,
+        )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of every frame that pairing released."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from enum import Enum
+
+from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
+
+
+class Outcome(str, Enum):
+    """The end of a released frame; names are those of `SideCounters.msg`."""
+
+    PAIRED = "paired"
+    ALONE = "alone"
+    DROPPED = "dropped"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNPAIRED = "unpaired"
+
+
+class FrameLedger:
+    """Counts outcomes by camera. Written by the executor and the inference thread, read by diagnostics."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outcomes: dict[Side, Counter[Outcome]] = {side: Counter() for side in Side}
+        self._published = 0
+
+    def settle(self, side: Side, outcome: Outcome) -> None:
+        """Count one frame of ``side``."""
+        with self._lock:
+            self._outcomes[side][outcome] += 1
+
+    def settle_all(self, released: Pair | LoneFrame, outcome: Outcome) -> None:
+        """Count every frame of a pair, or the lone frame."""
+        with self._lock:
+            for frame in released.frames:
+                self._outcomes[frame.side][outcome] += 1
+
+    def count_published(self) -> None:
+        """Count one published array."""
+        with self._lock:
+            self._published += 1
+
+    def snapshot(self) -> tuple[dict[Side, Counter[Outcome]], int]:
+        """Return the outcomes by camera and the number of published arrays, of one moment."""
+        with self._lock:
+            return {side: Counter(counter) for side, counter in self._outcomes.items()}, self._published

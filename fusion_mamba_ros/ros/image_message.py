@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image messages to pictures, and what can be told about them before that."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMessage
+
+from fusion_mamba_ros.streams.compressed_image_decoding import check_compressed_image, decode_compressed_image
+from fusion_mamba_ros.streams.image_decoding import (
+    Image,
+    ImageDecodingError,
+    check_image,
+    decode_image,
+)
+
+
+def decode_message(message: ImageMessage | CompressedImage) -> Image:
+    """Return the picture of an image message, without a copy where none is needed; raises `ImageDecodingError`."""
+    if isinstance(message, CompressedImage):
+        return decode_compressed_image(message.data, message.format)
+    return decode_image(
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+        data=message.data,
+    )
+
+
+def fault_of(message: ImageMessage | CompressedImage) -> str | None:
+    """Return why a message cannot be a picture, or None; looks at the fields only, in microseconds."""
+    try:
+        if isinstance(message, CompressedImage):
+            check_compressed_image(message.data, message.format)
+        else:
+            check_image(
+                height=message.height,
+                width=message.width,
+                encoding=message.encoding,
+                step=message.step,
+                data=message.data,
+            )
+    except ImageDecodingError as error:
+        return str(error)
+    return None
+
+
+def rows_of(message: ImageMessage | CompressedImage) -> npt.NDArray[np.uint8]:
+    """Return the bytes of a message, (rows, step) where it has rows, for comparing with another. A view.
+
+    Of a message without fault only.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    if isinstance(message, CompressedImage):
+        return data.reshape(1, -1)
+    rows = len(data) // message.step
+    return data[: rows * message.step].reshape(rows, message.step)

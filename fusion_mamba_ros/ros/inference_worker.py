@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread that runs inference, always on the newest item."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+THREAD_NAME = "inference"
+
+Item = TypeVar("Item")
+
+
+class InferenceWorker(Generic[Item]):
+    """A thread that calls ``process`` with one item at a time; while it is busy only the newest item waits.
+
+    ``process`` answers for its own errors: an exception from it goes to ``on_error`` and the thread goes on.
+    """
+
+    def __init__(self, process: Callable[[Item], None], *, on_error: Callable[[BaseException], None]) -> None:
+        self._process = process
+        self._on_error = on_error
+        self._waiting: Item | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        # A daemon: a kernel that cannot be interrupted must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item) -> Item | None:
+        """Let ``item`` be next; return the item that had been waiting in its place. Never blocks on inference."""
+        with self._changed:
+            replaced, self._waiting = self._waiting, item
+            self._changed.notify()
+        return replaced
+
+    def stop(self, *, timeout_sec: float) -> bool:
+        """Forget the waiting item and end the thread after its current one; return whether it ended in time."""
+        with self._changed:
+            self._stopping, self._waiting = True, None
+            self._changed.notify()
+        self._thread.join(timeout_sec)
+        return not self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether ``stop`` was called: a result computed meanwhile is no longer wanted."""
+        return self._stopping
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
+                if self._stopping:
+                    return
+                item, self._waiting = self._waiting, None
+            assert item is not None
+            try:
+                self._process(item)
+            except Exception as error:
+                self._on_error(error)
+            del item  # An idle thread must not keep two images alive.

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the inference thread does with one pair: decode, predict, publish, account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import torch
+from std_msgs.msg import Header
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.image_message import decode_message
+from fusion_mamba_ros.ros.message_conversion import to_stamp
+from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
+
+
+class DetectionSource(Protocol):
+    """What the node needs of a `perception.Predictor`; a test may hand in another."""
+
+    thresholds: Thresholds
+    metadata: CheckpointMetadata
+    device: Any
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes it can work in."""
+
+    def warm_up(self) -> None:
+        """Run one prediction for each mode."""
+
+    def reset_stream(self) -> None:
+        """Forget what was learnt from earlier pictures."""
+
+    def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
+        """Return the detections of one pair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Detections with what they were made from and what that took, ready to be published.
+
+    ``header``: of the array. ``images``: the decoded pictures, for drawing. ``offset_ns``: thermal minus RGB, None
+    without pair. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
+    """
+
+    detections: Detections
+    mode: Mode
+    header: Header
+    images: dict[str, npt.NDArray[Any]]
+    offset_ns: int | None
+    arrived_ns: int
+    pairing_ms: float
+    queue_ms: float
+    decode_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A pair, or a lone frame, with the steady time at which pairing released it."""
+
+    released: Pair | LoneFrame
+    released_ns: int
+
+
+class PairProcessor:
+    """Turns jobs into results, in the inference thread. Every frame of a job is settled in the ledger.
+
+    ``publish(result)`` builds and sends the array and returns whether it did; ``conclude(result)`` follows when its
+    frames are counted; ``report(sentence)`` logs a lost frame;
+    ``continue_alone()``: whether a frame whose partner cannot be decoded goes on without it.
+    """
+
+    def __init__(
+        self,
+        predictor: DetectionSource,
+        ledger: FrameLedger,
+        *,
+        publish: Callable[[Result], bool],
+        conclude: Callable[[Result], None],
+        report: Callable[[str], None],
+        continue_alone: Callable[[], bool],
+    ) -> None:
+        self._predictor = predictor
+        self._ledger = ledger
+        self._publish = publish
+        self._conclude = conclude
+        self._report = report
+        self._continue_alone = continue_alone
+        self._rgb_frame_id = ""
+        self._rgb_size: tuple[int, int] | None = None
+        self.failures_in_a_row = 0
+        self.last_failure = ""
+
+    def process(self, job: Job) -> None:
+        """Publish the result of ``job``, or say why there is none."""
+        taken_ns = time.monotonic_ns()
+        frames, images = self._decoded(job.released)
+        decoded_ns = time.monotonic_ns()
+        if not frames:
+            return
+        mode = _mode(images)
+        lost_partner = len(frames) < len(job.released.frames)
+        if mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
+            self._settle(frames, Outcome.UNPAIRED)
+            return
+        detections = self._predicted(frames, images)
+        if detections is None:
+            return
+        inferred_ns = time.monotonic_ns()
+        arrived_ns = max(frame.payload.steady_ns for frame in frames)
+        result = Result(
+            detections=detections,
+            mode=mode,
+            header=self._header(job.released),
+            images=images,
+            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and not lost_partner else None,
+            arrived_ns=arrived_ns,
+            pairing_ms=(job.released_ns - arrived_ns) * 1e-6,
+            queue_ms=(taken_ns - job.released_ns) * 1e-6,
+            decode_ms=(decoded_ns - taken_ns) * 1e-6,
+            inference_ms=(inferred_ns - decoded_ns) * 1e-6,
+        )
+        try:
+            published = self._publish(result)
+        except Exception:
+            self._settle(frames, Outcome.FAILED)
+            raise
+        if not published:
+            self._settle(frames, Outcome.DROPPED)
+            return
+        self._settle(frames, Outcome.ALONE if len(frames) == 1 else Outcome.PAIRED)
+        self._ledger.count_published()
+        self._conclude(result)
+
+    def _decoded(self, released: Pair | LoneFrame) -> tuple[list[Frame], dict[str, npt.NDArray[Any]]]:
+        """Return the frames that could be decoded, with their pictures; count and report the others."""
+        frames: list[Frame] = []
+        images: dict[str, npt.NDArray[Any]] = {}
+        for frame in released.frames:
+            try:
+                picture = decode_message(frame.payload.message)
+            except ImageDecodingError as error:
+                self._ledger.settle(frame.side, Outcome.REFUSED)
+                self._report(f"{frame.side.value} image refused: {error}")
+                continue
+            images[frame.side.value] = picture.to_rgb() if frame.side is Side.RGB else picture.to_thermal()
+            frames.append(frame)
+            if frame.side is Side.RGB:
+                self._rgb_frame_id = frame.payload.message.header.frame_id
+                self._rgb_size = (picture.width, picture.height)
+        return frames, images
+
+    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]]) -> Detections | None:
+        try:
+            detections = self._predictor.predict(images, reference_size=self._rgb_size)
+        except Exception as error:
+            self.failures_in_a_row += 1
+            self.last_failure = describe_failure(error)
+        else:
+            self.failures_in_a_row = 0
+            return detections
+        # Outside the handler: there the traceback still holds the tensors that are to be freed.
+        self._settle(frames, Outcome.FAILED)
+        self._report(f"inference failed, the frame is lost: {self.last_failure}")
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return None
+
+    def _header(self, released: Pair | LoneFrame) -> Header:
+        if isinstance(released, Pair):
+            return released.rgb.payload.message.header
+        header = released.frame.payload.message.header
+        if released.frame.side is Side.RGB:
+            return header
+        return Header(stamp=to_stamp(released.stamp_ns), frame_id=self._rgb_frame_id or header.frame_id)
+
+    def _settle(self, frames: list[Frame], outcome: Outcome) -> None:
+        for frame in frames:
+            self._ledger.settle(frame.side, outcome)
+
+
+def _mode(images: dict[str, npt.NDArray[Any]]) -> Mode:
+    if len(images) == 2:
+        return Mode.FUSED
+    return Mode.RGB_ONLY if Side.RGB.value in images else Mode.THERMAL_ONLY
+
+
+def describe_failure(error: Exception) -> str:
+    """Return what went wrong in inference, in one line; lack of memory by its name."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "allocate memory" in text:
+        return f"out of memory: {text}"
+    return f"{type(error).__name__}: {text}"

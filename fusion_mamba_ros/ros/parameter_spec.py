@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one parameter of a node is: its name, default, meaning and range, and when it may change."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+
+class ParameterError(ValueError):
+    """A parameter value that the node cannot run with; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter. ``live``: may change while the node is configured. ``kind``: the Python type of a value."""
+
+    name: str
+    default: Any
+    description: str
+    kind: type
+    live: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return the ROS descriptor: description, constraints in words, and the numeric range."""
+        descriptor = ParameterDescriptor(name=self.name, description=self.description)
+        # Whole numbers are welcome where a float is asked for, and an empty list has no element type:
+        # ``value_of`` checks types instead.
+        descriptor.dynamic_typing = self.kind in (float, list)
+        when = "Changes take effect at once." if self.live else "May change only while the node is unconfigured."
+        descriptor.additional_constraints = f"One of: {', '.join(self.choices)}. {when}" if self.choices else when
+        if self.kind is float and self.minimum is not None and self.maximum is not None:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
+        if self.kind is int and self.minimum is not None and self.maximum is not None:
+            descriptor.integer_range = [IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))]
+        return descriptor
+
+    def expectation(self) -> str:
+        """Return in words what a value must be."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        return {str: "text", list: "a list"}.get(self.kind, self.kind.__name__)
+
+    def value_of(self, value: Any) -> Any:
+        """Return ``value`` as this parameter's type; raises :class:`ParameterError` if it is not allowed."""
+        if self.kind is float:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
+            value = float(value)
+        elif self.kind is list:
+            value = tuple(value) if value is not None else ()
+        elif not isinstance(value, self.kind) or isinstance(value, bool):
+            raise ParameterError(f"parameter {self.name} is {value!r}: expected {self.expectation()}")
+        if self.choices and value not in self.choices:
+            raise ParameterError(f"parameter {self.name} is '{value}': expected {self.expectation()}")
+        if self.minimum is not None and self.maximum is not None and not self.minimum <= value <= self.maximum:
+            raise ParameterError(f"parameter {self.name} is {value}: expected {self.expectation()}")
+        return value

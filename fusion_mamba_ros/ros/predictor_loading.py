@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The predictor that the node's parameters ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
+from fusion_mamba_ros.perception.compute import choose_device, choose_precision
+from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.registration import Homography, homography_from
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.ros.parameters import DetectorParameters, ParameterError
+
+
+def load_predictor(parameters: DetectorParameters) -> Predictor:
+    """Return the predictor of the checkpoint that the parameters name; raises ``ValueError``, one sentence."""
+    if not parameters.checkpoint:
+        raise ParameterError("parameter checkpoint is empty: set it to the path of a .safetensors file")
+    # Asked first, because a wrong device name should not wait for a file to be read.
+    choose_precision(parameters.precision, choose_device(parameters.device))
+    model, metadata = load_checkpoint(parameters.checkpoint)
+    return Predictor(
+        model,
+        metadata,
+        device=parameters.device,
+        precision=parameters.precision,
+        thresholds=thresholds_of(parameters),
+        thermal=thermal_scaling_of(parameters, metadata),
+        homography=homography_of(parameters, metadata),
+        stream=True,
+    )
+
+
+def thresholds_of(parameters: DetectorParameters) -> Thresholds:
+    """Return what counts as a detection."""
+    return Thresholds(
+        score_threshold=parameters.score_threshold,
+        nms_threshold=parameters.nms_threshold,
+        max_detections=parameters.max_detections,
+        classes=parameters.classes or None,
+    )
+
+
+def thermal_scaling_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> ThermalScaling:
+    """Return how thermal counts become grey levels: the method of training unless the parameters name another."""
+    # The polarity is that of the camera that is there, not of the one that the training pictures came from.
+    scaling = replace(metadata.thermal, polarity=parameters.thermal_polarity)
+    if parameters.thermal_scaling == "checkpoint":
+        return scaling
+    if parameters.thermal_scaling == "range":
+        return replace(
+            scaling, method="range", range_min=parameters.thermal_range_min, range_max=parameters.thermal_range_max
+        )
+    return replace(scaling, method=parameters.thermal_scaling)
+
+
+def homography_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Homography:
+    """Return how thermal coordinates become RGB coordinates: as in training unless the parameters say otherwise."""
+    return homography_from(parameters.registration_homography or metadata.homography)

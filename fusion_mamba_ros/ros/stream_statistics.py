@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came in and went out during the last seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fusion_mamba_ros.streams.frames import Side
+
+WINDOW_NS = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Output:
+    """One published array: the node's time, and what it took."""
+
+    node_ns: int
+    mode: str
+    offset_ns: int | None
+    age_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rates in Hz, percentiles of the window; None where nothing was measured."""
+
+    input_rates_hz: dict[Side, float] = field(default_factory=dict)
+    output_rate_hz: float = 0.0
+    last_output: Output | None = None
+    offset_ms_p50: float | None = None
+    offset_ms_p95: float | None = None
+    age_ms_p50: float | None = None
+    age_ms_p95: float | None = None
+    inference_ms_p50: float | None = None
+    inference_ms_p95: float | None = None
+
+
+class StreamStatistics:
+    """Keeps the arrivals and outputs of the last five seconds of the node's clock. Any thread may call anything."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arrivals: dict[Side, deque[int]] = {side: deque() for side in Side}
+        self._outputs: deque[Output] = deque()
+        self._last_output: Output | None = None
+
+    def note_arrival(self, side: Side, node_ns: int) -> None:
+        """Count an image, good or bad."""
+        with self._lock:
+            self._arrivals[side].append(node_ns)
+            _forget(self._arrivals[side], node_ns)
+
+    def note_output(self, output: Output) -> None:
+        """Count a published array."""
+        with self._lock:
+            self._outputs.append(output)
+            self._last_output = output
+            while self._outputs and abs(output.node_ns - self._outputs[0].node_ns) > WINDOW_NS:
+                self._outputs.popleft()
+
+    def summary(self, now_ns: int) -> Summary:
+        """Return rates and percentiles of the window that ends now."""
+        with self._lock:
+            for arrivals in self._arrivals.values():
+                _forget(arrivals, now_ns)
+            outputs = [output for output in self._outputs if abs(now_ns - output.node_ns) <= WINDOW_NS]
+            rates = {side: _rate_hz(arrivals) for side, arrivals in self._arrivals.items()}
+            last_output = self._last_output
+        offsets = [abs(output.offset_ns) * 1e-6 for output in outputs if output.offset_ns is not None]
+        ages = [output.age_ms for output in outputs]
+        inference = [output.inference_ms for output in outputs]
+        return Summary(
+            rates,
+            _rate_hz([output.node_ns for output in outputs]),
+            last_output,
+            *_percentiles(offsets),
+            *_percentiles(ages),
+            *_percentiles(inference),
+        )
+
+
+def _forget(times_ns: deque[int], now_ns: int) -> None:
+    # What lies in the future was counted before the clock jumped back.
+    while times_ns and abs(now_ns - times_ns[0]) > WINDOW_NS:
+        times_ns.popleft()
+
+
+def _rate_hz(times_ns: deque[int] | list[int]) -> float:
+    """Return the rate from the intervals between first and last; a single event has none."""
+    if len(times_ns) < 2 or times_ns[-1] <= times_ns[0]:
+        return 0.0
+    return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+
+
+def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
+    if not values:
+        return None, None
+    p50, p95 = np.percentile(values, (50, 95))
+    return float(p50), float(p95)

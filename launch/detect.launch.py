@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start the detector node and bring it to `active`."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
+from launch.conditions import IfCondition
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+PACKAGE = "fusion_mamba_ros"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the node, its arguments, and the two transitions that `autostart` asks for."""
+    default_parameters = Path(get_package_share_directory(PACKAGE)) / "config" / "detector.yaml"
+    arguments = [
+        DeclareLaunchArgument("checkpoint", description="Path of the .safetensors checkpoint."),
+        DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
+        DeclareLaunchArgument(
+            "thermal_topic", default_value="thermal/image_raw", description="Topic of the thermal camera."
+        ),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(default_parameters), description="YAML file with the parameters."
+        ),
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", choices=["true", "false"], description="Follow the /clock topic."
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=["true", "false"],
+            description="Configure and activate the node; otherwise it waits for somebody to do so.",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="Lowest severity that is logged.",
+        ),
+    ]
+    node = LifecycleNode(
+        package=PACKAGE,
+        executable="detector_node",
+        name="detector_node",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                "checkpoint": ParameterValue(LaunchConfiguration("checkpoint"), value_type=str),
+                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+            },
+        ],
+        remappings=[
+            ("rgb/image_raw", LaunchConfiguration("rgb_topic")),
+            ("thermal/image_raw", LaunchConfiguration("thermal_topic")),
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+    )
+    autostart = IfCondition(LaunchConfiguration("autostart"))
+    activate_when_configured = RegisterEventHandler(
+        OnStateTransition(
+            target_lifecycle_node=node,
+            start_state="configuring",
+            goal_state="inactive",
+            entities=[_change_state(node, Transition.TRANSITION_ACTIVATE)],
+        ),
+        condition=autostart,
+    )
+    configure = _change_state(node, Transition.TRANSITION_CONFIGURE, condition=autostart)
+    return LaunchDescription([*arguments, activate_when_configured, node, configure])
+
+
+def _change_state(node: LifecycleNode, transition_id: int, **options: object) -> EmitEvent:
+    return EmitEvent(
+        event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition_id), **options
+    )
