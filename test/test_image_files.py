@@ -46,21 +46,21 @@ def test_truncated_file_is_named_whether_decoded_or_only_checked(tmp_path, suffi
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     for read in (read_rgb, read_thermal, check_complete):
-        with pytest.raises(UnreadableImageError, match="cut"):
+        with pytest.raises(UnreadableImageError, match=r"cut"):
             read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a no picture at all", b"\xff\xd8 garbage \xff\xd9"])
 def test_file_that_is_no_picture_is_refused(tmp_path, content):
     (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(UnreadableImageError, match="x.jpg"):
+    with pytest.raises(UnreadableImageError, match=r"x.jpg"):
         read_rgb(tmp_path / "x.jpg")
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UnreadableImageError, match="gone.png"):
+    with pytest.raises(UnreadableImageError, match=r"gone.png"):
         read_rgb(tmp_path / "gone.png")
-    with pytest.raises(UnreadableImageError, match="gone.png"):
+    with pytest.raises(UnreadableImageError, match=r"gone.png"):
         check_complete(tmp_path / "gone.png")
 
 

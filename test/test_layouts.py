@@ -111,7 +111,7 @@ def test_m3fd_without_lists_asks_for_them(tmp_path):
     m3fd(tmp_path / "data")
     for path in (tmp_path / "data" / "meta").iterdir():
         path.unlink()
-    with pytest.raises(DatasetError, match="no usable pair in split 'train'.*it has all"):
+    with pytest.raises(DatasetError, match=r"no usable pair in split 'train'.*it has all"):
         open_dataset(tmp_path / "data", "train")
     assert len(open_dataset(tmp_path / "data", "all")) == 3
 
@@ -119,7 +119,7 @@ def test_m3fd_without_lists_asks_for_them(tmp_path):
 def test_yolo_labels_in_split_folders_need_class_names(tmp_path):
     flir_yolo(tmp_path / "data")
     (tmp_path / "data" / "classes.txt").unlink()
-    with pytest.raises(DatasetError, match="classes.txt"):
+    with pytest.raises(DatasetError, match=r"classes.txt"):
         open_dataset(tmp_path / "data", "train")
 
 
@@ -167,5 +167,5 @@ def test_pair_in_two_groups_is_refused(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"val": ["x"]})
     write_lines(root / "groups" / "rain.txt", ["x"])
     write_lines(root / "groups" / "snow.txt", ["x"])
-    with pytest.raises(DatasetError, match="'x' is in two groups"):
+    with pytest.raises(DatasetError, match=r"'x' is in two groups"):
         open_dataset(root, "val")

@@ -50,14 +50,14 @@ def test_truncated_picture_is_left_out_with_a_count(tmp_path):
 def test_problems_are_refused_if_asked(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
     (root / "thermal" / "a.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="1 problems.*data/a"):
+    with pytest.raises(DatasetError, match=r"1 problems.*data/a"):
         open_dataset(root, "train", refuse_problems=True)
 
 
 def test_picture_that_only_decoding_finds_broken_is_named_when_read(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     (root / "rgb" / "a.jpg").write_bytes(b"\xff\xd8 no jpeg at all \xff\xd9")
-    with pytest.raises(UnreadableImageError, match="a.jpg"):
+    with pytest.raises(UnreadableImageError, match=r"a.jpg"):
         open_dataset(root, "train")[0]
 
 
@@ -78,7 +78,7 @@ def test_class_number_out_of_range_is_dropped_and_named(tmp_path):
 
 def test_wrong_class_list_is_refused_rather_than_training_on_nothing(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
-    with pytest.raises(DatasetError, match="no box of dataset 'data' has a class of the list boat"):
+    with pytest.raises(DatasetError, match=r"no box of dataset 'data' has a class of the list boat"):
         open_dataset(root, "train", classes=["boat"])
 
 
@@ -103,7 +103,7 @@ def test_same_folder_through_two_entries_cannot_mix_train_and_val(tmp_path):
         tmp_path / "d.yaml",
         ["datasets:", "- {path: data, name: one}", "- {path: data, name: two, splits: {train: val, val: train}}"],
     )
-    with pytest.raises(DatasetError, match="more than one split"):
+    with pytest.raises(DatasetError, match=r"more than one split"):
         open_dataset(tmp_path / "d.yaml", "train")
 
 
@@ -126,7 +126,7 @@ def test_yaml_that_maps_val_onto_test_must_say_so(tmp_path):
     make_train_and_test(tmp_path / "llvip")
     lines = ["datasets:", "- {path: llvip, splits: {val: test}}"]
     write_lines(tmp_path / "d.yaml", lines)
-    with pytest.raises(DatasetError, match="validated on its test split.*validate_on_test: true"):
+    with pytest.raises(DatasetError, match=r"validated on its test split.*validate_on_test: true"):
         open_dataset(tmp_path / "d.yaml", "val")
     write_lines(tmp_path / "d.yaml", ["validate_on_test: true", *lines])
     assert open_dataset(tmp_path / "d.yaml", "val").names == ("llvip/2",)
@@ -168,9 +168,9 @@ def test_different_classes_need_a_list(tmp_path):
     write_paired_yolo(tmp_path / "two", {"train": ["a"]})
     write_lines(tmp_path / "two" / "classes.txt", ["person", "truck"])
     write_lines(tmp_path / "d.yaml", ["datasets: [one, two]"])
-    with pytest.raises(DatasetError, match="different classes.*add 'classes'"):
+    with pytest.raises(DatasetError, match=r"different classes.*add 'classes'"):
         open_dataset(tmp_path / "d.yaml", "train")
-    with pytest.raises(DatasetError, match="different classes"):
+    with pytest.raises(DatasetError, match=r"different classes"):
         open_datasets([tmp_path / "one", tmp_path / "two"], "train")
     assert len(open_datasets([tmp_path / "one", tmp_path / "two"], "train", classes=["person"])) == 2
 

@@ -46,7 +46,7 @@ class DatasetDescription:
 
 
 def describe_dataset(path: str | Path) -> DatasetDescription:
-    """Return what ``path``, a dataset folder or a YAML file, stands for. Raises ``DatasetError`` naming what is wrong."""
+    """Return what a dataset folder or a YAML file stands for. Raises ``DatasetError`` naming what is wrong."""
     path = Path(path).expanduser()
     if path.is_dir():
         return DatasetDescription((FolderSource(path, path.resolve().name),))

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One geometry for both pictures and the boxes: held by pictures in which the boxes can be read back from the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, DatasetError, PairedSample, UnreadableImageError
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
+
+SIZE = (320, 256)
+PLAIN = AugmentationConfig.none(SIZE)
+GEOMETRY = replace(PLAIN, scale=0.5, translate=0.2, flip_probability=0.5, minimum_visibility=0.2, minimum_side_px=2.0)
+
+
+def patch_sample(seed: int, *, size=(640, 480), patches: int = 1) -> PairedSample:
+    """Return a black pair with bright rectangles exactly where its boxes are."""
+    rng = np.random.default_rng(seed)
+    rgb, thermal = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.uint8)
+    boxes = []
+    for _ in range(patches):
+        width, height = rng.integers(np.array(size) // 8, np.array(size) // 4)
+        x, y = rng.integers(0, (size[0] - width, size[1] - height))
+        rgb[y : y + height, x : x + width] = thermal[y : y + height, x : x + width] = 255
+        boxes.append((x, y, x + width, y + height))
+    return PairedSample(f"pair{seed}", rgb, thermal, np.array(boxes, np.float32), np.zeros(patches, np.int64), "day")
+
+
+def bright_box(image: np.ndarray) -> np.ndarray:
+    # Padding is grey: bright is only what a patch covers by more than half.
+    rows, columns = np.nonzero(image > 184)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+
+
+def test_boxes_stay_on_what_they_enclose_in_both_pictures():
+    seen = 0
+    for seed in range(60):
+        changed = Augmentation(GEOMETRY)([patch_sample(seed)], 0, np.random.default_rng(seed))
+        for box in changed.boxes:
+            seen += 1
+            for image in (changed.rgb[..., 0], changed.thermal):
+                np.testing.assert_allclose(bright_box(image), box, atol=1.01, err_msg=f"seed {seed}")
+    assert seen > 40
+
+
+def test_rotated_and_sheared_boxes_bound_what_they_enclose():
+    config = replace(GEOMETRY, rotation_degrees=20.0, shear_degrees=8.0, scale=0.1, translate=0.0)
+    seen = 0
+    for seed in range(60):
+        changed = Augmentation(config)([patch_sample(seed)], 0, np.random.default_rng(seed))
+        for box in changed.boxes:
+            # A turned box that the picture's edge cuts may be larger than what is left of its object.
+            if (box[:2] > 0).all() and (box[2:] < SIZE).all():
+                seen += 1
+                np.testing.assert_allclose(bright_box(changed.thermal), box, atol=2.0, err_msg=f"seed {seed}")
+    assert seen > 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mosaic_keeps_the_boxes_of_all_four_pairs_on_their_patches(seed):
+    config = replace(GEOMETRY, mosaic_probability=1.0, minimum_visibility=0.0)
+    dataset = [patch_sample(100 + index, size=size) for index, size in enumerate([(640, 480), (500, 300), (320, 256)])]
+    changed = Augmentation(config)(dataset, 0, np.random.default_rng(seed))
+    covered = np.zeros((SIZE[1], SIZE[0]), bool)
+    for x1, y1, x2, y2 in changed.boxes:
+        # A pixel inside each edge is bright ...
+        assert (changed.thermal[int(y1 + 1.5) : int(y2 - 1.5), int(x1 + 1.5) : int(x2 - 1.5)] > 200).all()
+        covered[max(0, int(y1) - 1) : int(y2) + 2, max(0, int(x1) - 1) : int(x2) + 2] = True
+    # ... and nothing is bright without a box, but for slivers below the smallest box side.
+    stray = (changed.thermal > 200) & ~covered
+    assert stray.sum(axis=0).astype(bool).sum() <= 3 or stray.sum(axis=1).astype(bool).sum() <= 3
+    np.testing.assert_array_equal(changed.thermal > 200, changed.rgb[..., 0] > 200)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (520, 301), (320, 256), (200, 400)])
+def test_without_changes_it_is_the_letterbox_of_inference(size):
+    rng = np.random.default_rng(0)
+    smooth = np.clip(np.add.outer(np.linspace(0, 120, size[1]), np.linspace(0, 120, size[0])), 0, 255).astype(np.uint8)
+    sample = PairedSample(
+        "a", np.dstack([smooth] * 3), smooth, np.array([[10, 20, 110, 90]], np.float32), np.zeros(1, np.int64)
+    )
+    changed = Augmentation(PLAIN)([sample], 0, rng)
+    letterbox = Letterbox(size, SIZE)
+    np.testing.assert_allclose(changed.boxes, letterbox.boxes_to_canvas(sample.boxes), atol=1e-3)
+    difference = np.abs(changed.rgb.astype(int) - letterbox.place(sample.rgb).astype(int))
+    # The warp leaves the outermost ring of a picture as padding where an enlargement would read beyond it.
+    assert np.percentile(difference, 97) <= 2
+
+
+def test_flip_exchanges_left_and_right():
+    sample = patch_sample(1, size=SIZE)
+    changed = Augmentation(replace(PLAIN, flip_probability=1.0))([sample], 0, np.random.default_rng(0))
+    np.testing.assert_array_equal(changed.thermal, sample.thermal[:, ::-1])
+    np.testing.assert_allclose(changed.boxes[:, [0, 2]], SIZE[0] - sample.boxes[:, [2, 0]])
+
+
+def test_same_generator_state_gives_the_same_pair_and_nothing_else_matters():
+    dataset = [patch_sample(seed, patches=3) for seed in range(5)]
+    config = AugmentationConfig(size=SIZE, rotation_degrees=5.0)
+    first, second = Augmentation(config), Augmentation(config)
+    second(dataset, 3, np.random.default_rng(99))  # an earlier call leaves no trace
+    one, other = (item(dataset, 1, np.random.default_rng(7)) for item in (first, second))
+    for name in ("rgb", "thermal", "boxes", "labels"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_each_stream_is_dropped_whole_as_often_as_asked_and_never_both():
+    grey = np.full((64, 96), 120, np.uint8)
+    dataset = [PairedSample("grey", np.dstack([grey] * 3), grey)]
+    augment = Augmentation(AugmentationConfig(size=(96, 64), rgb_dropout=0.3, thermal_dropout=0.2))
+    generator = np.random.default_rng(0)
+    dark = np.array(
+        [[not pair.rgb.any(), not pair.thermal.any()] for pair in (augment(dataset, 0, generator) for _ in range(1000))]
+    )
+    assert not dark.all(axis=1).any()
+    # Four standard deviations of a binomial count.
+    assert abs(dark[:, 0].mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 1000)
+    assert abs(dark[:, 1].mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 1000)
+
+
+def test_misalignment_moves_thermal_alone_and_by_no_more_than_asked():
+    config = replace(PLAIN, misalignment=0.05)
+    sample = patch_sample(2, size=SIZE)
+    shifts = []
+    for seed in range(60):
+        changed = Augmentation(config)([sample], 0, np.random.default_rng(seed))
+        np.testing.assert_array_equal(changed.rgb, sample.rgb)
+        np.testing.assert_allclose(changed.boxes, sample.boxes)
+        shifts.append(bright_box(changed.thermal)[:2] - sample.boxes[0, :2])
+    assert np.abs(shifts).max() <= 0.05 * SIZE[0] + 1
+    assert np.abs(shifts).max(axis=0).min() > 0.03 * SIZE[0]
+
+
+def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays():
+    boxes = np.array([[0, 0, 640, 480], [300, 200, 340, 240]], np.float32)
+    grey = np.zeros((480, 640), np.uint8)
+    sample = PairedSample("a", np.dstack([grey] * 3), grey, boxes, np.array([0, 1]))
+    # Four times enlarged about the centre: a sixteenth of the first box shows, all of the second.
+    config = replace(PLAIN, minimum_visibility=0.2)
+    from fusion_mamba_ros.datasets.paired_geometry import letterbox_matrix, warp_boxes
+
+    zoom = np.array([[4, 0, -1.5 * SIZE[0]], [0, 4, -1.5 * SIZE[1]], [0, 0, 1]])
+    _, keep = warp_boxes(sample.boxes, zoom @ letterbox_matrix(sample.size, SIZE), SIZE, config)
+    assert keep.tolist() == [False, True]
+
+
+def test_missing_stream_stays_dark():
+    sample = replace(patch_sample(0), thermal=None)
+    changed = Augmentation(PLAIN)([sample], 0, np.random.default_rng(0))
+    inner = changed.thermal[changed.thermal != PADDING_LEVEL]
+    assert changed.thermal.shape == (SIZE[1], SIZE[0]) and not inner.any()
+
+
+class BrokenDataset(list):
+    names = ("a", "b", "c")
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise UnreadableImageError("picture 'b.jpg' is cut short")
+        return super().__getitem__(index)
+
+
+def test_unreadable_pair_is_replaced_named_and_counted():
+    dataset = BrokenDataset([patch_sample(0), None, patch_sample(2)])
+    augment = Augmentation(PLAIN)
+    names = {augment(dataset, 1, np.random.default_rng(seed)).name for seed in range(30)}
+    assert names == {"pair0", "pair2"}
+    assert augment.skipped == {"b": "picture 'b.jpg' is cut short"}
+
+
+def test_unreadable_pair_is_refused_if_asked():
+    with pytest.raises(UnreadableImageError, match=r"b.jpg"):
+        Augmentation(PLAIN, refuse_unreadable=True)(BrokenDataset([patch_sample(0), None]), 1, np.random.default_rng(0))
+
+
+def test_nothing_readable_ends_with_an_error_instead_of_a_loop():
+    class AllBroken(BrokenDataset):
+        def __getitem__(self, index):
+            raise UnreadableImageError("gone")
+
+    with pytest.raises(DatasetError, match=r"none of the pairs"):
+        Augmentation(PLAIN)(AllBroken([0, 0, 0]), 1, np.random.default_rng(0))
+
+
+def test_network_size_of_a_batch_varies_in_steps_of_32():
+    augment = Augmentation(replace(AugmentationConfig(), size=SIZE, multi_scale=0.5))
+    sizes = {augment.draw_size(np.random.default_rng(seed)) for seed in range(100)}
+    assert all(width % 32 == 0 and height % 32 == 0 for width, height in sizes)
+    assert min(sizes) < SIZE < max(sizes)
+    changed = augment([patch_sample(0)], 0, np.random.default_rng(0), size=max(sizes))
+    assert changed.thermal.shape == max(sizes)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": (300, 256)}, "multiples of 32"),
+        ({"mosaic_probability": 1.5}, "mosaic_probability is 1.5"),
+        ({"rgb_dropout": 0.6, "thermal_dropout": 0.5}, "exclude each other"),
+        ({"scale": 1.0}, "scale is 1.0"),
+        ({"translate": -0.1}, "translate is -0.1"),
+        ({"mosaik": 1}, "unknown keys mosaik"),
+    ],
+)
+def test_bad_configuration_is_refused_by_name(values, message):
+    with pytest.raises(ValueError, match=message):
+        AugmentationConfig.from_dict(values)
+
+
+def test_configuration_survives_its_dictionary():
+    config = AugmentationConfig(size=SIZE, rgb_dropout=0.25)
+    assert AugmentationConfig.from_dict(config.to_dict()) == config
