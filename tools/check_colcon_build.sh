@@ -50,6 +50,7 @@ assert Path(get_package_prefix("fusion_mamba_ros")) == prefix, get_package_prefi
 assert Path(fusion_mamba_ros.__file__).is_relative_to(prefix), fusion_mamba_ros.__file__
 assert sys.modules[FusionStatus.__module__].__file__.startswith(str(prefix)), FusionStatus.__module__
 assert sys.modules[selective_scan.__module__].__file__.startswith(str(prefix)), selective_scan.__module__
+assert list(prefix.rglob("selective_scan/libfusion_mamba_scan.so")), "the scan kernel is not installed"
 assert shutil.which("fusion-mamba") == str(prefix / "bin/fusion-mamba"), shutil.which("fusion-mamba")
 print("executables:", *executables)
 print("launch files:", *sorted(path.name for path in (share / "launch").glob("*.launch.py")))
