@@ -33,8 +33,6 @@ class Arrivals:
     def __init__(self) -> None:
         self.queue: list[Frame] = []
         self.held: Frame | None = None
-        self.frozen = False
-        self.fresh_arrival_ns: int | None = None
         self.recent_stamps: deque[int] = deque(maxlen=STAMPS_KEPT)
         self._newest: Frame | None = None
         self._used_stamp_ns: int | None = None
@@ -69,7 +67,7 @@ class Arrivals:
         return held is not None and frame.stamp_ns > held.stamp_ns and not _ahead(frame, held, tolerance_ns)
 
     def note(self, frame: Frame) -> None:
-        """Learn from a frame that is in order: period, freshness, newest stamp."""
+        """Learn from a frame that is in order: period and newest stamp."""
         newest = self._newest
         if newest is None or frame.stamp_ns > newest.stamp_ns:
             if newest is not None:
@@ -77,9 +75,6 @@ class Arrivals:
             self._newest = frame
         self._late_in_a_row.clear()
         self.recent_stamps.append(frame.stamp_ns)
-        self.frozen = not frame.fresh
-        if frame.fresh:
-            self.fresh_arrival_ns = frame.arrival_ns
 
     def note_late(self, frame: Frame) -> None:
         """Remember a late frame: several in a row are a clock that went back a little."""

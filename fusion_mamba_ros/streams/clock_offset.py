@@ -99,7 +99,7 @@ class ClockOffsetEstimator:
         self._motion = {side: _Motion() for side in Side}
 
     def add(self, side: Side, stamp_ns: int, pixels: npt.NDArray[Any]) -> None:
-        """Take in a picture (H, W) or (H, W, 3), uint8 or uint16, at the camera's own stamp. A stamp back starts anew."""
+        """Take in a picture (H, W) or (H, W, 3), uint8 or uint16, at its camera's stamp; a step back starts anew."""
         self._motion[side].add(stamp_ns, pixels, self.window_ns)
 
     def estimate(self) -> ClockOffset | None:

@@ -10,6 +10,7 @@ from fusion_mamba_ros.streams.arrivals import Arrivals, Verdict
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.pairing_counters import PairingCounters, SideCounters
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+from fusion_mamba_ros.streams.presence import Presence
 from fusion_mamba_ros.streams.timeline import Match, match_timeline
 
 __all__ = [
@@ -46,8 +47,8 @@ class Pairing:
 
     def _forget_time(self) -> None:
         self._sides = {side: Arrivals() for side in Side}
-        self._started = False
-        self._clock_ns = self._start_ns = self._contact_ns = 0
+        self._presence: Presence | None = None
+        self._clock_ns = 0
         self._last_output_ns: int | None = None
 
     @property
@@ -63,13 +64,13 @@ class Pairing:
     def add(self, frame: Frame) -> None:
         """Take in one frame. What it completes is returned by the next `match`."""
         with self._lock:
-            self._tick(frame.arrival_ns)
+            presence = self._tick(frame.arrival_ns)
             counters = self._counters_of(frame.side)
             counters.received += 1
             if frame.stamp_ns <= 0:
                 counters.refused += 1
                 return
-            self._place(frame)
+            self._place(frame, presence)
 
     def match(self, *, now_ns: int) -> list[Pair | LoneFrame]:
         """Return what is final at ``now_ns``: pairs that no expected frame can improve, and lone frames.
@@ -78,10 +79,10 @@ class Pairing:
         the other side is missing.
         """
         with self._lock:
-            self._tick(now_ns)
+            presence = self._tick(now_ns)
             self._drop_aged()
             self._drop_overtaken()
-            missing = self._missing()
+            missing = presence.missing(self._clock_ns, self._limits.timeout_ns)
             released: list[Pair | LoneFrame] = []
             self._release_pairs(released, everything=bool(missing))
             for side in Side:
@@ -92,17 +93,17 @@ class Pairing:
     def next_wakeup_ns(self) -> int | None:
         """Return when `match` should next be called if no frame arrives, None if there is nothing to wait for."""
         with self._lock:
+            presence, timeout_ns = self._presence, self._limits.timeout_ns
+            if presence is None:
+                return None
             times = [self._deadline_ns(match) for match in self._matches() if not match.settled][:1]
-            missing = self._missing()
             for side, arrivals in self._sides.items():
                 if arrivals.queue:
-                    times.append(arrivals.queue[0].arrival_ns + self._limits.max_age_ns)
-                    if side.other not in missing:
-                        times.append(self._missing_from_ns(side.other))
+                    times.append(arrivals.queue[0].arrival_ns + self._limits.hold_ns)
+                    if not presence.missing(self._clock_ns, timeout_ns):
+                        times.append(presence.missing_from_ns(side.other, timeout_ns))
                 if arrivals.held is not None:
-                    times.append(arrivals.held.arrival_ns + self._limits.max_age_ns)
-            if not missing and self._sides[Side.RGB].queue:
-                times.append(self._strangers_from_ns())
+                    times.append(arrivals.held.arrival_ns + self._limits.hold_ns)
             return min(times, default=None)
 
     def missing(self, *, now_ns: int | None = None) -> set[Side]:
@@ -112,9 +113,8 @@ class Pairing:
         of each other for ``timeout_ns``: one of the clocks is wrong, and RGB keeps the node going.
         """
         with self._lock:
-            if now_ns is not None:
-                self._tick(now_ns)
-            return self._missing()
+            presence = self._presence if now_ns is None else self._tick(now_ns)
+            return set() if presence is None else presence.missing(self._clock_ns, self._limits.timeout_ns)
 
     def counters(self) -> PairingCounters:
         """Return a copy of the counters."""
@@ -127,17 +127,6 @@ class Pairing:
             for side, arrivals in self._sides.items():
                 getattr(copy, side.value).queued = len(arrivals.queue) + (arrivals.held is not None)
             return copy
-
-    def count_dropped(self, released: Pair | LoneFrame) -> None:
-        """Count a released pair or frame as dropped: a newer one took its place before inference."""
-        with self._lock:
-            for frame in released.frames:
-                counters = self._counters_of(frame.side)
-                counters.dropped += 1
-                if isinstance(released, Pair):
-                    counters.paired -= 1
-                else:
-                    counters.alone -= 1
 
     def count_refused(self, side: Side) -> None:
         """Count a frame that never became one: its message could not be decoded."""
@@ -160,17 +149,16 @@ class Pairing:
     def _reference_ns(self, frame: Frame) -> int:
         return frame.stamp_ns + (self._limits.thermal_offset_ns if frame.side is Side.THERMAL else 0)
 
-    def _tick(self, now_ns: int) -> None:
-        if self._started and now_ns < self._clock_ns - self._limits.max_age_ns:
+    def _tick(self, now_ns: int) -> Presence:
+        if self._presence is not None and now_ns < self._clock_ns - self._limits.max_age_ns:
             self._jump_back()
             for arrivals in self._sides.values():
-                arrivals.fresh_arrival_ns = None
                 self._refuse_held(arrivals)
-            self._started = False
-        if not self._started:
-            self._started = True
-            self._clock_ns = self._start_ns = self._contact_ns = now_ns
+            self._presence = None
+        if self._presence is None:
+            self._presence, self._clock_ns = Presence(now_ns), now_ns
         self._clock_ns = max(now_ns, self._clock_ns)
+        return self._presence
 
     def _jump_back(self) -> None:
         self._counters.clock_jumps += 1
@@ -183,15 +171,15 @@ class Pairing:
             self._counters_of(arrivals.held.side).refused += 1
             arrivals.held = None
 
-    def _place(self, frame: Frame) -> None:
+    def _place(self, frame: Frame, presence: Presence) -> None:
         arrivals = self._sides[frame.side]
         tolerance_ns = self._limits.max_age_ns
         verdict = arrivals.judge(frame, tolerance_ns)
         if arrivals.held is not None:
             if verdict is not Verdict.IN_ORDER and arrivals.continues_held(frame, tolerance_ns):
                 held, arrivals.held = arrivals.held, None
-                self._accept(held)
-                self._accept(frame)
+                self._accept(held, presence)
+                self._accept(frame, presence)
                 return
             self._refuse_held(arrivals)
         if verdict is Verdict.AHEAD:
@@ -202,12 +190,12 @@ class Pairing:
         else:
             if verdict is Verdict.JUMPED_BACK:
                 self._jump_back()
-            self._accept(frame)
+            self._accept(frame, presence)
 
-    def _accept(self, frame: Frame) -> None:
+    def _accept(self, frame: Frame, presence: Presence) -> None:
         arrivals, counters = self._sides[frame.side], self._counters_of(frame.side)
         arrivals.note(frame)
-        self._note_contact(frame)
+        presence.note(frame, meets_other=self._meets_other(frame))
         if not frame.fresh:
             counters.unpaired += 1
         elif frame.side is Side.RGB and self._last_output_ns is not None and frame.stamp_ns <= self._last_output_ns:
@@ -216,34 +204,13 @@ class Pairing:
             arrivals.insert(frame)
             counters.unpaired += arrivals.drop_oldest(len(arrivals.queue) - self._limits.queue_size)
 
-    def _note_contact(self, frame: Frame) -> None:
-        shift_ns = self._limits.thermal_offset_ns if frame.side is Side.RGB else -self._limits.thermal_offset_ns
-        reference_ns = frame.stamp_ns - shift_ns
+    def _meets_other(self, frame: Frame) -> bool:
+        shift_ns = self._limits.thermal_offset_ns if frame.side is Side.THERMAL else -self._limits.thermal_offset_ns
         others = self._sides[frame.side.other].recent_stamps
-        if any(abs(stamp - reference_ns) <= self._limits.max_offset_ns for stamp in others):
-            self._contact_ns = frame.arrival_ns
-
-    def _missing_from_ns(self, side: Side) -> int:
-        fresh_ns = self._sides[side].fresh_arrival_ns
-        return (fresh_ns if fresh_ns is not None else self._start_ns) + self._limits.timeout_ns
-
-    def _strangers_from_ns(self) -> int:
-        return self._contact_ns + self._limits.timeout_ns
-
-    def _missing(self) -> set[Side]:
-        if not self._started:
-            return set()
-        missing = {
-            side
-            for side, arrivals in self._sides.items()
-            if arrivals.frozen or self._clock_ns >= self._missing_from_ns(side)
-        }
-        if not missing and self._clock_ns >= self._strangers_from_ns():
-            missing.add(Side.THERMAL)
-        return missing
+        return any(abs(frame.stamp_ns + shift_ns - stamp) <= self._limits.max_offset_ns for stamp in others)
 
     def _drop_aged(self) -> None:
-        born_ns = self._clock_ns - self._limits.max_age_ns
+        born_ns = self._clock_ns - self._limits.hold_ns
         for side, arrivals in self._sides.items():
             aged = [i for i, frame in enumerate(arrivals.queue) if frame.arrival_ns <= born_ns]
             if aged:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, fields
 
 @dataclass
 class SideCounters:
-    """Frames of one camera. At any moment ``received`` is the sum of the other seven.
+    """Frames of one camera. At any moment ``received`` is the sum of the other six.
 
-    ``paired``    released in a pair
+    ``paired``    released in a pair, whatever became of it then
     ``alone``     released without partner, while the other camera was missing
     ``unpaired``  no partner: surplus, frozen, too old, pushed out of the queue, or cut off by a jump of the clock
     ``late``      came when its moment had passed
     ``refused``   zero stamp, stamp ahead of the clock, or undecodable
-    ``dropped``   released, then replaced by a newer one before inference
     ``queued``    still waiting
     """
 
@@ -25,7 +24,6 @@ class SideCounters:
     unpaired: int = 0
     late: int = 0
     refused: int = 0
-    dropped: int = 0
     queued: int = 0
 
     @property

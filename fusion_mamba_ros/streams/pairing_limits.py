@@ -40,3 +40,8 @@ class PairingLimits:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"pairing limit {name} is {getattr(self, name)}: give {least} or more")
+
+    @property
+    def hold_ns(self) -> int:
+        """How long a frame is held: ``max_age_ns``, or longer where a partner may be further away than that."""
+        return max(self.max_age_ns, 2 * self.max_offset_ns)

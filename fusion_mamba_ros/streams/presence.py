@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of the two cameras can be counted on at the moment."""
+
+from __future__ import annotations
+
+from fusion_mamba_ros.streams.frames import Frame, Side
+
+
+class Presence:
+    """Knows when each camera last gave a fresh picture, and when the two last saw the same moment.
+
+    A side is missing from ``timeout_ns`` after its last fresh picture on, and at once while its picture is frozen.
+    Both deliver but never at the same moment by their stamps: then a clock is wrong, and thermal counts as missing.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self._fresh_ns = dict.fromkeys(Side, start_ns)
+        self._met_ns = start_ns
+        self._frozen: set[Side] = set()
+
+    def note(self, frame: Frame, *, meets_other: bool) -> None:
+        """Learn from a frame in order; ``meets_other``: the other side has one within the offset limit."""
+        if frame.fresh:
+            self._fresh_ns[frame.side] = frame.arrival_ns
+            self._frozen.discard(frame.side)
+        else:
+            self._frozen.add(frame.side)
+        if meets_other:
+            self._met_ns = frame.arrival_ns
+
+    def missing(self, now_ns: int, timeout_ns: int) -> set[Side]:
+        """Return the sides that are missing at ``now_ns``."""
+        missing = {s for s in Side if s in self._frozen or now_ns >= self._fresh_ns[s] + timeout_ns}
+        if not missing and now_ns >= self._met_ns + timeout_ns:
+            return {Side.THERMAL}
+        return missing
+
+    def missing_from_ns(self, side: Side, timeout_ns: int) -> int:
+        """Return when a side that is there now will be missing if no frame comes."""
+        last_ns = self._fresh_ns[side]
+        return (min(last_ns, self._met_ns) if side is Side.THERMAL else last_ns) + timeout_ns
