@@ -6,11 +6,13 @@
 
 // Let `count` states run over a tile. Each loads and stores its h; y is added to.
 INLINE void advance_states(const int count, int64_t steps, const vec *delta, const vec *input, vec *y, const float *B,
-                           const float *C, int64_t stride, const vec *A, vec *h_memory) {
+                           const float *C, int64_t stride, const vec *A, vec *h_memory, const lines_ahead *wanted, int64_t first_line) {
     vec h[8], rate[8];
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++) h[i] = h_memory[i], rate[i] = A[i];
     for (int64_t t = 0; t < steps; t++) {
+        fetch(wanted[0], first_line + t);
+        fetch(wanted[1], first_line + t);
         vec dt = delta[t], x = input[t], sum = y[t];
 #pragma GCC unroll 8
         for (int i = 0; i < count; i++) {
@@ -24,11 +26,35 @@ INLINE void advance_states(const int count, int64_t steps, const vec *delta, con
 }
 
 static void forward_tile(int64_t state_size, int64_t steps, const vec *delta, const vec *input, vec *y, const float *B,
-                         const float *C, int64_t stride, const vec *A, vec *h) {
-    int64_t n = 0;
-    for (; n + 8 <= state_size; n += 8) advance_states(8, steps, delta, input, y, B + n, C + n, stride, A + n, h + n);
-    for (; n + 4 <= state_size; n += 4) advance_states(4, steps, delta, input, y, B + n, C + n, stride, A + n, h + n);
-    for (; n < state_size; n++) advance_states(1, steps, delta, input, y, B + n, C + n, stride, A + n, h + n);
+                         const float *C, int64_t stride, const vec *A, vec *h, const lines_ahead wanted[2][2],
+                         int64_t first_line) {
+    int64_t n = 0, pass = 0;
+    for (; n + 8 <= state_size; n += 8, pass = 1)
+        advance_states(8, steps, delta, input, y, B + n, C + n, stride, A + n, h + n, wanted[pass], first_line);
+    for (; n + 4 <= state_size; n += 4, pass = 1)
+        advance_states(4, steps, delta, input, y, B + n, C + n, stride, A + n, h + n, wanted[pass], first_line);
+    for (; n < state_size; n++, pass = 1)
+        advance_states(1, steps, delta, input, y, B + n, C + n, stride, A + n, h + n, wanted[pass], first_line);
+}
+
+// What the passes over the states fetch: the first one the delta of the block that is next and the y of this one, the
+// others the u of the next.
+static void plan_fetches(lines_ahead wanted[2][2], const scan_problem *p, const scan_task *task, int64_t direction,
+                         int64_t panel_index, int64_t index, const panel *q, const void *scratch) {
+    int64_t pixels = pixels_of(p), maps = task->batch * p->channels;
+    lines_ahead nothing = {scratch, 0, 0};
+    wanted[0][0] = wanted[1][0] = wanted[1][1] = nothing;
+    wanted[0][1] = ahead_of(p->y + (maps + block_of(p, task, index).channel) * pixels, pixels, q);
+    panel next = *q;
+    if (++index == task->blocks) {
+        if (panel_index + 1 == walk_of(p, direction).panels) return;
+        next = panel_of(p, direction, panel_index + 1);
+        index = 0;
+    }
+    int64_t channel = block_of(p, task, index).channel;
+    wanted[0][0] = ahead_of(p->delta + (task->batch * p->directions + direction) * p->channels * pixels + channel * pixels,
+                            pixels, &next);
+    wanted[1][0] = ahead_of(p->u + (maps + channel) * pixels, pixels, &next);
 }
 
 static int64_t forward_scratch(const scan_problem *p, int64_t blocks) {
@@ -63,12 +89,14 @@ static void forward(const scan_problem *p, const scan_task *task, void *scratch)
                     y[t] = skip * input[t];
                     input[t] *= delta[t];
                 }
+                lines_ahead wanted[2][2];
+                plan_fetches(wanted, p, task, direction, index, i, &q, scratch);
                 for (int64_t t = 0; t < q.steps; t += TILE_STEPS) {
                     if (p->states && t % SCAN_CHUNK_STEPS == 0)
                         save_states(p, task, direction, index * w.chunks + t / SCAN_CHUNK_STEPS, channels, h + i * N);
                     forward_tile(N, smaller(TILE_STEPS, q.steps - t), delta + t, input + t, y + t,
                                  (const float *)(B + t * vectors), (const float *)(C + t * vectors), vectors * LANES,
-                                 A + i * N, h + i * N);
+                                 A + i * N, h + i * N, wanted, t);
                 }
                 scatter(p->y + map, pixels, channels.lanes, y, 1, &q, direction > 0);
             }

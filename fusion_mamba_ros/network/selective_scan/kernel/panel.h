@@ -65,6 +65,23 @@ INLINE panel panel_of(const scan_problem *p, int64_t direction, int64_t index) {
     return q;
 }
 
+// Cache lines that are wanted soon: fetched one by one while the arithmetic of another panel keeps the core busy. The lines
+// are those of LANES maps, row by row for column walks, along the row for row walks.
+typedef struct {
+    const float *start;
+    int64_t lane_stride, line_stride;
+} lines_ahead;
+
+INLINE lines_ahead ahead_of(const float *map, int64_t lane_stride, const panel *q) {
+    return (lines_ahead){map + q->origin, lane_stride, q->rows == 1 ? SCAN_PANEL_COLUMNS : q->row_stride};
+}
+
+// Fetch the line number `index`; an address beyond the map does no harm.
+INLINE void fetch(lines_ahead lines, int64_t index) {
+    int64_t floats = index % LANES * lines.lane_stride + index / LANES * lines.line_stride;
+    __builtin_prefetch((const void *)((uintptr_t)lines.start + (uintptr_t)floats * sizeof(float)), 0, 3);
+}
+
 // to[step * to_stride] = lanes 0 .. lanes-1 of the map at that step; lane i lies i * lane_stride floats further.
 static void gather(vec *to, int64_t to_stride, const float *from, int64_t lane_stride, int64_t lanes, const panel *q) {
     for (int64_t row = 0; row < q->rows; row++) {

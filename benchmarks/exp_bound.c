@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lower bound that benchmarks/scan.py measures the kernel against: the kernel's own vectorised exp on as many (channel,
+// step, state) elements as a scan has, from and into the first cache, and nothing else.
+#include "simd.h"
+
+// Evaluates `vectors` times LANES exponentials exp2(step * rate), and returns something that depends on each of them.
+float exponentials(int64_t vectors) {
+    enum { STEPS = 64, STATES = 8 };
+    static __thread float steps[STEPS];
+    vec rate[STATES], sum[STATES];
+    for (int i = 0; i < STEPS; i++) steps[i] = 0.001f * (float)(i + 1);
+    for (int i = 0; i < STATES; i++) rate[i] = splat(-1.0f - (float)i), sum[i] = splat(0.0f);
+    for (int64_t done = 0; done < vectors; done += STEPS * STATES)
+        for (int t = 0; t < STEPS; t++) {
+            vec step = splat(steps[t]);
+#pragma GCC unroll 8
+            for (int i = 0; i < STATES; i++) sum[i] += exp2_of(step * rate[i]);
+        }
+    float total = 0;
+    for (int i = 0; i < STATES; i++) total += sum[i][0];
+    return total;
+}
