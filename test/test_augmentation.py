@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One geometry for both pictures and the boxes: held by pictures in which the boxes can be read back from the pixels."""
+"""One geometry for both pictures and the boxes: held by pictures that show their boxes in bright pixels."""
 
 from __future__ import annotations
 

@@ -35,7 +35,6 @@ def register(app: typer.Typer) -> None:
         from ..datasets.open_dataset import open_dataset
         from ..datasets.problems import DatasetError, count_problems
 
-        console = Console(highlight=False)
         try:
             dataset = open_dataset(data, split, validate_on_test=True)
         except DatasetError as error:
@@ -45,23 +44,23 @@ def register(app: typer.Typer) -> None:
             task = progress.add_task("reading pairs", total=len(dataset))
             check = check_dataset(dataset, on_progress=lambda count: progress.update(task, completed=count))
 
-        console.print(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
-        console.print("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))
-        console.print("groups: " + ", ".join(f"{name} {count}" for name, count in sorted(check.groups.items())))
+        typer.echo(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
+        typer.echo("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))
+        typer.echo("groups: " + ", ".join(f"{name} {count}" for name, count in sorted(check.groups.items())))
         for text, count in check.sizes.most_common(5):
-            console.print(f"size:   {text}: {count}")
+            typer.echo(f"size:   {text}: {count}")
         if len(check.sizes) > 5:
-            console.print(f"        and {len(check.sizes) - 5} other sizes")
+            typer.echo(f"        and {len(check.sizes) - 5} other sizes")
         counts = count_problems(check.problems)
-        console.print("problems: " + (", ".join(f"{n} {kind}" for kind, n in counts.items()) or "none"))
+        typer.echo("problems: " + (", ".join(f"{n} {kind}" for kind, n in counts.items()) or "none"))
         for problem in check.problems[:_SHOWN]:
-            console.print(f"  {problem}", markup=False, soft_wrap=True)
+            typer.echo(f"  {problem}")
         if len(check.problems) > _SHOWN:
             rest = f"  and {len(check.problems) - _SHOWN} more"
-            console.print(rest + (f": see {out / 'problems.txt'}" if out else ": --out FOLDER writes them all"))
+            typer.echo(rest + (f": see {out / 'problems.txt'}" if out else ": --out FOLDER writes them all"))
         if out is not None:
             _write(dataset, check.problems, out, samples)
-            console.print(f"written: {out / 'problems.txt'}, {out / 'samples'}/")
+            typer.echo(f"written: {out / 'problems.txt'}, {out / 'samples'}/")
         if strict and check.problems:
             raise typer.Exit(1)
 

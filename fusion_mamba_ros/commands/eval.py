@@ -72,14 +72,13 @@ def register(app: typer.Typer) -> None:
             "device": str(predictor.device),
         }
         page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
-        console = Console(highlight=False)
         table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR")
         for row in summary_lines(evaluation):
             table.add_row(*row)
-        console.print(table)
+        Console().print(table)
         for name, reason in evaluation.skipped.items():
-            console.print(f"skipped {name}: {reason}", markup=False)
-        console.print(f"written: {page} and {out / 'metrics.json'}")
+            typer.echo(f"skipped {name}: {reason}")
+        typer.echo(f"written: {page} and {out / 'metrics.json'}")
 
 
 def _modes(asked, possible, mode_type):  # type: ignore[no-untyped-def]

@@ -83,7 +83,7 @@ class DetectionResults:
                     strict=True,
                 )
             )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"detections file {str(path)!r} cannot be read: {error}") from error
         return cls(tuple(str(name) for name in arrays["class_names"]), mode, images)
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fusion_mamba_ros.datasets import DatasetError, PairedSample, UnreadableImageError
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults
+from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
+from fusion_mamba_ros.perception.detections import Detections, Mode
+
+MODES = (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY)
+
+
+class LabelledPairs(list):
+    """Two objects in each pair: a person that only thermal shows, a car that only RGB shows."""
+
+    class_names = ("person", "car")
+
+    def __init__(self, count: int, broken: tuple[int, ...] = ()) -> None:
+        super().__init__(self.make(index) for index in range(count))
+        self.broken = broken
+        self.read: list[int] = []
+
+    @property
+    def names(self):
+        return tuple(sample.name for sample in self)
+
+    def make(self, index: int) -> PairedSample:
+        width, height = ((64, 48), (80, 60))[index % 4 == 3]
+        boxes = np.array([[4, 4, 14, 24], [30, 20, 60, 40]], np.float32)
+        rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
+        rgb[20:40, 30:60], thermal[2:12, 2:7] = 255, 255
+        group = "day" if index % 2 else "night"
+        return PairedSample(f"pair{index}", rgb, thermal, boxes, np.array([0, 1]), group)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if index in self.broken:
+            raise UnreadableImageError(f"picture 'pair{index}.jpg' is cut short")
+        return super().__getitem__(index)
+
+
+class BrightRegions:
+    """Detects what is bright: in RGB a car, in thermal a person, in pixels of the reference size."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+
+    def __call__(self, batch, *, reference_size):
+        self.batches.append([images["rgb"].shape[:2] for images in batch if images["rgb"] is not None])
+        found = []
+        for images in batch:
+            boxes, labels = [], []
+            for label, name in enumerate(("thermal", "rgb")):
+                if images[name] is None:
+                    continue
+                image = images[name] if images[name].ndim == 2 else images[name][..., 0]
+                rows, columns = np.nonzero(image)
+                scale = np.array(reference_size * 2) / np.array(image.shape[::-1] * 2)
+                boxes.append(np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) * scale)
+                labels.append(label)
+            found.append(
+                Detections(
+                    np.array(boxes, np.float32), np.full(len(boxes), 0.9, np.float32), np.array(labels, np.int64)
+                )
+            )
+        return found
+
+
+def test_each_mode_sees_its_cameras_only():
+    found = evaluate(BrightRegions(), LabelledPairs(6), MODES)
+    assert found.modes[Mode.FUSED].metrics.map50 == pytest.approx(1.0)
+    for mode, seen, unseen in ((Mode.RGB_ONLY, "car", "person"), (Mode.THERMAL_ONLY, "person", "car")):
+        per_class = found.modes[mode].metrics.per_class
+        assert per_class[seen].ap50 == pytest.approx(1.0) and per_class[unseen].ap50 == 0.0
+        assert found.modes[mode].metrics.map50 == pytest.approx(0.5)
+
+
+def test_groups_are_measured_apart_and_cover_all_pairs():
+    found = evaluate(BrightRegions(), LabelledPairs(7), (Mode.FUSED,)).modes[Mode.FUSED]
+    assert {group: metrics.images for group, metrics in found.groups.items()} == {"day": 3, "night": 4}
+
+
+def test_batches_hold_neighbours_of_one_size_and_each_pair_is_read_once():
+    detector, dataset, done = BrightRegions(), LabelledPairs(9), []
+    evaluate(detector, dataset, MODES, batch_size=2, on_progress=done.append)
+    assert dataset.read == list(range(9))
+    sizes = [batch for batch in detector.batches if batch]
+    assert all(len(set(batch)) == 1 and len(batch) <= 2 for batch in sizes)
+    assert done[-1] == 9 and done == sorted(done)
+
+
+def test_unreadable_pair_is_skipped_and_named():
+    found = evaluate(BrightRegions(), LabelledPairs(4, broken=(1,)), (Mode.FUSED,))
+    assert found.skipped == {"pair1": "picture 'pair1.jpg' is cut short"}
+    assert found.modes[Mode.FUSED].metrics.images == 3
+    assert found.to_dict()["skipped"] == found.skipped
+
+
+def test_unreadable_pair_is_refused_if_asked():
+    with pytest.raises(UnreadableImageError, match=r"pair1\.jpg"):
+        evaluate(BrightRegions(), LabelledPairs(4, broken=(1,)), (Mode.FUSED,), refuse_unreadable=True)
+
+
+def test_nothing_readable_is_an_error():
+    with pytest.raises(DatasetError, match=r"no pair could be read.*pair0\.jpg"):
+        evaluate(BrightRegions(), LabelledPairs(2, broken=(0, 1)), MODES)
+
+
+def test_dictionary_has_the_documented_form():
+    content = evaluate(BrightRegions(), LabelledPairs(6), MODES).to_dict()
+    assert content["protocol"]["score_threshold"] == PROTOCOL.score_threshold == 0.001
+    assert content["protocol"]["max_detections"] == 300
+    assert set(content["modes"]) == {"fused", "rgb_only", "thermal_only"}
+    fused = content["modes"]["fused"]
+    assert fused["mAP50"] == pytest.approx(1.0) and fused["per_class"]["car"]["AP50"] == pytest.approx(1.0)
+    assert fused["confusion_matrix"]["counts"] == [[6, 0, 0], [0, 6, 0], [0, 0, 0]]
+    assert set(fused["groups"]) == {"day", "night"}
+
+
+def test_results_survive_their_file(tmp_path):
+    dataset = LabelledPairs(3)
+    empty = replace(
+        dataset[0], name="empty", boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), group=""
+    )
+    dataset.append(empty)
+    results = evaluate(BrightRegions(), dataset, (Mode.THERMAL_ONLY,)).modes[Mode.THERMAL_ONLY].results
+    results.save(tmp_path / "r.npz")
+    loaded = DetectionResults.load(tmp_path / "r.npz")
+    assert (loaded.class_names, loaded.mode) == (results.class_names, Mode.THERMAL_ONLY)
+    for one, other in zip(loaded.images, results.images, strict=True):
+        assert (one.name, one.group) == (other.name, other.group)
+        np.testing.assert_array_equal(one.truth_boxes, other.truth_boxes)
+        np.testing.assert_array_equal(one.truth_labels, other.truth_labels)
+        for field in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(getattr(one.detections, field), getattr(other.detections, field))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + b"\0" * 18])
+def test_file_that_is_no_result_is_refused_by_name(tmp_path, content):
+    (tmp_path / "r.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"r\.npz' cannot be read"):
+        DetectionResults.load(tmp_path / "r.npz")
+
+
+def test_pickled_arrays_are_not_loaded(tmp_path):
+    np.savez(tmp_path / "r.npz", mode=np.array([object()], dtype=object))
+    with pytest.raises(ValueError, match=r"r\.npz' cannot be read"):
+        DetectionResults.load(tmp_path / "r.npz")
