@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from fusion_mamba_ros.evaluation.bag_reading import Bag
+from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
+from fusion_mamba_ros.ros.bag_player import PlayOptions, message_class_of, parse_arguments
+from fusion_mamba_ros.ros.replay import use_large_image_transport
+
+START_NS = 5_000_000_000
+TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
+
+
+@pytest.fixture
+def domain(monkeypatch):
+    # By process id, so that test runs side by side do not hear each other.
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    use_large_image_transport()
+
+
+@pytest.fixture
+def listener(domain):
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+class Listener:
+    """Subscribes in this process and keeps what arrives, with the time of arrival."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.received = []
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self.spin, daemon=True)
+        self.thread.start()
+
+    def spin(self):
+        while not self.closing.is_set():
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def hear(self, topic, kind=Image, depth=200):
+        profile = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+        self.node.create_subscription(
+            kind, topic, lambda message: self.received.append((topic, time.monotonic(), message)), profile
+        )
+
+    def close(self):
+        self.closing.set()
+        self.thread.join(5)
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+def write_bag(path, frames=12, period_ns=50_000_000, size=(640, 480)):
+    rng = np.random.default_rng(7)
+    bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "rgb", "thermal": "thermal"})
+    for index in range(frames):
+        stamp_ns = START_NS + index * period_ns
+        bag.write_picture("rgb", stamp_ns, rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
+        bag.write_picture("thermal", stamp_ns, rng.integers(0, 65535, (size[1], size[0]), np.uint16))
+    bag.close()
+    return path
+
+
+def player(*arguments):
+    run = "import sys; from fusion_mamba_ros.ros.bag_player import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", run, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process, seconds=30):
+    try:
+        return *process.communicate(timeout=seconds), process.returncode
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def nanoseconds(stamp):
+    return stamp.sec * 10**9 + stamp.nanosec
+
+
+def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
+    for topic in TOPICS.values():
+        listener.hear(topic)
+    bag_path = write_bag(tmp_path / "bag", frames=40, period_ns=33_000_000)
+    _, errors, code = finish(player(bag_path, "--require-subscribers", "--wait-for-subscribers", 10))
+    assert code == 0, errors
+    time.sleep(0.3)
+    for topic in TOPICS.values():
+        heard = [message for name, _, message in listener.received if name == topic]
+        with Bag(bag_path) as bag:
+            recorded = [fields for _, fields in bag.read([topic])]
+        assert [nanoseconds(m.header.stamp) for m in heard] == [nanoseconds(m.header.stamp) for m in recorded]
+        assert all(bytes(m.data) == bytes(r.data) for m, r in zip(heard, recorded, strict=True))
+
+
+def test_messages_come_at_the_recorded_times_divided_by_the_rate(tmp_path, listener):
+    listener.hear(TOPICS["rgb"])
+    bag_path = write_bag(tmp_path / "bag", frames=11, period_ns=100_000_000, size=(32, 24))
+    _, errors, code = finish(player(bag_path, "--rate", 0.5, "--topics", TOPICS["rgb"]))
+    assert code == 0, errors
+    times = [at for _, at, _ in listener.received]
+    # Ten periods of 0.1 s at half the speed: never earlier than due, whatever the machine is busy with.
+    assert len(times) == 11 and times[-1] - times[0] > 1.8
+
+
+def test_only_the_topics_asked_for_are_played_and_can_be_remapped(tmp_path, listener):
+    listener.hear("/front/colour")
+    listener.hear(TOPICS["thermal"])
+    bag_path = write_bag(tmp_path / "bag", frames=4, size=(32, 24))
+    process = player(bag_path, "--topics", TOPICS["rgb"], "--ros-args", "-r", f"{TOPICS['rgb']}:=/front/colour")
+    _, errors, code = finish(process)
+    assert code == 0, errors
+    time.sleep(0.2)
+    assert [name for name, _, _ in listener.received] == ["/front/colour"] * 4
+
+
+def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path, listener):
+    listener.hear("/clock", Clock)
+    listener.hear(TOPICS["rgb"])
+    bag_path = write_bag(tmp_path / "bag", frames=6, period_ns=100_000_000, size=(32, 24))
+    _, errors, code = finish(player(bag_path, "--clock", "--topics", TOPICS["rgb"]))
+    assert code == 0, errors
+    time.sleep(0.2)
+    clocks = [nanoseconds(message.clock) for name, _, message in listener.received if name == "/clock"]
+    assert clocks == sorted(clocks) and len(clocks) > 20
+    assert clocks[0] >= START_NS and clocks[-1] == START_NS + 500_000_000
+
+
+def test_loop_goes_on_until_sigint_which_ends_it_cleanly(tmp_path, listener):
+    listener.hear(TOPICS["rgb"])
+    bag_path = write_bag(tmp_path / "bag", frames=3, size=(32, 24))
+    process = player(bag_path, "--loop", "--topics", TOPICS["rgb"])
+    deadline = time.monotonic() + 20
+    while len(listener.received) < 8 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors, code = finish(process, 10)
+    assert code == 0 and "Traceback" not in errors
+    stamps = [nanoseconds(message.header.stamp) for _, _, message in listener.received]
+    assert len(stamps) >= 8 and stamps[:3] == stamps[3:6]
+
+
+def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path, domain):
+    process = player(write_bag(tmp_path / "bag", frames=2, size=(32, 24)), "--wait-for-subscribers", 60)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors, code = finish(process, 10)
+    assert code == 0 and "Traceback" not in errors
+
+
+def test_no_subscriber_is_a_warning_or_by_request_an_error(tmp_path, domain):
+    bag_path = write_bag(tmp_path / "bag", frames=2, size=(32, 24))
+    _, errors, code = finish(player(bag_path, "--wait-for-subscribers", 0.2))
+    assert code == 0 and "nobody subscribes to /rgb/image_raw, /thermal/image_raw" in errors
+    _, errors, code = finish(player(bag_path, "--wait-for-subscribers", 0.2, "--require-subscribers"))
+    assert code == 2 and "nobody subscribes to /rgb/image_raw, /thermal/image_raw" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere",), "bag 'nowhere' does not exist"),
+        ((os.path.dirname(__file__),), "is no bag: it has no metadata.yaml"),
+        (("nowhere", "--rate", "0"), "rate is 0: expected 0.001 to 1000"),
+        (("nowhere", "--wait-for-subscribers", "-1"), "wait for subscribers is -1 s"),
+    ],
+)
+def test_what_cannot_be_played_is_said_in_one_sentence(domain, arguments, sentence):
+    _, errors, code = finish(player(*arguments))
+    assert code == 2 and sentence in errors and "Traceback" not in errors
+
+
+def test_missing_topic_and_empty_bag_are_said_in_one_sentence(tmp_path, domain):
+    bag_path = write_bag(tmp_path / "bag", frames=1, size=(32, 24))
+    _, errors, code = finish(player(bag_path, "--topics", "/depth"))
+    assert code == 2 and "has no messages on topic '/depth': it has /rgb/image_raw, /thermal/image_raw" in errors
+    _, errors, code = finish(player(write_bag(tmp_path / "empty", frames=0)))
+    assert code == 2 and "empty' is empty" in errors
+
+
+def test_arguments_become_options(tmp_path):
+    path, options = parse_arguments([str(tmp_path), "--rate", "2", "--loop", "--clock", "--topics", "/a", "/b"])
+    assert path == tmp_path
+    assert options == PlayOptions(rate=2.0, loop=True, clock=True, topics=("/a", "/b"))
+
+
+def test_message_classes_are_found_by_the_name_in_the_bag():
+    assert message_class_of("sensor_msgs/msg/Image") is Image
+    assert message_class_of("zoo_msgs/msg/Animal") is None
+    assert message_class_of("sensor_msgs/msg/Nothing") is None

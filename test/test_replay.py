@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way: a bag, the player, the node with a real network, and what is recorded of it, over real DDS."""
+
+import dataclasses
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
+from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
+from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene
+from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
+from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.ros.replay import ReplayError, ReplayOptions, replay, use_large_image_transport
+
+TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
+CLASSES = ("person", "bicycle", "car")
+
+
+@pytest.fixture(autouse=True)
+def domain(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    use_large_image_transport()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    config = ModelConfig(width="n", classes=len(CLASSES), fusion="add")
+    save_checkpoint(path, FusionMambaDetector(config), CheckpointMetadata(CLASSES, (160, 128)))
+    return path
+
+
+def scene_bag(path, **changes):
+    options = dataclasses.replace(RecordingOptions(frames_per_second=10.0), **changes)
+    record_scene(path, options, night=True, seed=2, seconds=1.5)
+    return path
+
+
+def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, checkpoint):
+    source = scene_bag(tmp_path / "cameras")
+    # An untrained network is unsure of everything: with the threshold this low it finds boxes all the same.
+    options = ReplayOptions(
+        checkpoint, tmp_path, rate=0.5, parameters={"score_threshold": "0.001", "max_detections": "20"}
+    )
+    status = replay(source, tmp_path / "detections", options)
+    recording = read_recording(tmp_path / "detections")
+    summary = summarize(source, recording, **TOPICS)
+
+    with Bag(source) as bag:
+        headers = [(stamp_ns_of(fields), fields.header.frame_id) for _, fields in bag.read([TOPICS["rgb_topic"]])]
+    published = [(array.stamp_ns, array.frame_id) for array in recording.arrays]
+    assert set(published) <= set(headers)
+    stamps = [stamp for stamp, _ in published]
+    assert stamps == sorted(set(stamps))
+    assert summary["faults"] == []
+
+    assert summary["frames_rgb"] == summary["frames_thermal"] == 15
+    assert summary["lost_in_transport"] == {"rgb": 0, "thermal": 0}
+    for side in (status.rgb, status.thermal):
+        ended = (side.paired, side.alone, side.unpaired, side.late, side.refused, side.dropped, side.failed)
+        assert side.received == 15 == sum(ended) and side.waiting == 0
+    assert status.rgb.paired >= 10
+    assert len(recording.arrays) == status.published == summary["published"]
+    modes = Counter(array.detections.mode for array in recording.arrays)
+    assert modes[Mode.FUSED] == summary["pairs"] == status.rgb.paired
+
+    assert recording.class_names == CLASSES
+    assert summary["detections"] == sum(len(array.detections) for array in recording.arrays) > 0
+    for array in recording.arrays:
+        scores = array.detections.scores
+        assert len(scores) <= 20 and (np.diff(scores) <= 0).all()
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
+
+    written = draw_replay(source, recording, tmp_path, rate_hz=10.0, **TOPICS)
+    assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}
+    assert all(path.stat().st_size > 10_000 for path in written)
+
+
+def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path, checkpoint):
+    source = scene_bag(tmp_path / "cameras", compressed=True)
+    topics = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
+    status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.5, **topics))
+    assert status.rgb.received == status.thermal.received == 15
+    assert status.rgb.paired >= 10
+    assert summarize(source, read_recording(tmp_path / "detections"), **topics)["faults"] == []
+
+
+def test_missing_checkpoint_fails_with_the_nodes_own_sentence(tmp_path):
+    source = scene_bag(tmp_path / "cameras")
+    with pytest.raises(ReplayError, match=r"nothing\.safetensors"):
+        replay(source, tmp_path / "detections", ReplayOptions(tmp_path / "nothing.safetensors", tmp_path))
+
+
+def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path, checkpoint):
+    bag = ImageBagWriter(tmp_path / "cameras", topics={"rgb": "/a"}, frame_ids={"rgb": "a"})
+    bag.write_picture("rgb", 10**9, np.zeros((8, 8, 3), np.uint8))
+    bag.close()
+    with pytest.raises(BagError, match="no messages on topic '/rgb/image_raw': it has /a"):
+        replay(tmp_path / "cameras", tmp_path / "detections", ReplayOptions(checkpoint, tmp_path))
+    assert not (tmp_path / "detections").exists()
