@@ -49,11 +49,13 @@ def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
     (folder / "rgb" / "00002N.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")
     write_lines(folder / "labels" / "00003D.txt", ["0 0.9 0.5 0.6 0.5", "9 0.5 0.5 0.1 0.1"])
     (folder / "rgb" / "00005N.jpg").write_bytes((folder / "rgb" / "00004N.jpg").read_bytes())
+    (folder / "labels" / "00009D.txt").write_text("")
     arguments = ["check-data", str(folder), "--out", str(tmp_path / "out")]
     result = run.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     listed = (tmp_path / "out" / "problems.txt").read_text().splitlines()
-    assert len(listed) == 5
+    assert len(listed) == 6
+    assert "unmatched: data/00009D: only label file, and in no split" in listed
     for kind, name in (
         ("unmatched", "data/00001D"),
         ("unreadable", "data/00002N"),
@@ -62,7 +64,7 @@ def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
         ("duplicated", "data/00005N"),
     ):
         assert any(line.startswith(f"{kind}: {name}:") for line in listed)
-        assert f"1 {kind}" in result.output
+        assert f"{2 if kind == 'unmatched' else 1} {kind}" in result.output
     assert run.invoke(app, [*arguments, "--strict"]).exit_code == 1
 
 

@@ -32,17 +32,20 @@ def register(app: typer.Typer) -> None:
         from rich.progress import Progress
 
         from ..datasets.check_dataset import check_dataset
-        from ..datasets.open_dataset import open_dataset
+        from ..datasets.open_dataset import open_dataset, unlisted_problems
         from ..datasets.problems import DatasetError, count_problems
 
         try:
             dataset = open_dataset(data, split, validate_on_test=True)
+            unlisted = unlisted_problems(data)
         except DatasetError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("reading pairs", total=len(dataset))
             check = check_dataset(dataset, on_progress=lambda count: progress.update(task, completed=count))
+
+        check.problems += unlisted
 
         typer.echo(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
         typer.echo("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))

@@ -64,6 +64,15 @@ def open_dataset(
     return PairedDataset(records, class_names, problems)
 
 
+def unlisted_problems(path: str | Path) -> list[Problem]:
+    """Return a problem for each file that lacks a partner and is in no split. Raises ``DatasetError``."""
+    return [
+        replace(problem, name=f"{source.name}/{problem.name}")
+        for source in describe_dataset(path).folders
+        for problem in find_layout(source.path, source.format).unlisted_problems()
+    ]
+
+
 def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bool) -> tuple[str, ...]:
     """Return which of the folder's own splits serve as ``split``: none, one, or for ``all`` every one."""
     available = layout.splits()

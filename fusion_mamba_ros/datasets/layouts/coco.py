@@ -21,7 +21,7 @@ _THERMAL_KEYS = ("thermal_file_name", "file_name_thermal", "ir_file_name", "file
 
 
 class CocoLayout(Layout):
-    """`annotations/{train,val,test}.json` (or `instances_SPLIT.json`), each image with `file_name` and `thermal_file_name`.
+    """`annotations/SPLIT.json` (or `instances_SPLIT.json`), each image with `file_name` and `thermal_file_name`.
 
     A pair is named by the path of its RGB file without suffix. `iscrowd` regions are left out. An image may have a
     `group`.

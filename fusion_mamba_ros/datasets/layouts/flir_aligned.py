@@ -10,7 +10,7 @@ from ..pair_record import LayoutListing
 from ..voc_labels import read_voc_labels
 from .layout import Layout
 from .pairing_by_stem import list_pairs
-from .split_lists import read_groups, read_names
+from .split_lists import list_stems, read_groups, read_names
 
 _RGB, _THERMAL = "_RGB", "_PreviewData"
 _LISTS = {"train": "align_train.txt", "val": "align_validation.txt", "test": "align_test.txt"}
@@ -45,15 +45,26 @@ class FlirAlignedLayout(Layout):
         names = read_names(self._lists() / _LISTS[split])
         return [name.removesuffix(_THERMAL).removesuffix(_RGB) for name in names]
 
-    def list_split(self, split: str) -> LayoutListing:
-        """Return the pairs of one split."""
-        labels, groups = self.folder("Annotations"), read_groups(self.root)
+    def stems_on_disk(self) -> dict[str, set[str]]:
+        """Return the stems of pictures and label files, without their suffixes."""
+        rgb, thermal = self._pictures()
+        labels = {stem.removesuffix(_THERMAL) for stem in list_stems(self.root / "Annotations", ".xml")}
+        return {"RGB picture": set(rgb), "thermal picture": set(thermal), "label file": labels}
+
+    def _pictures(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """Return the files of both sides by stem."""
         rgb: dict[str, list[Path]] = {}
         thermal: dict[str, list[Path]] = {}
         for stem, files in list_pictures(self.folder("JPEGImages")).items():
             for side, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
                 if stem.endswith(suffix):
                     side[stem.removesuffix(suffix)] = files
+        return rgb, thermal
+
+    def list_split(self, split: str) -> LayoutListing:
+        """Return the pairs of one split."""
+        labels, groups = self.folder("Annotations"), read_groups(self.root)
+        rgb, thermal = self._pictures()
         return list_pairs(
             self.split_names(split),
             rgb,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..pair_record import LayoutListing
-from ..problems import DatasetError
+from ..problems import DatasetError, Problem, ProblemKind
 from .split_lists import read_names
 
 
@@ -41,10 +41,28 @@ class Layout(ABC):
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split and what is wrong with the others."""
 
+    def stems_on_disk(self) -> dict[str, set[str]]:
+        """Return the stems of the files there are, by what they are: RGB picture, thermal picture, label file.
+
+        Empty where the layout names its files itself (COCO).
+        """
+        return {}
+
     def class_names(self) -> tuple[str, ...]:
         """Return the names in `classes.txt`, or those that datasets of this form usually have."""
         path = self.root / "classes.txt"
         return tuple(read_names(path)) if path.is_file() else self.DEFAULT_CLASSES
+
+    def unlisted_problems(self) -> list[Problem]:
+        """Return a problem for each stem that lacks one of its files and is in no split, where nobody would miss it."""
+        on_disk = self.stems_on_disk()
+        listed = {stem for split in self.splits() for stem in self.split_names(split)}
+        problems = []
+        for stem in sorted(set().union(*on_disk.values()) - listed):
+            there = [what for what, stems in on_disk.items() if stem in stems]
+            if len(there) < len(on_disk):
+                problems.append(Problem(ProblemKind.UNMATCHED, stem, f"only {' and '.join(there)}, and in no split"))
+        return problems
 
     def folder(self, name: str) -> Path:
         """Return a folder of the dataset. Raises ``DatasetError`` if it is not there."""

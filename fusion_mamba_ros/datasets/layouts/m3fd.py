@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""M3FD (Liu et al., TarDAL, CVPR 2022): `Vis/`, `Ir/`, `Annotation/` with VOC files, split lists in `meta/` or beside."""
+"""M3FD (Liu et al., TarDAL, CVPR 2022): `Vis/`, `Ir/`, `Annotation/` (VOC), split lists in `meta/` or beside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..pair_record import LayoutListing
 from ..voc_labels import read_voc_labels
 from .layout import Layout
 from .pairing_by_stem import list_pairs
-from .split_lists import list_splits, read_groups, read_names
+from .split_lists import list_splits, list_stems, read_groups, read_names
 
 
 class M3fdLayout(Layout):
@@ -39,6 +39,14 @@ class M3fdLayout(Layout):
         if split != "all":
             return read_names(self._lists() / f"{split}.txt")
         return sorted({*list_pictures(self.folder("Vis")), *list_pictures(self.folder("Ir"))})
+
+    def stems_on_disk(self) -> dict[str, set[str]]:
+        """Return the stems of pictures and label files."""
+        return {
+            "RGB picture": set(list_pictures(self.folder("Vis"))),
+            "thermal picture": set(list_pictures(self.folder("Ir"))),
+            "label file": list_stems(self.root / "Annotation", ".xml"),
+        }
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired-YOLO folder: `rgb/`, `thermal/`, `labels/`, and `train.txt`, `val.txt`, `test.txt` with a stem on each line."""
+"""Paired-YOLO folder: `rgb/`, `thermal/`, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..pair_record import LayoutListing
 from ..yolo_labels import read_yolo_labels
 from .layout import Layout
 from .pairing_by_stem import list_pairs
-from .split_lists import list_splits, read_groups, read_names
+from .split_lists import list_splits, list_stems, read_groups, read_names
 
 # MSRS and MFNet name their pictures 00123D.png by day and 00123N.png by night.
 _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")
@@ -37,6 +37,14 @@ class PairedYoloLayout(Layout):
         if split != "all":
             return read_names(self.root / f"{split}.txt")
         return sorted({*list_pictures(self.folder("rgb")), *list_pictures(self.folder("thermal"))})
+
+    def stems_on_disk(self) -> dict[str, set[str]]:
+        """Return the stems of pictures and label files."""
+        return {
+            "RGB picture": set(list_pictures(self.folder("rgb"))),
+            "thermal picture": set(list_pictures(self.folder("thermal"))),
+            "label file": list_stems(self.root / "labels", ".txt"),
+        }
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split; groups from `groups/`, else from MSRS names ending in D (day) or N (night)."""

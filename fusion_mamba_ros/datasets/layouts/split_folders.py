@@ -14,7 +14,9 @@ from ..voc_labels import read_voc_labels
 from ..yolo_labels import read_yolo_labels
 from .layout import Layout
 from .pairing_by_stem import list_pairs
-from .split_lists import SPLITS, read_groups
+from .split_lists import SPLITS, list_stems, read_groups
+
+_SIDES = ("visible", "infrared")
 
 
 class SplitFoldersLayout(Layout):
@@ -43,6 +45,14 @@ class SplitFoldersLayout(Layout):
     def split_names(self, split: str) -> list[str]:
         """Return the stems of the pictures on either side."""
         return sorted({*self._side("visible", split), *self._side("infrared", split)})
+
+    def stems_on_disk(self) -> dict[str, set[str]]:
+        """Return the stems of pictures and label files, all splits together."""
+        labels = list_stems(self.root / "Annotations", ".xml")
+        if not (self.root / "Annotations").is_dir():
+            labels = {path.stem for path in (self.root / "labels").rglob("*.txt")}
+        sides = [{stem for split in self.splits() for stem in self._side(side, split)} for side in _SIDES]
+        return {"RGB picture": sides[0], "thermal picture": sides[1], "label file": labels}
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split."""

@@ -30,6 +30,11 @@ def list_splits(root: Path) -> tuple[str, ...]:
     return tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
 
 
+def list_stems(folder: Path, suffix: str) -> set[str]:
+    """Return the stems of the files in ``folder`` with ``suffix``; none if there is no such folder."""
+    return {path.stem for path in folder.glob(f"*{suffix}")}
+
+
 def read_groups(root: Path) -> dict[str, str]:
     """Return the group of each name, from the lists `groups/GROUP.txt`. Raises ``DatasetError`` on a name in two."""
     groups: dict[str, str] = {}
