@@ -13,15 +13,16 @@ from rclpy.lifecycle import LifecycleNode
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.ros.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
-from fusion_mamba_ros.ros.image_message import fault_of, rows_of
+from fusion_mamba_ros.ros.image_message import fault_of, motion_picture, rows_of
 from fusion_mamba_ros.ros.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.inference_worker import InferenceWorker
-from fusion_mamba_ros.ros.message_conversion import idle_status, side_counters
+from fusion_mamba_ros.ros.message_conversion import idle_status, side_counters, to_nanoseconds
 from fusion_mamba_ros.ros.outputs import Outputs
 from fusion_mamba_ros.ros.pair_processor import DetectionSource, Job, PairProcessor, Result
 from fusion_mamba_ros.ros.pairing_filter import PairingFilter
 from fusion_mamba_ros.ros.parameters import DetectorParameters
 from fusion_mamba_ros.ros.stream_statistics import Output, StreamStatistics
+from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
@@ -49,6 +50,8 @@ class DetectionSession:
         self._ledger = FrameLedger()
         self._closed = False
         self._status = FusionStatus()
+        self._offset_estimator = ClockOffsetEstimator()
+        self._estimated_offset_sec: float | None = None
         self._frozen = FrozenPicture(_nanoseconds(parameters.thermal_freeze_timeout_sec))
         predictor.reset_stream()
         self.processor = PairProcessor(
@@ -104,8 +107,13 @@ class DetectionSession:
         return frozenset(self._filter.pairing.missing(now_ns=self._filter.now_ns()))
 
     def estimated_thermal_offset_sec(self) -> float | None:
-        """Return what pairing.thermal_offset_sec should be, as far as the stream tells."""
-        return None
+        """Return what pairing.thermal_offset_sec should be, as far as the stream tells; renewed every five seconds."""
+        return self._estimated_offset_sec
+
+    def estimate_clock_offset(self) -> None:
+        """Renew the estimate, in the executor's thread; takes some ten milliseconds."""
+        estimate = self._offset_estimator.estimate()
+        self._estimated_offset_sec = None if estimate is None else estimate.thermal_offset_ns * 1e-9
 
     def publish_idle_status(self) -> None:
         """Say on `~/status` that there is no array."""
@@ -118,6 +126,9 @@ class DetectionSession:
         return fault_of(message)
 
     def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
+        pixels = motion_picture(message)
+        if pixels is not None:
+            self._offset_estimator.add(side, to_nanoseconds(message.header.stamp), pixels)
         if side is Side.RGB or self._frozen.freeze_timeout_ns == 0:
             return True
         return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -149,6 +149,6 @@ class DetectorNode(LifecycleNode):
         self._predictor = None
 
 
-def main() -> int:
-    """Run the node until it is told to stop; return the exit code."""
-    return run_node(DetectorNode)
+def main() -> NoReturn:
+    """Run the node until it is told to stop."""
+    run_node(DetectorNode)

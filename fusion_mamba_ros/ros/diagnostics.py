@@ -19,6 +19,7 @@ from fusion_mamba_ros.ros.stream_statistics import Summary
 from fusion_mamba_ros.streams.frames import Side
 
 PERIOD_SEC = 1.0
+_TICKS_PER_ESTIMATE = 5
 
 
 class Diagnostics:
@@ -33,6 +34,7 @@ class Diagnostics:
         self._session: DetectionSession | None = None
         self._previous: dict[Side, FrameCounters] = {}
         self._previous_published = 0
+        self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=node.get_clock())
 
@@ -61,6 +63,9 @@ class Diagnostics:
         self._publisher.publish(message)
         if session is not None:
             session.follow_publishers()
+            self._ticks += 1
+            if self._ticks % _TICKS_PER_ESTIMATE == 0:
+                session.estimate_clock_offset()
             published = session.counters()[1]
             if published == self._previous_published:
                 session.publish_idle_status()

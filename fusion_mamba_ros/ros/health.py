@@ -137,7 +137,7 @@ def inference_finding(seen: Observation, figures: Mapping[str, Any]) -> Finding:
 
 
 def _why_missing(side: Side, seen: Observation) -> str:
-    if seen.summary.input_rates_hz.get(side, 0.0) == 0.0:
+    if seen.counters[side].received == seen.previous[side].received:
         return "nothing arrives"
     return "its picture is frozen, or its stamps are far from those of the other camera"
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage
@@ -15,6 +17,9 @@ from fusion_mamba_ros.streams.image_decoding import (
     check_image,
     decode_image,
 )
+
+_VIEWABLE = ("rgb8", "mono8", "mono16", "8UC1", "16UC1")
+_SAME_GREEN = {"bgr8": "rgb8", "8UC3": "rgb8"}
 
 
 def decode_message(message: ImageMessage | CompressedImage) -> Image:
@@ -59,3 +64,23 @@ def rows_of(message: ImageMessage | CompressedImage) -> npt.NDArray[np.uint8]:
         return data.reshape(1, -1)
     rows = len(data) // message.step
     return data[: rows * message.step].reshape(rows, message.step)
+
+
+def motion_picture(message: ImageMessage | CompressedImage) -> npt.NDArray[Any] | None:
+    """Return pixels in which motion shows, (H, W) or (H, W, 3) with green in the middle; None if that needs decoding.
+
+    A view. Of a message without fault only.
+    """
+    if isinstance(message, CompressedImage):
+        return None
+    encoding = _SAME_GREEN.get(message.encoding, message.encoding)
+    if encoding not in _VIEWABLE:
+        return None
+    return decode_image(
+        height=message.height,
+        width=message.width,
+        encoding=encoding,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+        data=message.data,
+    ).pixels

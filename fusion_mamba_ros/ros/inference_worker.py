@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-THREAD_NAME = "inference"
-
 Item = TypeVar("Item")
 
 
@@ -25,7 +23,7 @@ class InferenceWorker(Generic[Item]):
         self._stopping = False
         self._changed = threading.Condition()
         # A daemon: a kernel that cannot be interrupted must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
     def submit(self, item: Item) -> Item | None:

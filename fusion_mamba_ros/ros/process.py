@@ -8,48 +8,43 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-
-from fusion_mamba_ros.ros.inference_worker import THREAD_NAME
 
 # Of the two seconds that whoever sent the signal waits.
 _GRACE_SEC = 1.5
 _POLL_SEC = 0.1
 
 
-def run_node(create_node: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Spin the node until SIGINT, SIGTERM or the shutdown of its context; return the exit code.
+def run_node(create_node: Callable[[], Node], args: list[str] | None = None) -> NoReturn:
+    """Spin the node until SIGINT, SIGTERM or the shutdown of its context, then end the process.
 
-    0 after a signal; 2, with one sentence on stderr, if the node refuses its parameters. A callback that raises is
-    logged and costs its message, not the node.
+    Exit code 0 after a signal; 2, with one sentence on stderr, if the node refuses its parameters (``ValueError``). A
+    callback that raises is logged and costs its message, not the node.
     """
     rclpy.init(args=args)
     try:
         node = create_node()
     except ValueError as error:
-        print(f"detector_node: {error}", file=sys.stderr)
+        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
-        return 2
+        sys.exit(2)
     threading.Thread(target=_leave_in_time, name="shutdown guard", daemon=True).start()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    try:
-        while rclpy.ok():
-            try:
-                executor.spin_once()
-            except (ExternalShutdownException, KeyboardInterrupt):
-                break
-            except Exception as error:
-                node.get_logger().error(f"callback failed: {type(error).__name__}: {error}")
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
-        _leave()
-    return 0
+    while rclpy.ok():
+        try:
+            executor.spin_once()
+        except (ExternalShutdownException, KeyboardInterrupt):
+            break
+        except Exception as error:
+            node.get_logger().error(f"callback failed: {type(error).__name__}: {error}")
+    node.destroy_node()
+    rclpy.try_shutdown()
+    _leave()
 
 
 def _leave_in_time() -> None:
@@ -60,8 +55,9 @@ def _leave_in_time() -> None:
     _leave()
 
 
-def _leave() -> None:
-    # Not by way of the interpreter's end: a thread inside a kernel would find its libraries torn down and crash.
+def _leave() -> NoReturn:
+    # Not by way of the interpreter's end: that takes torch most of a second, and an inference thread that is still
+    # inside a kernel would find its libraries torn down and crash.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -69,14 +69,14 @@ class StreamStatistics:
             for arrivals in self._arrivals.values():
                 _forget(arrivals, now_ns)
             outputs = [output for output in self._outputs if abs(now_ns - output.node_ns) <= WINDOW_NS]
-            rates = {side: _rate_hz(arrivals) for side, arrivals in self._arrivals.items()}
+            rates = {side: _rate_hz(arrivals, now_ns) for side, arrivals in self._arrivals.items()}
             last_output = self._last_output
         offsets = [abs(output.offset_ns) * 1e-6 for output in outputs if output.offset_ns is not None]
         ages = [output.age_ms for output in outputs]
         inference = [output.inference_ms for output in outputs]
         return Summary(
             rates,
-            _rate_hz([output.node_ns for output in outputs]),
+            _rate_hz([output.node_ns for output in outputs], now_ns),
             last_output,
             *_percentiles(offsets),
             *_percentiles(ages),
@@ -90,11 +90,11 @@ def _forget(times_ns: deque[int], now_ns: int) -> None:
         times_ns.popleft()
 
 
-def _rate_hz(times_ns: deque[int] | list[int]) -> float:
-    """Return the rate from the intervals between first and last; a single event has none."""
-    if len(times_ns) < 2 or times_ns[-1] <= times_ns[0]:
+def _rate_hz(times_ns: deque[int] | list[int], now_ns: int) -> float:
+    """Return the events per second since the first of the window; it falls as soon as they cease."""
+    if len(times_ns) < 2 or now_ns <= times_ns[0]:
         return 0.0
-    return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+    return (len(times_ns) - 1) * 1e9 / (now_ns - times_ns[0])
 
 
 def _percentiles(values: list[float]) -> tuple[float | None, float | None]:

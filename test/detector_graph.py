@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS graph for tests: the detector as a process of its own, two cameras under control, and an observer."""
+
+from __future__ import annotations
+
+import array
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.streams.frames import Side
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SEC = 40.0
+PERIOD_SEC = 0.05
+RGB_SIZE, THERMAL_SIZE = (48, 64), (40, 56)
+
+
+def isolate() -> int:
+    """Keep this process and its children to one ROS domain on this machine; return the domain."""
+    domain = random.SystemRandom().randrange(1, 100)
+    os.environ.update(
+        ROS_DOMAIN_ID=str(domain),
+        ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+        FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
+    )
+    return domain
+
+
+def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SEC) -> Any:
+    """Return the first true value of ``condition``; fail, naming ``what``, if there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds:g} s in vain for: {what}")
+
+
+class DetectorProcess:
+    """A detector node that runs by itself; its log can be read."""
+
+    def __init__(
+        self, program: list[str], log: Path, *parameters: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.log_path = log
+        arguments = [part for parameter in parameters for part in ("-p", parameter)]
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "--ros-args", *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {}), "RCUTILS_LOGGING_BUFFERED_STREAM": "0"},
+            )
+
+    @property
+    def log(self) -> str:
+        """Everything that the process has printed."""
+        return self.log_path.read_text()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SEC)
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Graph:
+    """Cameras and observer in the test's process, spun by a thread."""
+
+    def __init__(self, namespace: str = "") -> None:
+        self.context = Context()
+        rclpy.init(context=self.context)
+        self.node = Node("test_graph", context=self.context, namespace=namespace)
+        self.arrays: list[Detection2DArray] = []
+        self.statuses: list[FusionStatus] = []
+        self.diagnostics: dict[str, Any] = {}
+        self.node.create_subscription(Detection2DArray, "detections", self.arrays.append, 1000)
+        self.node.create_subscription(FusionStatus, "detector_node/status", self.statuses.append, 1000)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.diagnostics[status.name.rsplit(": ")[-1]] = status
+
+    def call(self, kind: Any, service: str, request: Any) -> Any:
+        """Return the answer of a service."""
+        client = self.node.create_client(kind, service)
+        try:
+            assert client.wait_for_service(timeout_sec=PATIENCE_SEC), f"no service {service}"
+            future = client.call_async(request)
+            wait_until(future.done, f"answer of {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def transition(self, transition_id: int) -> bool:
+        """Ask the detector for a transition; return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition_id))
+        return bool(self.call(ChangeState, "detector_node/change_state", request).success)
+
+    def state(self) -> str:
+        """Return the detector's lifecycle state."""
+        return str(self.call(GetState, "detector_node/get_state", GetState.Request()).current_state.label)
+
+    def activate(self) -> None:
+        """Bring the detector from unconfigured to active."""
+        assert self.transition(Transition.TRANSITION_CONFIGURE), "configure failed"
+        assert self.transition(Transition.TRANSITION_ACTIVATE), "activate failed"
+
+    def counters_add_up(self) -> FusionStatus:
+        """Return the newest status, having checked that each frame is in exactly one counter."""
+        status = self.statuses[-1]
+        for side in (status.rgb, status.thermal):
+            parts = (
+                side.paired, side.alone, side.unpaired, side.late, side.refused, side.dropped, side.failed, side.waiting
+            )  # fmt: skip
+            assert side.received == sum(parts), side
+        return status
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+class Cameras:
+    """Two cameras that publish together every 50 ms, as a thread; every attribute may change while they run."""
+
+    def __init__(self, graph: Graph, *, period_sec: float = PERIOD_SEC, reliable: bool = True) -> None:
+        self.graph = graph
+        self.period_sec = period_sec
+        self.running = dict.fromkeys(Side, True)
+        self.frozen = False
+        self.shift_ns = 0
+        self.zero_stamp = dict.fromkeys(Side, False)
+        self.sizes = {Side.RGB: RGB_SIZE, Side.THERMAL: THERMAL_SIZE}
+        self.first_pixel = 0
+        self.spoil: Callable[[Side, Image], Image] = lambda side, message: message
+        self.sent: dict[Side, list[int]] = {side: [] for side in Side}
+        self.now_ns: Callable[[], int] = time.time_ns
+        self._random = np.random.default_rng(20240401)
+        self._still = self._picture(Side.THERMAL)
+        self._publishers: dict[Side, Any] = {}
+        self.open(reliable=reliable)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def open(self, *, reliable: bool = True) -> None:
+        """Create the publishers."""
+        policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        profile = QoSProfile(depth=5, reliability=policy, durability=DurabilityPolicy.VOLATILE)
+        for side in Side:
+            self._publishers[side] = self.graph.node.create_publisher(Image, f"{side.value}/image_raw", profile)
+
+    def reopen(self, *, reliable: bool) -> None:
+        """Restart both publishers, as a driver that crashed."""
+        publishers, self._publishers = self._publishers, {}
+        for publisher in publishers.values():
+            self.graph.node.destroy_publisher(publisher)
+        self.open(reliable=reliable)
+
+    def close(self) -> None:
+        """Stop the cameras."""
+        self._stop.set()
+        self._thread.join()
+        for publisher in self._publishers.values():
+            self.graph.node.destroy_publisher(publisher)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            stamp_ns = self.now_ns() + self.shift_ns
+            for side in Side:
+                if self.running[side] and side in self._publishers:
+                    self._send(side, stamp_ns)
+            due = max(due + self.period_sec, time.monotonic() - self.period_sec)
+            self._stop.wait(max(0.0, due - time.monotonic()))
+
+    def _send(self, side: Side, stamp_ns: int) -> None:
+        message = image_message(side, self._still if self.frozen and side is Side.THERMAL else self._picture(side))
+        if side is Side.THERMAL:
+            stamp_ns += 1_000_000
+        stamp_ns = 0 if self.zero_stamp[side] else stamp_ns
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        message = self.spoil(side, message)
+        self.sent[side].append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+        publisher = self._publishers.get(side)
+        if publisher is not None:
+            publisher.publish(message)
+
+    def _picture(self, side: Side) -> np.ndarray:
+        height, width = self.sizes[side]
+        shape, dtype = ((height, width, 3), np.uint8) if side is Side.RGB else ((height, width), np.uint16)
+        pixels = self._random.integers(0, 200, shape, dtype=dtype)
+        pixels.flat[0] = self.first_pixel
+        return pixels
+
+
+def image_message(side: Side, pixels: np.ndarray) -> Image:
+    """Return a message with the pixels and an empty stamp."""
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="rgb8" if pixels.ndim == 3 else "mono16")
+    message.step = pixels.strides[0]
+    message.header.frame_id = f"{side.value}_camera"
+    message.data = array.array("B", pixels.tobytes())
+    return message
+
+
+@contextmanager
+def running_detector(
+    log: Path, *parameters: str, namespace: str = "", delay_sec: float = 0.0, active: bool = True
+) -> Iterator[tuple[DetectorProcess, Graph]]:
+    """A stand-in detector process and a graph around it, both ended at the end."""
+    isolate()
+    program = [str(Path(__file__).with_name("stand_in_detector.py"))]
+    environment = {"FUSION_MAMBA_STAND_IN_SEC": str(delay_sec)}
+    detector = DetectorProcess(program, log, *parameters, environment=environment)
+    graph = Graph(namespace)
+    try:
+        if active:
+            graph.activate()
+        yield detector, graph
+    finally:
+        graph.close()
+        detector.kill()
