@@ -303,6 +303,21 @@ def test_cameras_whose_clocks_disagree_leave_rgb_working_and_pair_again_once_cor
     assert_accounted(pairing)
 
 
+def test_clocks_that_disagree_are_noticed_without_another_frame() -> None:
+    pairing = Pairing()
+    assert play(pairing, [rgb(0), thermal(3000, 1), rgb(300), thermal(3300, 301)]) == []
+    assert pairing.next_wakeup_ns() == at(500)
+    assert [type(item) for item in pairing.match(now_ns=at(500))] == [LoneFrame] * 2
+
+
+def test_a_pair_that_still_waits_when_a_camera_goes_missing_comes_as_a_pair() -> None:
+    pairing = Pairing(PairingLimits(timeout_ns=20 * MS))
+    assert play(pairing, [thermal(0), rgb(15)]) == []
+    (item,) = pairing.match(now_ns=at(20))
+    assert pairing.missing() == {Side.THERMAL}
+    assert isinstance(item, Pair)
+
+
 # Stamps that lie
 
 
@@ -421,6 +436,15 @@ def test_new_limits_hold_from_the_next_match_on() -> None:
     (pair,) = pairing.match(now_ns=at(200))
     assert isinstance(pair, Pair)
     assert pair.offset_ns == 20 * MS
+
+
+def test_new_limits_never_bring_back_what_a_lone_frame_has_overtaken() -> None:
+    pairing = Pairing(PairingLimits(max_offset_ns=5 * MS, timeout_ns=30 * MS))
+    released = play(pairing, [rgb(0), thermal(40)])
+    assert [item.stamp_ns for item in lone_of(released)] == [at(40)]
+    pairing.limits = PairingLimits(max_offset_ns=100 * MS)
+    assert pairs_of(play(pairing, [thermal(60), thermal(93)], at(400))) == []
+    assert pairing.counters().rgb.unpaired == 1
 
 
 @pytest.mark.parametrize(

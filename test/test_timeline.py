@@ -64,6 +64,7 @@ def test_nothing_is_settled_while_a_nearer_frame_may_still_come() -> None:
     assert [m.settled for m in match_timeline([0], [16], 50, lambda is_rgb: 33)] == [True]
     assert [m.settled for m in match_timeline([0], [16], 50)] == [False]
     assert [m.settled for m in match_timeline([0, 33], [16], 50)] == [True]
+    assert [m.settled for m in match_timeline([0, 100], [50], 50)] == [True]
 
 
 def test_cameras_exactly_half_a_period_apart_pair_every_frame() -> None:

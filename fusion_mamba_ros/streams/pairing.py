@@ -176,7 +176,7 @@ class Pairing:
         tolerance_ns = self._limits.max_age_ns
         verdict = arrivals.judge(frame, tolerance_ns)
         if arrivals.held is not None:
-            if verdict is not Verdict.IN_ORDER and arrivals.continues_held(frame, tolerance_ns):
+            if arrivals.continues_held(frame, tolerance_ns):
                 held, arrivals.held = arrivals.held, None
                 self._accept(held, presence)
                 self._accept(frame, presence)
