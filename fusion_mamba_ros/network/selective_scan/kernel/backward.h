@@ -4,18 +4,25 @@
 //   dC_t = sum over channels of dy_t h_t          dB_t = sum over channels of g_t delta_t u_t
 //   ddelta_t = sum over n of g_t (A a_t h_{t-1} + u_t B_t)
 //   du_t = delta_t sum over n of g_t B_t + D dy_t  dA = sum over t of g_t delta_t a_t h_{t-1}
-// Only the states at the first step of each chunk come from the forward pass; a and h are computed again chunk by chunk.
+// Only the states at the first step of each chunk come from the forward pass; a and h are computed again, chunk by
+// chunk.
 
 #define PADDED_CHUNK (SCAN_CHUNK_STEPS + LANES)
+
+// States that one pass over a chunk takes.
+#define AT_ONCE 4
+// Passes that fetch something; the last entry of `wanted` is what the others fetch: nothing.
+#define PASSES 3
 
 typedef struct {
     vec *delta, *u, *grad_y;           // a panel; the first two become their gradients
     vec *B, *C, *grad_B, *grad_C;      // a panel, (step, state)
     vec *input, *g_B, *g_A;            // a chunk: delta u, sum of g B, sum of g a h A
-    vec *a, *h;                        // a chunk, (step, 2 states); h[t] is the state before step t
+    vec *a, *h;                        // a chunk, (step, AT_ONCE states); h[t] is the state before step t
     vec *sums_B, *sums_C;              // a chunk, (state, step): the channels of this block added up
     vec *A, *A_log2, *grad_A, *carry;  // the task, (block, state); carry is a_{t+1} g_{t+1}
     vec *grad_D, *grad_bias;           // the task, (block)
+    lines_ahead wanted[PASSES + 1][2]; // what each pass over the states fetches on its way forth and back
 } backward_memory;
 
 // Point the members into `memory` (skipped if null) and return the vectors they take together.
@@ -23,9 +30,10 @@ static int64_t lay_out(backward_memory *m, const scan_problem *p, int64_t blocks
     int64_t steps = most_panel_steps(p), vectors = state_vectors(p), N = vectors * LANES;
     struct { vec **member; int64_t size; } parts[] = {
         {&m->delta, steps}, {&m->u, steps}, {&m->grad_y, steps},
-        {&m->B, steps * vectors}, {&m->C, steps * vectors}, {&m->grad_B, steps * vectors}, {&m->grad_C, steps * vectors},
+        {&m->B, steps * vectors}, {&m->C, steps * vectors},
+        {&m->grad_B, steps * vectors}, {&m->grad_C, steps * vectors},
         {&m->input, PADDED_CHUNK}, {&m->g_B, PADDED_CHUNK}, {&m->g_A, PADDED_CHUNK},
-        {&m->a, 2 * PADDED_CHUNK}, {&m->h, 2 * PADDED_CHUNK},
+        {&m->a, AT_ONCE * PADDED_CHUNK}, {&m->h, AT_ONCE * PADDED_CHUNK},
         {&m->sums_B, vectors * PADDED_CHUNK}, {&m->sums_C, vectors * PADDED_CHUNK},
         {&m->A, blocks * N}, {&m->A_log2, blocks * N}, {&m->grad_A, blocks * N}, {&m->carry, blocks * N},
         {&m->grad_D, blocks}, {&m->grad_bias, blocks}};
@@ -43,55 +51,58 @@ static int64_t backward_scratch(const scan_problem *p, int64_t blocks) {
 }
 
 // Run `count` states over a chunk, forth and back. In m: reads input; adds to g_B, g_A; writes rows n.. of the sums.
-INLINE void reverse_states(const int count, const backward_memory *m, int64_t steps, const vec *delta, const vec *grad_y,
-                           const float *B, const float *C, int64_t stride, const float *saved, int64_t saved_stride,
-                           int64_t lanes, int64_t n, int64_t of_block) {
-    const vec *A = m->A + of_block + n, *A_log2 = m->A_log2 + of_block + n;
-    vec *a = m->a, *h = m->h, *grad_A = m->grad_A + of_block + n, *carry = m->carry + of_block + n;
-    vec state[2], w[2], sum_A[2];
+INLINE void reverse_states(const int count, const backward_memory *m, int64_t steps, const vec *delta,
+                           const vec *grad_y, const float *B, const float *C, int64_t stride, const float *saved, int64_t saved_stride,
+                           int64_t lanes, int64_t n, int64_t of_block, const lines_ahead wanted[2], int64_t first_line) {
+    const vec *input = m->input, *A = m->A + of_block + n, *A_log2 = m->A_log2 + of_block + n;
+    vec *a = m->a, *h = m->h, *all_g_B = m->g_B, *all_g_A = m->g_A;
+    vec *grad_A = m->grad_A + of_block + n, *carry = m->carry + of_block + n;
+    vec state[AT_ONCE], w[AT_ONCE], sum_A[AT_ONCE];
 
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int i = 0; i < count; i++) h[i] = state[i] = load_part(saved + (n + i) * saved_stride, lanes);
     for (int64_t t = 0; t < steps; t++) {
-        vec dt = delta[t], x = m->input[t];
-#pragma GCC unroll 2
+        fetch(wanted[0], first_line + t);
+        vec dt = delta[t], x = input[t];
+#pragma GCC unroll 4
         for (int i = 0; i < count; i++) {
             vec decay = exp2_of(dt * A_log2[i]);
-            a[2 * t + i] = decay;
+            a[AT_ONCE * t + i] = decay;
             state[i] = decay * state[i] + x * B[t * stride + n + i];
-            h[2 * (t + 1) + i] = state[i];
+            h[AT_ONCE * (t + 1) + i] = state[i];
         }
     }
 
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int i = 0; i < count; i++) w[i] = carry[i], sum_A[i] = splat(0.0f);
     for (int64_t t = steps - 1; t >= 0; t--) {
-        vec dt = delta[t], x = m->input[t], dy = grad_y[t], g_B = m->g_B[t], g_A = m->g_A[t];
-#pragma GCC unroll 2
+        fetch(wanted[1], first_line + t);
+        vec dt = delta[t], x = input[t], dy = grad_y[t], g_B = all_g_B[t], g_A = all_g_A[t];
+#pragma GCC unroll 4
         for (int i = 0; i < count; i++) {
             vec g = dy * C[t * stride + n + i] + w[i];
-            w[i] = a[2 * t + i] * g;
-            vec through = w[i] * h[2 * t + i];
+            w[i] = a[AT_ONCE * t + i] * g;
+            vec through = w[i] * h[AT_ONCE * t + i];
             g_B += g * B[t * stride + n + i];
             g_A += through * A[i];
             sum_A[i] += through * dt;
             // a and h of this step are spent: their places take what is to be summed over the channels.
-            a[2 * t + i] = g * x;
-            h[2 * (t + 1) + i] *= dy;
+            a[AT_ONCE * t + i] = g * x;
+            h[AT_ONCE * (t + 1) + i] *= dy;
         }
-        m->g_B[t] = g_B;
-        m->g_A[t] = g_A;
+        all_g_B[t] = g_B;
+        all_g_A[t] = g_A;
     }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int i = 0; i < count; i++) carry[i] = w[i], grad_A[i] += sum_A[i];
 
     for (int64_t t = steps; t < PADDED_CHUNK - 1 && t % LANES; t++)
-        for (int i = 0; i < count; i++) a[2 * t + i] = h[2 * (t + 1) + i] = splat(0.0f);
+        for (int i = 0; i < count; i++) a[AT_ONCE * t + i] = h[AT_ONCE * (t + 1) + i] = splat(0.0f);
     for (int64_t t = 0; t < steps; t += LANES)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int i = 0; i < count; i++) {
-            store((float *)m->sums_B + (n + i) * PADDED_CHUNK + t, sum_lanes(a + 2 * t + i, 2));
-            store((float *)m->sums_C + (n + i) * PADDED_CHUNK + t, sum_lanes(h + 2 * (t + 1) + i, 2));
+            store((float *)m->sums_B + (n + i) * PADDED_CHUNK + t, sum_lanes(a + AT_ONCE * t + i, AT_ONCE));
+            store((float *)m->sums_C + (n + i) * PADDED_CHUNK + t, sum_lanes(h + AT_ONCE * (t + 1) + i, AT_ONCE));
         }
 }
 
@@ -114,14 +125,19 @@ static void reverse_chunk(const backward_memory *m, const scan_problem *p, int64
     int64_t vectors = state_vectors(p), stride = vectors * LANES, N = p->state_size, n = 0;
     vec *delta = m->delta + first, *u = m->u + first, *grad_y = m->grad_y + first;
     const float *B = (const float *)(m->B + first * vectors), *C = (const float *)(m->C + first * vectors);
+    // The states of the chunk that comes next in this direction of time.
+    for (int64_t i = 0; i < N; i++) prefetch(saved, (i - N) * p->channels);
     for (int64_t t = 0; t < steps; t++) {
         m->input[t] = delta[t] * u[t];
         m->g_B[t] = m->g_A[t] = splat(0.0f);
     }
-    for (; n + 2 <= N; n += 2)
-        reverse_states(2, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N);
-    for (; n < N; n++)
-        reverse_states(1, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N);
+    int64_t pass = 0;
+    for (; n + AT_ONCE <= N; n += AT_ONCE, pass += pass < PASSES)
+        reverse_states(AT_ONCE, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N,
+                       m->wanted[pass], first);
+    for (; n < N; n++, pass += pass < PASSES)
+        reverse_states(1, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N,
+                       m->wanted[pass], first);
     add_sums(m->grad_B + first * vectors, m->sums_B, N, vectors, steps);
     add_sums(m->grad_C + first * vectors, m->sums_C, N, vectors, steps);
 
@@ -136,6 +152,27 @@ static void reverse_chunk(const backward_memory *m, const scan_problem *p, int64
     }
     m->grad_D[index] += grad_D;
     m->grad_bias[index] += grad_bias;
+}
+
+// Have the passes fetch what the gathers of the next block and the scatters of this one will touch.
+static void plan_backward_fetches(backward_memory *m, const scan_problem *p, const scan_task *task, int64_t direction,
+                                  int64_t panel_index, int64_t index, const panel *q) {
+    int64_t pixels = pixels_of(p), maps = task->batch * p->channels;
+    int64_t planes = (task->batch * p->directions + direction) * p->channels;
+    int64_t channel = block_of(p, task, index).channel;
+    for (int i = 0; i <= PASSES; i++) m->wanted[i][0] = m->wanted[i][1] = (lines_ahead){(const float *)m->delta, 0, 0};
+    m->wanted[0][1] = ahead_of(p->grad_u + (maps + channel) * pixels, pixels, q);
+    m->wanted[1][1] = ahead_of(p->grad_delta + (planes + channel) * pixels, pixels, q);
+    panel next = *q;
+    if (++index == task->blocks) {
+        if (panel_index == 0) return;
+        next = panel_of(p, direction, panel_index - 1);
+        index = 0;
+    }
+    channel = block_of(p, task, index).channel;
+    m->wanted[0][0] = ahead_of(p->delta + (planes + channel) * pixels, pixels, &next);
+    m->wanted[1][0] = ahead_of(p->u + (maps + channel) * pixels, pixels, &next);
+    m->wanted[2][0] = ahead_of(p->grad_y + (maps + channel) * pixels, pixels, &next);
 }
 
 // Write the gradients that belong to the channels of a block.
@@ -178,6 +215,7 @@ static void backward(const scan_problem *p, const scan_task *task, void *scratch
                 gather_delta(m.delta, p, task, direction, channels, &q);
                 gather(m.u, 1, p->u + map, pixels, channels.lanes, &q);
                 gather(m.grad_y, 1, p->grad_y + map, pixels, channels.lanes, &q);
+                plan_backward_fetches(&m, p, task, direction, index, i, &q);
                 for (int64_t chunk = divide_up(q.steps, SCAN_CHUNK_STEPS) - 1; chunk >= 0; chunk--) {
                     int64_t first = chunk * SCAN_CHUNK_STEPS;
                     reverse_chunk(&m, p, direction, channels, i, first, smaller(SCAN_CHUNK_STEPS, q.steps - first),

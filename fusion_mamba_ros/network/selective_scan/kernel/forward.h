@@ -6,7 +6,8 @@
 
 // Let `count` states run over a tile. Each loads and stores its h; y is added to.
 INLINE void advance_states(const int count, int64_t steps, const vec *delta, const vec *input, vec *y, const float *B,
-                           const float *C, int64_t stride, const vec *A, vec *h_memory, const lines_ahead *wanted, int64_t first_line) {
+                           const float *C, int64_t stride, const vec *A, vec *h_memory, const lines_ahead wanted[2],
+                           int64_t first_line) {
     vec h[8], rate[8];
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++) h[i] = h_memory[i], rate[i] = A[i];
@@ -52,8 +53,8 @@ static void plan_fetches(lines_ahead wanted[2][2], const scan_problem *p, const 
         index = 0;
     }
     int64_t channel = block_of(p, task, index).channel;
-    wanted[0][0] = ahead_of(p->delta + (task->batch * p->directions + direction) * p->channels * pixels + channel * pixels,
-                            pixels, &next);
+    int64_t plane = (task->batch * p->directions + direction) * p->channels + channel;
+    wanted[0][0] = ahead_of(p->delta + plane * pixels, pixels, &next);
     wanted[1][0] = ahead_of(p->u + (maps + channel) * pixels, pixels, &next);
 }
 

@@ -65,7 +65,7 @@ INLINE panel panel_of(const scan_problem *p, int64_t direction, int64_t index) {
     return q;
 }
 
-// Cache lines that are wanted soon: fetched one by one while the arithmetic of another panel keeps the core busy. The lines
+// Cache lines that are wanted soon: fetched one by one while the arithmetic of another panel keeps the core busy. They
 // are those of LANES maps, row by row for column walks, along the row for row walks.
 typedef struct {
     const float *start;
@@ -76,10 +76,14 @@ INLINE lines_ahead ahead_of(const float *map, int64_t lane_stride, const panel *
     return (lines_ahead){map + q->origin, lane_stride, q->rows == 1 ? SCAN_PANEL_COLUMNS : q->row_stride};
 }
 
-// Fetch the line number `index`; an address beyond the map does no harm.
+// Ask for the cache line of base[floats]; an address outside the array does no harm.
+INLINE void prefetch(const float *base, int64_t floats) {
+    __builtin_prefetch((const void *)((uintptr_t)base + (uintptr_t)floats * sizeof(float)));
+}
+
 INLINE void fetch(lines_ahead lines, int64_t index) {
     int64_t floats = index % LANES * lines.lane_stride + index / LANES * lines.line_stride;
-    __builtin_prefetch((const void *)((uintptr_t)lines.start + (uintptr_t)floats * sizeof(float)), 0, 3);
+    prefetch(lines.start, floats);
 }
 
 // to[step * to_stride] = lanes 0 .. lanes-1 of the map at that step; lane i lies i * lane_stride floats further.
