@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over real DDS while its cameras stall, lie and disagree. One process meets all faults, one after the other."""
+"""The node over real DDS while its cameras stall, lie and disagree: one process meets all faults in turn."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
@@ -88,7 +89,7 @@ def _check_stamps(system: System, start: int) -> None:
         assert all(detection.header == array.header for detection in array.detections)
     stamps = [to_nanoseconds(array.header.stamp) for array in arrays]
     # Stamps increase, but for the steps back that a test makes the cameras take.
-    assert sum(b <= a for a, b in zip(stamps, stamps[1:], strict=False)) == system.steps_back
+    assert sum(b <= a for a, b in itertools.pairwise(stamps)) == system.steps_back
 
 
 def test_healthy_cameras_give_one_array_per_pair_with_the_rgb_header(system: System) -> None:
