@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .sample import PairedSample
-from .street.backdrop import Backdrop, Climate, smooth_noise
+from .street.backdrop import Backdrop
 from .street.camera import StreetCamera
 from .street.canvas import Sprite
+from .street.climate import Climate
+from .street.layers import develop, smooth_noise
 from .street.pictures import Pictures
 from .street.sensors import RgbSensor, ThermalSensor
 from .street.traffic import CAR, FARTHEST, NEAREST, populate
@@ -46,9 +48,7 @@ class ProceduralScene:
         radiometric: bool = False,
     ) -> None:
         if frames_per_second <= 0:
-            raise ValueError(
-                f"frames_per_second is {frames_per_second}: give a rate above 0"
-            )
+            raise ValueError(f"frames_per_second is {frames_per_second}: give a rate above 0")
         rng = np.random.default_rng([seed, 0 if night else 1])
         zoom = rgb_size[0] / 640
         self.seed, self.night, self.frames_per_second = seed, night, frames_per_second
@@ -64,13 +64,11 @@ class ProceduralScene:
         self.climate = Climate.random(rng, night=night)
         self.backdrop = Backdrop(self.camera, self.climate, rng)
         self.actors = populate(self.backdrop, rng)
-        # One smooth pattern per actor, carried along with it: cloth folds and lets warmth through unevenly, metal little.
+        # One pattern per actor, carried along with it: cloth folds and lets warmth through unevenly, metal hardly.
         unevenness = [0.25 if actor.label == CAR else 1.0 for actor in self.actors]
         self._patterns = [share * smooth_noise(rng, 24, 24, 8) for share in unevenness]
         self._rgb_sensor = RgbSensor(rng, night=night)
-        self._thermal_sensor = ThermalSensor(
-            rng, self.backdrop, size=thermal_size, radiometric=radiometric
-        )
+        self._thermal_sensor = ThermalSensor(rng, self.backdrop, size=thermal_size, radiometric=radiometric)
         empty = Pictures(self.backdrop.rgb, self.backdrop.celsius)
         for _, occluder in self.backdrop.occluders:
             empty.paint(occluder, self._recorded(occluder))
@@ -110,10 +108,7 @@ class ProceduralScene:
         drawn = []
         for index, actor in enumerate(self.actors):
             place = actor.place(seconds)
-            if (
-                NEAREST < place.z < FARTHEST
-                and abs(self.camera.project(np.array([place.x, 1, place.z]))[0]) < 4000
-            ):
+            if NEAREST < place.z < FARTHEST and abs(self.camera.project(np.array([place.x, 1, place.z]))[0]) < 4000:
                 sprite = actor.draw(self.camera, place)
                 # A rider is listed after the bicycle and stands at the same place: index breaks the tie.
                 drawn.append((index, place.z - 1e-4 * index, sprite))
@@ -121,19 +116,15 @@ class ProceduralScene:
 
     def _recorded(self, sprite: Sprite) -> npt.NDArray[np.uint8]:
         """Return the table (256, 3) from reflectance bytes to what the RGB camera records at the sprite's place."""
-        foot_px = max(
-            sprite.top + sprite.coverage.shape[0] - 2 - self.camera.horizon_px, 1.0
-        )
+        foot_px = max(sprite.top + sprite.coverage.shape[0] - 2 - self.camera.horizon_px, 1.0)
         depth = self.camera.focal_px * self.camera.height / foot_px
-        across_px = (
-            sprite.left + sprite.coverage.shape[1] / 2 - self.camera.width_px / 2
-        )
+        across_px = sprite.left + sprite.coverage.shape[1] / 2 - self.camera.width_px / 2
         light = self.backdrop.light_at(
             float(self.camera.side + across_px * depth / self.camera.focal_px),
             float(depth),
         )
         reflectance = (np.arange(256, dtype=np.float32)[:, None] / 255) ** 1.8
-        return self.backdrop.develop(reflectance * light)
+        return develop(reflectance * light)
 
     def _boxes(
         self, owner: npt.NDArray[np.int16], extents: dict[int, _Extent]

@@ -39,9 +39,7 @@ class StreetCamera:
         columns = np.arange(self.width_px, dtype=np.float32)[None, :] + 0.5
         below = rows - self.horizon_px
         with np.errstate(divide="ignore"):
-            depth = np.where(
-                below > 0.25, self.focal_px * self.height / below, np.inf
-            ).astype(np.float32)
+            depth = np.where(below > 0.25, self.focal_px * self.height / below, np.inf).astype(np.float32)
         depth = np.repeat(depth, self.width_px, axis=1)
         with np.errstate(invalid="ignore"):
             side = self.side + (columns - self.width_px / 2) / self.focal_px * depth

@@ -18,6 +18,9 @@ CELSIUS_PER_STEP = 0.3125
 
 Colour = tuple[float, float, float]
 
+WHITE_LAMP: Colour = (255.0, 244.0, 220.0)
+RED_LAMP: Colour = (255.0, 34.0, 20.0)
+
 _SUBPIXEL_BITS = 4
 _CIRCLE = np.stack(
     [
@@ -70,23 +73,15 @@ class Canvas:
         """Fill a polygon (n, 2) given in pixels of the image."""
         self._fill([self._corners(points_px)], colour, celsius)
 
-    def ring(
-        self, outer_px: FloatArray, inner_px: FloatArray, colour: Colour, celsius: float
-    ) -> None:
+    def ring(self, outer_px: FloatArray, inner_px: FloatArray, colour: Colour, celsius: float) -> None:
         """Fill what lies between two closed lines (n, 2)."""
         self._fill([self._corners(outer_px), self._corners(inner_px)], colour, celsius)
 
     def _corners(self, points_px: FloatArray) -> npt.NDArray[np.int32]:
-        return (
-            (points_px - (self.left, self.top)) * (1 << _SUBPIXEL_BITS) + 0.5
-        ).astype(np.int32)
+        return ((points_px - (self.left, self.top)) * (1 << _SUBPIXEL_BITS) + 0.5).astype(np.int32)
 
-    def _fill(
-        self, corners: list[npt.NDArray[np.int32]], colour: Colour, celsius: float
-    ) -> None:
-        cv2.fillPoly(
-            self.surface, corners, _paint(colour, celsius), cv2.LINE_AA, _SUBPIXEL_BITS
-        )
+    def _fill(self, corners: list[npt.NDArray[np.int32]], colour: Colour, celsius: float) -> None:
+        cv2.fillPoly(self.surface, corners, _paint(colour, celsius), cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.fillPoly(self.coverage, corners, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def ellipse(

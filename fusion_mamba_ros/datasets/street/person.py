@@ -68,9 +68,7 @@ class Person:
         radians, nan for someone who stands. ``cycling`` seats the person with ``stride`` as the phase of the pedals.
         """
         joints = _cycling_joints(stride) if cycling else _walking_joints(stride)
-        shell = camera.project(
-            in_world(np.array(list(joints.values())) * self.height, x, z, heading)
-        )
+        shell = camera.project(in_world(np.array(list(joints.values())) * self.height, x, z, heading))
         points = dict(zip(joints, shell, strict=True))
         scale = camera.pixels_per_metre(z)
         margin = 0.17 * scale
@@ -189,11 +187,7 @@ class Person:
                 celsius - 2,
             )
         if self.backpack:
-            back = (
-                (left + right) / 2
-                + (0, 0.2 * thick)
-                - (p["forward"] - p["origin"]) * 0.55
-            )
+            back = (left + right) / 2 + (0, 0.2 * thick) - (p["forward"] - p["origin"]) * 0.55
             strength = self.warmth(0.12)
             if away > -0.3:
                 canvas.ellipse(
@@ -203,9 +197,7 @@ class Person:
                     strength,
                 )
 
-    def _head(
-        self, canvas: Canvas, p: dict[str, FloatArray], scale: float, away: float
-    ) -> None:
+    def _head(self, canvas: Canvas, p: dict[str, FloatArray], scale: float, away: float) -> None:
         size = scale * self.height / 1.72
         canvas.limb(
             p["neck"],
@@ -214,9 +206,7 @@ class Person:
             self.skin,
             self.warmth(0.92),
         )
-        canvas.ellipse(
-            p["head"], (0.088 * size, 0.122 * size), self.hair, self.warmth(0.66)
-        )
+        canvas.ellipse(p["head"], (0.088 * size, 0.122 * size), self.hair, self.warmth(0.66))
         face = p["head"] + (p["forward"] - p["origin"]) * 0.2 + (0, 0.025 * size)
         share = float(np.clip(0.62 - 0.6 * away, 0.0, 1.0))
         if share > 0.1:
@@ -242,9 +232,7 @@ def _walking_joints(stride: float) -> dict[str, FloatArray]:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         thigh = swing * np.sin(phase) * sign
         # The knee bends while the leg swings forward.
-        shin = thigh - (
-            0.0 if standing else 0.12 + 0.75 * max(0.0, np.cos(phase) * sign)
-        )
+        shin = thigh - (0.0 if standing else 0.12 + 0.75 * max(0.0, np.cos(phase) * sign))
         hip = np.array([0.0, 0.055 * sign, 0.52 + bob])
         knee = hip + 0.245 * np.array([np.sin(thigh), 0, -np.cos(thigh)])
         ankle = knee + 0.24 * np.array([np.sin(shin), 0, -np.cos(shin)])
@@ -253,9 +241,7 @@ def _walking_joints(stride: float) -> dict[str, FloatArray]:
         arm = -0.9 * thigh + 0.05
         shoulder = np.array([0.0, 0.115 * sign, 0.81 + bob])
         elbow = shoulder + 0.17 * np.array([np.sin(arm), 0.12 * sign, -np.cos(arm)])
-        hand = elbow + 0.16 * np.array(
-            [np.sin(arm + 0.35), 0.02 * sign, -np.cos(arm + 0.35)]
-        )
+        hand = elbow + 0.16 * np.array([np.sin(arm + 0.35), 0.02 * sign, -np.cos(arm + 0.35)])
         joints |= _side(side, hip, knee, ankle, toe, shoulder, elbow, hand)
     joints |= {
         "neck": np.array([0.0, 0, 0.84 + bob]),
@@ -270,9 +256,7 @@ def _cycling_joints(stride: float) -> dict[str, FloatArray]:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         pedal = stride + (0 if sign > 0 else np.pi)
         hip = np.array([-0.12, 0.05 * sign, 0.56])
-        ankle = np.array(
-            [0.0 + 0.1 * np.cos(pedal), 0.06 * sign, 0.19 + 0.1 * np.sin(pedal)]
-        )
+        ankle = np.array([0.0 + 0.1 * np.cos(pedal), 0.06 * sign, 0.19 + 0.1 * np.sin(pedal)])
         knee = _knee(hip, ankle, 0.245, 0.24)
         toe = ankle + [0.07, 0, -0.015]
         shoulder = np.array([0.08, 0.11 * sign, 0.84])

@@ -16,9 +16,7 @@ Window = tuple[int, int, int, int]
 class Pictures:
     """``rgb`` (H, W, 3) uint8, ``celsius`` (H, W) float32, ``owner`` (H, W) int16: index of the actor on top, or -1."""
 
-    def __init__(
-        self, rgb: npt.NDArray[np.uint8], celsius: npt.NDArray[np.float32]
-    ) -> None:
+    def __init__(self, rgb: npt.NDArray[np.uint8], celsius: npt.NDArray[np.float32]) -> None:
         self.rgb, self.celsius = rgb, celsius
         self.owner = np.full(celsius.shape, NOBODY, np.int16)
         self._painted: list[Window] = []
@@ -74,15 +72,11 @@ class Pictures:
         pattern: npt.NDArray[np.float32] | None,
     ) -> None:
         x0, y0, x1, y1 = window
-        inner = np.s_[
-            y0 - sprite.top : y1 - sprite.top, x0 - sprite.left : x1 - sprite.left
-        ]
+        inner = np.s_[y0 - sprite.top : y1 - sprite.top, x0 - sprite.left : x1 - sprite.left]
         outer = np.s_[y0:y1, x0:x1]
         coverage = sprite.coverage[inner].astype(np.float32) * np.float32(1 / 255)
         surface = sprite.surface[inner]
-        colour = cv2.LUT(np.ascontiguousarray(surface[..., :3]), recorded[None]).astype(
-            np.float32
-        )
+        colour = cv2.LUT(np.ascontiguousarray(surface[..., :3]), recorded[None]).astype(np.float32)
         warmth = surface[..., 3].astype(np.float32) * CELSIUS_PER_STEP + COLDEST_CELSIUS
         if pattern is not None:
             size = sprite.coverage.shape[::-1]
@@ -90,9 +84,7 @@ class Pictures:
             colour *= (1 + 0.12 * stretched)[..., None]
             warmth += 0.9 * stretched
         under = self.rgb[outer].astype(np.float32)
-        self.rgb[outer] = np.clip(
-            under + (colour - under) * coverage[..., None], 0, 255
-        ).astype(np.uint8)
+        self.rgb[outer] = np.clip(under + (colour - under) * coverage[..., None], 0, 255).astype(np.uint8)
         self.celsius[outer] += (warmth - self.celsius[outer]) * coverage
         self.owner[outer][coverage > 0.5] = actor
 
@@ -111,10 +103,6 @@ def shine(rgb: npt.NDArray[np.uint8], light: Light) -> None:
     across = (np.arange(x0, x1, dtype=np.float32) - u) ** 2
     down = (np.arange(y0, y1, dtype=np.float32) - v) ** 2
     squared = (across[None] + down[:, None]) / np.float32(light.radius_px**2)
-    strength = (
-        1.6 / (1 + squared**2) + 0.5 * np.exp(-squared / (0.18 * light.glow**2))
-    ).astype(np.float32)
-    lit = rgb[y0:y1, x0:x1].astype(np.float32) + strength[..., None] * np.array(
-        light.colour, np.float32
-    )
+    strength = (1.6 / (1 + squared**2) + 0.5 * np.exp(-squared / (0.18 * light.glow**2))).astype(np.float32)
+    lit = rgb[y0:y1, x0:x1].astype(np.float32) + strength[..., None] * np.array(light.colour, np.float32)
     rgb[y0:y1, x0:x1] = np.minimum(lit, 255).astype(np.uint8)

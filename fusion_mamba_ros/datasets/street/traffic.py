@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backdrop import HOUSE_SIDE, KERB_SIDE, Backdrop
+from .backdrop import Backdrop
+from .bicycle import Bicycle
 from .camera import StreetCamera
 from .canvas import Sprite
+from .car import Car
+from .ground import HOUSE_SIDE, KERB_SIDE
 from .person import Person
-from .vehicles import Bicycle, Car
 
 PERSON, BICYCLE, CAR = 0, 1, 2
 STRIDE_METRES = 1.45
@@ -38,9 +40,7 @@ class Actor:
     draw: Callable[[StreetCamera, Place], Sprite]
 
 
-def stroll(
-    x0: float, z0: float, x1: float, z1: float, speed: float, start: float
-) -> Callable[[float], Place]:
+def stroll(x0: float, z0: float, x1: float, z1: float, speed: float, start: float) -> Callable[[float], Place]:
     """Return a walk to and fro between two ground points at ``speed`` m/s, ``start`` metres into it at time 0."""
     length = float(np.hypot(x1 - x0, z1 - z0))
     heading = float(np.arctan2(z1 - z0, x1 - x0))
@@ -50,16 +50,12 @@ def stroll(
         lap = gone % (2 * length)
         share = lap / length if lap < length else 2 - lap / length
         turn = 0.0 if lap < length else np.pi
-        return Place(
-            x0 + (x1 - x0) * share, z0 + (z1 - z0) * share, heading + turn, gone
-        )
+        return Place(x0 + (x1 - x0) * share, z0 + (z1 - z0) * share, heading + turn, gone)
 
     return place
 
 
-def drive(
-    x: float, speed: float, start: float, *, towards: bool
-) -> Callable[[float], Place]:
+def drive(x: float, speed: float, start: float, *, towards: bool) -> Callable[[float], Place]:
     """Return a drive along the lane at ``x``; whoever leaves the street comes in again at its other end."""
 
     def place(seconds: float) -> Place:
@@ -79,10 +75,7 @@ def stand(x: float, z: float, heading: float) -> Callable[[float], Place]:
 def populate(street: Backdrop, rng: np.random.Generator) -> list[Actor]:
     """Return the actors of a street, drawn from ``rng``."""
     actors = [_pedestrian(street, rng) for _ in range(rng.integers(2, 8))]
-    actors += [
-        _moving_car(street, rng, lane)
-        for lane in rng.permutation([-1.0, 1.0])[: rng.integers(0, 3)]
-    ]
+    actors += [_moving_car(street, rng, lane) for lane in rng.permutation([-1.0, 1.0])[: rng.integers(0, 3)]]
     for side in (-1.0, 1.0):
         actors += _parked_cars(street, rng, side)
     for _ in range(int(rng.integers(0, 3))):
@@ -123,9 +116,7 @@ def _pedestrian(street: Backdrop, rng: np.random.Generator) -> Actor:
         place = stand(x, float(rng.uniform(6, 25)), float(rng.uniform(0, 2 * np.pi)))
 
     def draw(camera: StreetCamera, at: Place) -> Sprite:
-        return person.draw(
-            camera, at.x, at.z, at.heading, 2 * np.pi * at.gone / STRIDE_METRES
-        )
+        return person.draw(camera, at.x, at.z, at.heading, 2 * np.pi * at.gone / STRIDE_METRES)
 
     return Actor(PERSON, place, draw)
 
@@ -139,12 +130,8 @@ def _car(
     lamps: bool,
 ) -> Actor:
     ambient = street.climate.road - 0.4 if not warm else street.climate.air
-    car = Car.random(
-        rng, ambient, street.climate.sky, warm=warm, lamps=lamps, sun=street.climate.sun
-    )
-    return Actor(
-        CAR, place, lambda camera, at: car.draw(camera, at.x, at.z, at.heading)
-    )
+    car = Car.random(rng, ambient, street.climate.sky, warm=warm, lamps=lamps, sun=street.climate.sun)
+    return Actor(CAR, place, lambda camera, at: car.draw(camera, at.x, at.z, at.heading))
 
 
 def _moving_car(street: Backdrop, rng: np.random.Generator, lane: float) -> Actor:
@@ -159,9 +146,7 @@ def _moving_car(street: Backdrop, rng: np.random.Generator, lane: float) -> Acto
     )
 
 
-def _parked_cars(
-    street: Backdrop, rng: np.random.Generator, side: float
-) -> list[Actor]:
+def _parked_cars(street: Backdrop, rng: np.random.Generator, side: float) -> list[Actor]:
     """Cars along the kerb. One that has gone cold is parked at a lamp: it would show to no camera elsewhere."""
     actors = []
     heading = np.pi / 2 if side > 0 else -np.pi / 2
@@ -170,9 +155,7 @@ def _parked_cars(
             continue
         near_lamp = any(abs(z - lamp_z) < 7 for _, lamp_z in street.lamps)
         warm = bool(rng.random() < 0.4) or (street.climate.night and not near_lamp)
-        place = stand(
-            side * (KERB_SIDE - 0.95), float(z), heading + float(rng.normal(0, 0.02))
-        )
+        place = stand(side * (KERB_SIDE - 0.95), float(z), heading + float(rng.normal(0, 0.02)))
         actors.append(_car(street, rng, place, warm=warm, lamps=False))
     return actors
 
@@ -188,9 +171,7 @@ def _cyclist(street: Backdrop, rng: np.random.Generator) -> list[Actor]:
     side = float(rng.choice([-1.0, 1.0]))
     if rng.random() < 0.35:
         z, edge = float(rng.uniform(8, 18)), HOUSE_SIDE + 4
-        place = stroll(
-            -edge, z, edge, z, float(rng.uniform(3, 5)), float(rng.uniform(0, 40))
-        )
+        place = stroll(-edge, z, edge, z, float(rng.uniform(3, 5)), float(rng.uniform(0, 40)))
     else:
         place = drive(
             side * 2.9,
@@ -229,6 +210,4 @@ def _parked_bicycle(street: Backdrop, rng: np.random.Generator) -> Actor:
         float(lamp_z + rng.uniform(-2, 2)),
         float(rng.normal(0, 0.6)),
     )
-    return Actor(
-        BICYCLE, place, lambda camera, at: bicycle.draw(camera, at.x, at.z, at.heading)
-    )
+    return Actor(BICYCLE, place, lambda camera, at: bicycle.draw(camera, at.x, at.z, at.heading))

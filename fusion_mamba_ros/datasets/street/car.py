@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cars and bicycles, drawn from their three-dimensional shape."""
+"""A car, drawn from its three-dimensional shape."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import FloatArray, StreetCamera, in_world
-from .canvas import Canvas, Colour, Light, Sprite, shaded
-
-WHITE_LAMP: Colour = (255.0, 244.0, 220.0)
-RED_LAMP: Colour = (255.0, 34.0, 20.0)
+from .canvas import RED_LAMP, WHITE_LAMP, Canvas, Colour, Light, Sprite, shaded
 
 _WHEEL = np.stack(
     [
@@ -48,11 +45,7 @@ class Car:
     ) -> Car:
         """Return a car drawn from ``rng``; ``sun`` in degrees heats its body above the air."""
         grey = rng.uniform(20, 225)
-        paint = (
-            rng.uniform(0.85, 1.1, 3) * grey
-            if rng.random() < 0.65
-            else rng.uniform(15, 200, 3)
-        )
+        paint = rng.uniform(0.85, 1.1, 3) * grey if rng.random() < 0.65 else rng.uniform(15, 200, 3)
         van = rng.random() < 0.2
         return Car(
             length=float(rng.uniform(4.4, 5.2) if van else rng.uniform(3.8, 4.7)),
@@ -61,8 +54,7 @@ class Car:
             bonnet=float(0.5 if van else rng.uniform(1.0, 1.25)),
             paint=(float(paint[0]), float(paint[1]), float(paint[2])),
             warmth=float(rng.uniform(0.55, 1.0)) if warm else 0.0,
-            body_celsius=ambient_celsius
-            + (rng.uniform(0.4, 1.0) * sun if sun else rng.normal(0, 0.3)),
+            body_celsius=ambient_celsius + (rng.uniform(0.4, 1.0) * sun if sun else rng.normal(0, 0.3)),
             sky_celsius=sky_celsius,
             lamps=lamps,
         )
@@ -87,21 +79,12 @@ class Car:
                 points[f"{side}_{name}"] = np.array([s, sign * self.width / 2, up])
             for name, (s, up) in cabin.items():
                 narrow = inset if up == roof else 0.04
-                points[f"{side}_cabin_{name}"] = np.array(
-                    [s, sign * (self.width / 2 - narrow), up]
-                )
-        pixels = {
-            name: camera.project(in_world(p, x, z, heading))
-            for name, p in points.items()
-        }
+                points[f"{side}_cabin_{name}"] = np.array([s, sign * (self.width / 2 - narrow), up])
+        pixels = {name: camera.project(in_world(p, x, z, heading)) for name, p in points.items()}
         scale = camera.pixels_per_metre(z)
         shell = np.stack(list(pixels.values()))
-        ground = camera.project(
-            in_world(np.array([[half, 0, 0], [-half, 0, 0]]), x, z, heading)
-        )
-        canvas = Canvas(
-            np.concatenate([shell, ground]), (self.paint, self.body_celsius)
-        )
+        ground = camera.project(in_world(np.array([[half, 0, 0], [-half, 0, 0]]), x, z, heading))
+        canvas = Canvas(np.concatenate([shell, ground]), (self.paint, self.body_celsius))
 
         # The camera's place in the car's own axes says which faces it sees.
         away = np.array([camera.side - x, -z])
@@ -123,9 +106,7 @@ class Car:
         ]
         canvas.polygon(np.array(under), dark, self.body_celsius + 7 * self.warmth)
         if sees_side:
-            self._far_wheels(
-                canvas, camera, x, z, heading, "right" if side == "left" else "left"
-            )
+            self._far_wheels(canvas, camera, x, z, heading, "right" if side == "left" else "left")
         self._top(canvas, pixels)
         if sees_side:
             self._side(canvas, pixels, side)
@@ -143,13 +124,9 @@ class Car:
         return shaded(self.paint, factor)
 
     def _top(self, canvas: Canvas, p: dict[str, FloatArray]) -> None:
-        bonnet = np.array(
-            [p["left_top_front"], p["left_cowl"], p["right_cowl"], p["right_top_front"]]
-        )
+        bonnet = np.array([p["left_top_front"], p["left_cowl"], p["right_cowl"], p["right_top_front"]])
         canvas.polygon(bonnet, self._tint(1.08), self.body_celsius + 11 * self.warmth)
-        boot = np.array(
-            [p["left_cowl"], p["left_top_rear"], p["right_top_rear"], p["right_cowl"]]
-        )
+        boot = np.array([p["left_cowl"], p["left_top_rear"], p["right_top_rear"], p["right_cowl"]])
         canvas.polygon(boot, self._tint(1.0), self.body_celsius + 1.5 * self.warmth)
 
     def _side(self, canvas: Canvas, p: dict[str, FloatArray], side: str) -> None:
@@ -159,13 +136,8 @@ class Car:
             self._tint(0.8),
             self.body_celsius + 1.5 * self.warmth,
         )
-        front = np.array(
-            [p[f"{side}_{n}"] for n in ("bottom_front", "top_front", "cowl")]
-        )
-        foot = (
-            p[f"{side}_bottom_front"]
-            + (p[f"{side}_bottom_rear"] - p[f"{side}_bottom_front"]) * 0.28
-        )
+        front = np.array([p[f"{side}_{n}"] for n in ("bottom_front", "top_front", "cowl")])
+        foot = p[f"{side}_bottom_front"] + (p[f"{side}_bottom_rear"] - p[f"{side}_bottom_front"]) * 0.28
         canvas.polygon(
             np.vstack([front, foot]),
             self._tint(0.82),
@@ -180,9 +152,7 @@ class Car:
             self.body_celsius + 4 * self.warmth,
         )
 
-    def _face(
-        self, canvas: Canvas, p: dict[str, FloatArray], end: str, scale: float
-    ) -> None:
+    def _face(self, canvas: Canvas, p: dict[str, FloatArray], end: str, scale: float) -> None:
         corners = np.array(
             [
                 p[f"left_bottom_{end}"],
@@ -203,9 +173,7 @@ class Car:
         band = np.array([top - 0.3 * across + 0.28 * down, top + 0.3 * across + 0.28 * down,
                          top + 0.3 * across + 0.62 * down, top - 0.3 * across + 0.62 * down])  # fmt: skip
         if end == "front":
-            canvas.polygon(
-                band, (18.0, 18.0, 20.0), self.body_celsius + 20 * self.warmth
-            )
+            canvas.polygon(band, (18.0, 18.0, 20.0), self.body_celsius + 20 * self.warmth)
         plate = np.array([top - 0.13 * across + 0.66 * down, top + 0.13 * across + 0.66 * down,
                           top + 0.13 * across + 0.82 * down, top - 0.13 * across + 0.82 * down])  # fmt: skip
         canvas.polygon(plate, (205.0, 205.0, 190.0), self.body_celsius + 1)
@@ -213,9 +181,7 @@ class Car:
             lamp = top + sign * 0.4 * across + 0.25 * down
             size = (0.085 * float(np.hypot(*across)), 0.13 * float(np.hypot(*down)))
             colour = (200.0, 200.0, 205.0) if end == "front" else (120.0, 15.0, 12.0)
-            canvas.ellipse(
-                lamp, size, colour, self.body_celsius + (9 if self.lamps else 0.5)
-            )
+            canvas.ellipse(lamp, size, colour, self.body_celsius + (9 if self.lamps else 0.5))
         if end == "rear" and self.warmth:
             exhaust = bottom + 0.3 * across
             canvas.ellipse(
@@ -234,9 +200,7 @@ class Car:
         rear: bool,
     ) -> None:
         # Glass is dark to the thermal camera: it mirrors the cold sky, less so the flatter the view.
-        glass_celsius = (
-            0.7 * self.body_celsius + 0.3 * self.sky_celsius + 3 * self.warmth
-        )
+        glass_celsius = 0.7 * self.body_celsius + 0.3 * self.sky_celsius + 3 * self.warmth
         glass = (26.0, 30.0, 34.0)
         roof = [
             p[f"{s}_cabin_{n}"]
@@ -268,12 +232,7 @@ class Car:
                     glass_celsius,
                 )
         if side:
-            outline = np.array(
-                [
-                    p[f"{side}_cabin_{n}"]
-                    for n in ("cowl", "roof_front", "roof_rear", "tail")
-                ]
-            )
+            outline = np.array([p[f"{side}_cabin_{n}"] for n in ("cowl", "roof_front", "roof_rear", "tail")])
             canvas.polygon(outline, self._tint(0.75), body)
             middle = outline.mean(axis=0)
             window = middle + (outline - middle) * (0.86, 0.78)
@@ -281,9 +240,7 @@ class Car:
             pillar = (window[1] + window[2]) / 2, (window[0] + window[3]) / 2
             width = 0.03 * float(np.hypot(*(outline[0] - outline[3])))
             canvas.limb(pillar[0], pillar[1], (width, width), self._tint(0.7), body)
-        canvas.polygon(
-            np.array(roof), self._tint(1.05), 0.8 * body + 0.2 * self.sky_celsius
-        )
+        canvas.polygon(np.array(roof), self._tint(1.05), 0.8 * body + 0.2 * self.sky_celsius)
 
     def _wheel(
         self,
@@ -320,9 +277,7 @@ class Car:
         offset = (self.width / 2 - 0.1) * (1 if side == "left" else -1)
         for s in self._axles():
             tyre = self._wheel(camera, x, z, heading, s, offset, 0.32)
-            canvas.polygon(
-                tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth
-            )
+            canvas.polygon(tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth)
 
     def _wheels(
         self,
@@ -361,126 +316,4 @@ class Car:
             drop = (p[f"left_bottom_{end}"] - left) * 0.25
             for share in (0.1, 0.9):
                 u, v = left + (right - left) * share + drop
-                canvas.lights.append(
-                    Light((float(u), float(v)), 0.085 * scale, colour, glow)
-                )
-
-
-@dataclass(frozen=True)
-class Bicycle:
-    """How one bicycle looks: thin, at the temperature of the air, its tyres a little warmer when ridden."""
-
-    paint: Colour
-    ambient_celsius: float
-    ridden: bool
-    lamp: bool
-
-    @staticmethod
-    def random(
-        rng: np.random.Generator, ambient_celsius: float, *, ridden: bool, lamp: bool
-    ) -> Bicycle:
-        """Return a bicycle drawn from ``rng``."""
-        paint = rng.uniform(30, 235, 3)
-        return Bicycle(
-            (float(paint[0]), float(paint[1]), float(paint[2])),
-            ambient_celsius,
-            ridden,
-            lamp,
-        )
-
-    def draw(self, camera: StreetCamera, x: float, z: float, heading: float) -> Sprite:
-        """Return the bicycle whose middle stands at (x, z); ``heading`` as for a car."""
-
-        def at(s: float, up: float, left: float = 0.0) -> FloatArray:
-            return camera.project(in_world(np.array([s, left, up]), x, z, heading))
-
-        def ring(s: float, radius: float) -> FloatArray:
-            circle = np.stack(
-                [
-                    s + radius * _WHEEL[:, 0],
-                    np.zeros(len(_WHEEL)),
-                    0.34 + radius * _WHEEL[:, 1],
-                ],
-                axis=1,
-            )
-            return camera.project(in_world(circle, x, z, heading))
-
-        scale = camera.pixels_per_metre(z)
-        warm = self.ambient_celsius + (4.0 if self.ridden else 0.4)
-        tyre_px = max(0.05 * scale, 1.0)
-        rings = [
-            (ring(s, 0.34 + tyre_px / 2 / scale), ring(s, 0.34 - tyre_px / 2 / scale))
-            for s in (0.53, -0.53)
-        ]
-        bar = [at(0.4, 1.02, 0.28), at(0.4, 1.02, -0.28)]
-        corners = np.concatenate([*(outer for outer, _ in rings), np.stack(bar)])
-        corners = np.stack([corners.min(0) - tyre_px, corners.max(0) + tyre_px])
-        canvas = Canvas(corners, (self.paint, self.ambient_celsius))
-        for outer, inner in rings:
-            # From behind a wheel is a line, and a ring would be thinner than the tyre.
-            if np.ptp(outer[:, 0]) > 3 * tyre_px:
-                canvas.ring(outer, inner, (14.0, 14.0, 14.0), warm)
-            else:
-                top, bottom = outer[outer[:, 1].argmin()], outer[outer[:, 1].argmax()]
-                canvas.limb(top, bottom, (tyre_px, tyre_px), (14.0, 14.0, 14.0), warm)
-        tube_px = max(0.045 * scale, 1.0)
-        joints = {
-            "rear": (-0.53, 0.34),
-            "front": (0.53, 0.34),
-            "crank": (-0.03, 0.3),
-            "seat": (-0.2, 0.82),
-            "head": (0.36, 0.8),
-        }
-        for a, b in (
-            ("rear", "crank"),
-            ("rear", "seat"),
-            ("crank", "seat"),
-            ("crank", "head"),
-            ("seat", "head"),
-            ("front", "head"),
-        ):
-            canvas.limb(
-                at(*joints[a]),
-                at(*joints[b]),
-                (tube_px, tube_px),
-                self.paint,
-                self.ambient_celsius + 0.8,
-            )
-        canvas.limb(
-            at(0.36, 0.8),
-            at(0.4, 1.02),
-            (tube_px, tube_px),
-            self.paint,
-            self.ambient_celsius + 0.8,
-        )
-        canvas.limb(
-            bar[0],
-            bar[1],
-            (tube_px, tube_px),
-            (30.0, 30.0, 30.0),
-            self.ambient_celsius + 1,
-        )
-        canvas.limb(
-            at(-0.32, 0.92),
-            at(-0.08, 0.94),
-            (0.08 * scale, 0.05 * scale),
-            (15.0, 15.0, 15.0),
-            warm + 2,
-        )
-        canvas.limb(
-            at(-0.86, 0.45),
-            at(-0.84, 0.65),
-            (tyre_px, tyre_px),
-            (20.0, 20.0, 20.0),
-            self.ambient_celsius,
-        )
-        if self.lamp:
-            towards = -np.sin(heading)
-            s, colour, glow = (
-                (0.45, WHITE_LAMP, 8.0) if towards > 0 else (-0.86, RED_LAMP, 4.0)
-            )
-            u, v = at(s, 0.85 if towards > 0 else 0.6)
-            canvas.lights.append(
-                Light((float(u), float(v)), 0.05 * scale, colour, glow)
-            )
-        return canvas.sprite()
+                canvas.lights.append(Light((float(u), float(v)), 0.085 * scale, colour, glow))
