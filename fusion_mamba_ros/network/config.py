@@ -72,7 +72,7 @@ class ModelConfig:
     width: str = "n"
     """`n`, `s`, `m`, `l`, `x`, or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3)."""
     neck: str = "auto"
-    """PAN after `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's own, for `paper` yolov5."""
+    """PAN of `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's own, yolov5 for `paper`."""
     classes: int = 80
     """Number of object classes."""
     modalities: Mapping[str, int] = field(default_factory=lambda: {"rgb": 3, "thermal": 1})
@@ -141,7 +141,7 @@ class ModelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Return the configuration of a plain mapping; fields that are absent keep their default."""
         if not isinstance(values, Mapping):
-            raise ValueError(f"the model configuration is {values!r}: write it as a mapping of fields")  # noqa: TRY004
+            raise ValueError(f"the model configuration is {values!r}: write it as a mapping of fields")
         known = [entry.name for entry in dataclasses.fields(cls)]
         for name in values:
             if name not in known:

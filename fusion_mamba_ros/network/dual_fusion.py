@@ -48,12 +48,14 @@ class DualStateSpaceFusion(nn.Module):
         read = [_sum(states)] * len(states) if self.dual_attention else states
         out = []
         for stream, x, y, (_, gate) in zip(self.streams, maps, read, encoded, strict=True):
-            out.append(x + stream.project(y if gate is None else y * gate, x.shape[2], x.shape[3]))
+            out.append(stream.project(y if gate is None else y * gate, x))
         return tuple(out)
 
     def _scan(self, hidden: list[Tensor]) -> list[Tensor]:
         if len(self.scans) == 1:
-            return list(self.scans[0](torch.cat(hidden)).chunk(len(hidden)))
+            # Flat, so that the batch is laid out as the scan reads it, whatever the layout of the maps.
+            batch = torch.cat([x.flatten(2) for x in hidden]).unflatten(-1, hidden[0].shape[2:])
+            return list(self.scans[0](batch).chunk(len(hidden)))
         return [scan(x) for scan, x in zip(self.scans, hidden, strict=True)]
 
 

@@ -49,6 +49,7 @@ class SelectiveScan2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of the four scans, (B, D, H, W)."""
         batch, _, height, width = x.shape
+        x = x.contiguous()
         projected = channel_mixing(self.x_proj, x.flatten(2))
         sizes = (DIRECTIONS * self.dt_rank, DIRECTIONS * self.state_size, DIRECTIONS * self.state_size)
         steps, b, c = projected.split(sizes, dim=1)
@@ -99,7 +100,7 @@ class StateSpaceStream(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the scan's input (B, d_inner, H, W) and the gate (B, H * W, d_inner) of a map (B, C, H, W)."""
         tokens = self.norm(x.flatten(2).transpose(1, 2))
-        hidden = channel_mixing(self.in_proj.weight, tokens.transpose(1, 2)).unflatten(-1, x.shape[2:])
+        hidden = _linear_map(self.in_proj, tokens, x)
         gate = None if self.gate_proj is None else functional.silu(self.gate_proj(tokens))
         return functional.silu(self.conv(hidden)), gate
 
@@ -107,9 +108,17 @@ class StateSpaceStream(nn.Module):
         """Return the hidden state (B, H * W, d_inner) of a scanned map (B, d_inner, H, W)."""
         return self.inner_norm(scanned.flatten(2).transpose(1, 2))
 
-    def project(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Return tokens (B, H * W, d_inner) as a map (B, C, H, W)."""
-        return channel_mixing(self.out_proj.weight, tokens.transpose(1, 2)).unflatten(-1, (height, width))
+    def project(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """Return x (B, C, H, W) plus the projection of tokens (B, H * W, d_inner)."""
+        return x + _linear_map(self.out_proj, tokens, x)
+
+
+def _linear_map(linear: nn.Linear, tokens: Tensor, like: Tensor) -> Tensor:
+    """Return ``linear`` of tokens (B, L, C) as a map (B, O, H, W), in memory as the map ``like`` lies there."""
+    # With channels last, tokens and map are the same memory; otherwise the product itself does the transposing.
+    if like.is_contiguous(memory_format=torch.channels_last):
+        return linear(tokens).transpose(1, 2).unflatten(-1, like.shape[2:])
+    return channel_mixing(linear.weight, tokens.transpose(1, 2)).unflatten(-1, like.shape[2:])
 
 
 def dt_rank_of(channels: int) -> int:
@@ -133,4 +142,4 @@ class VisualStateSpaceBlock(nn.Module):
         """Return the mixed map."""
         hidden, gate = self.stream.encode(x)
         state = self.stream.normalize(self.scan(hidden))
-        return x + self.stream.project(state if gate is None else state * gate, x.shape[2], x.shape[3])
+        return self.stream.project(state if gate is None else state * gate, x)
