@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles the scan kernel into the package; everything else is in pyproject.toml.
 
-`pip install .` and `pip install -e .` do it by themselves, `python setup.py build_ext --inplace` does it alone. Where it cannot
-be compiled, the installation goes on with a warning and the package runs on its slow reference.
+`pip install .` and `pip install -e .` do it by themselves, `python setup.py build_ext --inplace` does it alone. Where
+it cannot be compiled, the installation goes on with a warning and the package runs on its slow reference.
 """
 
 from __future__ import annotations

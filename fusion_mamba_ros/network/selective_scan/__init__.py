@@ -31,8 +31,8 @@ def selective_scan(
 ) -> Tensor:
     """Return the selective scan of a sequence, (B, D, L); signature and meaning of mamba_ssm's ``selective_scan_fn``.
 
-    u, delta (B, D, L); A (D, N), real; B, C (B, N, L) or (B, G, N, L), group g serving the g-th block of D / G channels;
-    D, delta_bias (D,); z (B, D, L) gates y by SiLU(z). Dtypes and errors as ``selective_scan_2d``.
+    u, delta (B, D, L); A (D, N), real; B, C (B, N, L) or (B, G, N, L), group g serving the g-th block of D / G
+    channels; D, delta_bias (D,); z (B, D, L) gates y by SiLU(z). Dtypes and errors as ``selective_scan_2d``.
     Source: arXiv 2312.00752, section 3.2.
     """
     B = B.unsqueeze(1) if B.dim() == 3 else B
@@ -58,11 +58,11 @@ def selective_scan_2d(
     """Return the sum of the four directional scans of a map, (B, D, H, W), in the dtype of u.
 
     u (B, D, H, W); delta (B, 4, D, H, W); A (4, D, N); B, C (B, 4, N, H, W); D, delta_bias (4, D). Directions: rows,
-    columns, rows reversed, columns reversed; what belongs to pixel (h, w) stands at index (h, w) in all of them. N >= 1.
+    columns, rows reversed, columns reversed; what belongs to pixel (h, w) stands at index (h, w) in all of them.
     Along each direction h = exp(delta A) h + delta u B and y = h C + D u, with delta = softplus(delta + delta_bias).
 
-    Computes in float32, also under autocast, where dtypes may be mixed; float64 tensors are computed in float64 by the slow
-    reference. Otherwise u, delta, B and C share one dtype, and A, D and delta_bias are float32 or of that dtype too.
+    Computes in float32, also under autocast, where dtypes may be mixed; float64 tensors are computed in float64 by the
+    slow reference. Otherwise u, delta, B and C share one dtype; A, D and delta_bias are float32 or of that dtype too.
     Strides are free; an empty map gives an empty result; NaN spreads along the walks and nowhere else.
     Raises ``ValueError`` for shapes and devices that do not fit, ``TypeError`` for dtypes.
     Source: arXiv 2401.10166 (SS2D), 2404.09146, section 3.1.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 import torch
@@ -21,18 +21,30 @@ from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
 class Backend(Protocol):
     """One implementation of the scan. ``inputs`` are checked, on one device and of one dtype out of ``dtypes``."""
 
-    name: str
-    device_type: str | None
-    """The type of torch device it runs on; None for any."""
-    dtypes: tuple[torch.dtype, ...]
-    slow: bool
-    """Whether choosing it deserves a warning."""
+    @property
+    def name(self) -> str:
+        """What `use_backend` and `fusion-mamba info` call it."""
+
+    @property
+    def device_type(self) -> str | None:
+        """The type of torch device it runs on; None for any."""
+
+    @property
+    def dtypes(self) -> tuple[torch.dtype, ...]:
+        """What it computes in."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether choosing it because the others cannot run deserves a warning."""
+
+    def __hash__(self) -> int:
+        """Hash by identity, as any object does."""
 
     def unavailable_reason(self) -> str | None:
         """Return one sentence that says why it cannot run here, or None if it can. Never raises."""
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of the tensor, in the dtype of u, that ``forward`` keeps for ``backward``, from shapes alone."""
+        """Return the shape, from shapes alone, of the tensor that ``forward`` keeps for ``backward``."""
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
         """Return y (batch, D, H, W) and the kept states; an empty tensor of shape (0,) unless ``keep_states``."""
@@ -47,7 +59,7 @@ def all_backends() -> tuple[Backend, ...]:
     return (MambaSsmBackend(), CpuBackend(), ReferenceBackend())
 
 
-@lru_cache(maxsize=None)
+@cache
 def unavailable_reason(backend: Backend) -> str | None:
     """Return why the backend cannot run in this process, found out once."""
     return backend.unavailable_reason()
@@ -86,9 +98,9 @@ def active_backend(device_type: str, dtype: torch.dtype = torch.float32) -> Back
     return _choose(device_type, dtype)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _choose(device_type: str, dtype: torch.dtype) -> Backend:
-    reasons = []
+    reasons: list[str] = []
     for backend in all_backends():
         if backend.device_type not in (None, device_type) or dtype not in backend.dtypes:
             continue
@@ -96,7 +108,7 @@ def _choose(device_type: str, dtype: torch.dtype) -> Backend:
         if reason is None:
             if backend.slow and reasons:
                 warnings.warn(
-                    f"the selective scan runs on the slow '{backend.name}' backend on {device_type}: {'; '.join(reasons)}",
+                    f"selective scan on {device_type}: slow '{backend.name}' backend in use ({'; '.join(reasons)})",
                     RuntimeWarning,
                     stacklevel=2,
                 )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile the C kernel of the selective scan: `python -m fusion_mamba_ros.network.selective_scan.build`.
 
-Needs a C compiler only (`$CC`, else cc, gcc or clang) and imports nothing but the standard library, so that setup.py can
-run this file before torch is there. The kernel holds every instruction set of its architecture and chooses when it runs;
-therefore it is compiled without -march.
+Needs a C compiler only (`$CC`, else cc, gcc or clang) and imports nothing but the standard library, so that setup.py
+can run this file before torch is there. The kernel holds every instruction set of its architecture and chooses when it
+runs; therefore it is compiled without -march.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = 
         except OSError as error:
             raise BuildError(f"C compiler '{command[0]}' does not start: {error}") from error
         if done.returncode != 0:
-            raise BuildError(f"'{' '.join(command[:1])}' could not compile the scan kernel: {done.stderr.strip()[-2000:]}")
+            raise BuildError(f"'{command[0]}' could not compile the scan kernel: {done.stderr.strip()[-2000:]}")
         os.replace(result, target)
     return target
 

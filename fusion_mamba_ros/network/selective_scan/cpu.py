@@ -16,6 +16,11 @@ from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 
 LIBRARY = Path(__file__).with_name(build.LIBRARY_NAME)
 
+# As in kernel/scan.h; a library that disagrees is not used.
+CHUNK_STEPS = 128
+PANEL_COLUMNS = 16
+BUILD_COMMAND = "python -m fusion_mamba_ros.network.selective_scan.build"
+
 _COUNTS = ("batch", "directions", "channels", "groups", "state_size", "height", "width", "chunks", "parts", "softplus")
 _ARRAYS = (
     *("u", "delta", "A", "B", "C", "D", "delta_bias", "y", "states", "grad_y", "grad_u", "grad_delta", "grad_A"),
@@ -32,10 +37,11 @@ class _Problem(ctypes.Structure):
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))
+    interface = (ctypes.c_int64 * 3).in_dll(library, "fusion_mamba_scan_interface")
+    if tuple(interface) != (CHUNK_STEPS, PANEL_COLUMNS, ctypes.sizeof(_Problem)):
+        raise OSError("it was compiled from other sources than these: build it again")
     library.fusion_mamba_scan_instruction_set.restype = ctypes.c_char_p
     library.fusion_mamba_scan_instruction_set.argtypes = [ctypes.c_char_p]
-    for name in ("fusion_mamba_scan_chunk_steps", "fusion_mamba_scan_panel_columns"):
-        getattr(library, name).restype = ctypes.c_int64
     for function in (library.fusion_mamba_scan_forward, library.fusion_mamba_scan_backward):
         function.argtypes = [ctypes.POINTER(_Problem), ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
     return library
@@ -61,24 +67,21 @@ class CpuBackend:
     def unavailable_reason(self) -> str | None:
         """Return why the kernel cannot run here, or None if it can."""
         if not LIBRARY.exists():
-            return (
-                f"{LIBRARY.name} was not compiled: run `python -m fusion_mamba_ros.network.selective_scan.build` "
-                "(needs gcc or clang)"
-            )
+            return f"{LIBRARY.name} was not compiled: run `{BUILD_COMMAND}` (needs gcc or clang)"
         try:
             _library()
-        except (OSError, AttributeError) as error:
-            return f"{LIBRARY.name} does not load: {error}"
+        except (OSError, AttributeError, ValueError) as error:
+            return f"{LIBRARY.name} does not load: {error}; run `{BUILD_COMMAND}`"
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """Return the shape of what ``forward`` keeps for ``backward``: the state at the first step of each chunk."""
-        steps, columns = 128, 16
         height, width = inputs.u.shape[-2:]
         if inputs.delta.shape[1] == 1:
-            chunks = (height * width + steps - 1) // steps
+            chunks = (height * width + CHUNK_STEPS - 1) // CHUNK_STEPS
         else:
-            chunks = ((width + columns - 1) // columns) * ((height * columns + steps - 1) // steps)
+            panels = (width + PANEL_COLUMNS - 1) // PANEL_COLUMNS
+            chunks = panels * ((height * PANEL_COLUMNS + CHUNK_STEPS - 1) // CHUNK_STEPS)
         batch, directions, channels = inputs.delta.shape[:3]
         return batch, directions, chunks, inputs.A.shape[-1], channels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,24 @@ from torch import Tensor
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
 from fusion_mamba_ros.network.selective_scan.reference import from_sequences, to_sequences
 
+_INTERFACE = "mamba_ssm.ops.selective_scan_interface"
+
+
+class _Context:
+    """Stands for autograd's context: a registered operator runs below autograd and keeps nothing itself."""
+
+    saved_tensors: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        self.saved_tensors = tensors
+
 
 class MambaSsmBackend:
-    """``selective_scan_cuda`` of mamba_ssm: the K directions become K times as many groups of channels of a sequence.
+    """mamba_ssm's scan of sequences: the K directions become K times as many channels in K times as many groups.
 
-    Copies the map once for each direction, because that kernel reads sequences only.
-    Interface: ``mamba_ssm.ops.selective_scan_interface``, version 2.2.
+    Copies the map once for each direction, because that kernel reads sequences only. Goes through the two halves of its
+    ``SelectiveScanFn``, which stayed the same while the signature of the compiled extension changed between releases.
+    State size at most 256. Interface: mamba_ssm 1.2 to 2.2.
     """
 
     name = "mamba_ssm"
@@ -29,11 +42,11 @@ class MambaSsmBackend:
         """Return why mamba_ssm cannot be used: no CUDA device, not installed, or installed but broken."""
         if not torch.cuda.is_available():
             return "torch sees no CUDA device"
-        if importlib.util.find_spec("mamba_ssm") is None:
-            return "the package mamba_ssm is not installed (pip install mamba-ssm; optional)"
-        # Its modules import the compiled extension unconditionally; a wheel for another torch fails in many ways.
         try:
-            importlib.import_module("selective_scan_cuda")
+            if importlib.util.find_spec("mamba_ssm") is None:
+                return "the package mamba_ssm is not installed (optional: pip install mamba-ssm)"
+            # It imports its compiled extension unconditionally; one made for another torch fails in many ways.
+            importlib.import_module(_INTERFACE)
         except Exception as error:
             return f"mamba_ssm is installed but broken ({type(error).__name__}: {error}): reinstall it for this torch"
         return None
@@ -44,48 +57,45 @@ class MambaSsmBackend:
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
         """Return y and an empty tensor."""
-        kernel = importlib.import_module("selective_scan_cuda")
-        y = kernel.fwd(*_as_sequence(inputs))[0]
-        return self._put_back(y, inputs).sum(dim=1), inputs.u.new_empty(0)
+        y, _ = _forward(inputs)
+        return _put_back(y, inputs).sum(dim=1), inputs.u.new_empty(0)
 
     def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
         """Return the gradients of all inputs."""
-        kernel = importlib.import_module("selective_scan_cuda")
-        u, delta, A, B, C, D, z, delta_bias, softplus = _as_sequence(inputs)
-        saved = kernel.fwd(u, delta, A, B, C, D, z, delta_bias, softplus)[1]
-        dy = to_sequences(grad_y.unsqueeze(1).expand_as(inputs.delta)).flatten(1, 2).contiguous()
-        du, ddelta, dA, dB, dC, dD, dbias, *_ = kernel.bwd(
-            u, delta, A, B, C, D, z, delta_bias, dy, saved, None, None, softplus, False
-        )
-        directions, groups = inputs.delta.shape[1], inputs.B.shape[2]
+        _, context = _forward(inputs)
+        grad_sequences = to_sequences(grad_y.unsqueeze(1).expand_as(inputs.delta)).flatten(1, 2).contiguous()
+        u, delta, A, B, C, D, _, delta_bias, *_ = _function().backward(context, grad_sequences)
+        groups = (inputs.delta.shape[1], inputs.B.shape[2])
         height, width = inputs.u.shape[-2:]
-        grad_B, grad_C = (
-            from_sequences(grad.unflatten(1, (directions, groups)), height, width).to(inputs.B.dtype) for grad in (dB, dC)
-        )
         return Gradients(
-            u=self._put_back(du, inputs).sum(dim=1),
-            delta=self._put_back(ddelta, inputs),
-            A=dA.reshape(inputs.A.shape),
-            B=grad_B,
-            C=grad_C,
-            D=None if inputs.D is None else dD.reshape(inputs.D.shape),
-            delta_bias=None if inputs.delta_bias is None else dbias.reshape(inputs.delta_bias.shape),
+            u=_put_back(u, inputs).sum(dim=1),
+            delta=_put_back(delta, inputs),
+            A=A.reshape(inputs.A.shape),
+            B=from_sequences(B.unflatten(1, groups), height, width),
+            C=from_sequences(C.unflatten(1, groups), height, width),
+            D=None if inputs.D is None else D.reshape(inputs.D.shape),
+            delta_bias=None if inputs.delta_bias is None else delta_bias.reshape(inputs.delta_bias.shape),
         )
 
-    @staticmethod
-    def _put_back(sequences: Tensor, inputs: ScanInputs) -> Tensor:
-        height, width = inputs.u.shape[-2:]
-        return from_sequences(sequences.unflatten(1, (inputs.delta.shape[1], -1)), height, width)
+
+def _function() -> Any:
+    return importlib.import_module(_INTERFACE).SelectiveScanFn
 
 
-def _as_sequence(
-    inputs: ScanInputs,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, None, Tensor | None, bool]:
-    """Return the arguments of the forward kernel: u, delta (batch, K D, L), B, C (batch, K G, N, L), and so on."""
-    u, delta = (
+def _forward(inputs: ScanInputs) -> tuple[Tensor, _Context]:
+    """Return y (batch, K D, L) and the context for the backward half."""
+    u, delta, B, C = (
         to_sequences(maps).flatten(1, 2).contiguous()
-        for maps in (inputs.u.unsqueeze(1).expand_as(inputs.delta), inputs.delta)
+        for maps in (inputs.u.unsqueeze(1).expand_as(inputs.delta), inputs.delta, inputs.B, inputs.C)
     )
-    B, C = (to_sequences(maps).flatten(1, 2).contiguous() for maps in (inputs.B, inputs.C))
-    D, bias = (None if value is None else value.flatten().float() for value in (inputs.D, inputs.delta_bias))
-    return u, delta, inputs.A.flatten(0, 1).float().contiguous(), B, C, D, None, bias, inputs.delta_softplus
+    D, delta_bias = (None if value is None else value.flatten() for value in (inputs.D, inputs.delta_bias))
+    A = inputs.A.flatten(0, 1).contiguous()
+    context = _Context()
+    y = _function().forward(context, u, delta, A, B, C, D, None, delta_bias, inputs.delta_softplus)
+    return y, context
+
+
+def _put_back(sequences: Tensor, inputs: ScanInputs) -> Tensor:
+    """Return (batch, K D, L) as maps (batch, K, D, H, W)."""
+    height, width = inputs.u.shape[-2:]
+    return from_sequences(sequences.unflatten(1, (inputs.delta.shape[1], -1)), height, width)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registered torch operators `fusion_mamba::selective_scan_2d` and `fusion_mamba::selective_scan`.
 
-Each comes as three: the plain one, for inference; `..._with_states`, which also returns what the backward pass starts from;
-and `..._backward`. They take tensors of one dtype, float32 (or float64, slowly), and run on the backend that
+Each comes as three: the plain one, for inference; `..._with_states`, which also returns what the backward pass starts
+from; and `..._backward`. They take tensors of one dtype, float32 (or float64, slowly), and run on the backend that
 `backends.active_backend` names.
 """
 
@@ -17,9 +17,7 @@ from torch import Tensor
 from fusion_mamba_ros.network.selective_scan.backends import active_backend
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs, map_inputs, sequence_inputs
 
-_INPUTS = (
-    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus"
-)
+_INPUTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus"
 _GRADIENTS = "(" + ", ".join(["Tensor"] * len(Gradients._fields)) + ")"
 
 
@@ -99,7 +97,10 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
 
     plain = torch.library.custom_op(f"fusion_mamba::{name}", scan, mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
     with_states = torch.library.custom_op(
-        f"fusion_mamba::{name}_with_states", scan_with_states, mutates_args=(), schema=f"({_INPUTS}) -> (Tensor, Tensor)"
+        f"fusion_mamba::{name}_with_states",
+        scan_with_states,
+        mutates_args=(),
+        schema=f"({_INPUTS}) -> (Tensor, Tensor)",
     )
     backward = torch.library.custom_op(
         f"fusion_mamba::{name}_backward",
@@ -110,9 +111,7 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
     plain.register_fake(fake_scan)
     with_states.register_fake(fake_scan_with_states)
     backward.register_fake(fake_backward)
-    plain.register_autograd(
-        differentiate, setup_context=lambda ctx, inputs, output: save_inputs(ctx, inputs, None)
-    )
+    plain.register_autograd(differentiate, setup_context=lambda ctx, inputs, output: save_inputs(ctx, inputs, None))
     with_states.register_autograd(
         lambda ctx, grad_y, grad_states: differentiate(ctx, grad_y),
         setup_context=lambda ctx, inputs, output: save_inputs(ctx, inputs, output[1]),

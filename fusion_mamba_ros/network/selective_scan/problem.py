@@ -12,8 +12,8 @@ class ScanInputs(NamedTuple):
     """K directional scans of a map with shared u.
 
     u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W), group g serving the g-th
-    block of D / G channels; D, delta_bias (K, D) or None. Directions: rows, columns, rows reversed, columns reversed, the
-    first K of them. A sequence is a map of height 1 with K = 1.
+    block of D / G channels; D, delta_bias (K, D) or None. Directions: the first K of rows, columns, rows reversed,
+    columns reversed. A sequence is a map of height 1 with K = 1.
     """
 
     u: Tensor
@@ -27,12 +27,19 @@ class ScanInputs(NamedTuple):
 
     def tensors(self) -> dict[str, Tensor | None]:
         """Return the tensors by name."""
-        return {name: value for name, value in self._asdict().items() if name != "delta_softplus"}
+        return dict(zip(self._fields[:-1], self[:-1], strict=True))
 
     def contiguous(self) -> ScanInputs:
         """Return the same inputs, each dense in memory."""
-        return self._replace(
-            **{name: tensor.contiguous() for name, tensor in self.tensors().items() if tensor is not None}
+        return ScanInputs(
+            u=self.u.contiguous(),
+            delta=self.delta.contiguous(),
+            A=self.A.contiguous(),
+            B=self.B.contiguous(),
+            C=self.C.contiguous(),
+            D=None if self.D is None else self.D.contiguous(),
+            delta_bias=None if self.delta_bias is None else self.delta_bias.contiguous(),
+            delta_softplus=self.delta_softplus,
         )
 
 

@@ -23,8 +23,8 @@ def scan_sequences(
     """Return y of K independent directions, (batch, K, D, L), in the dtype of ``u``; differentiable by autograd.
 
     u, delta (batch, K, D, L); A (K, D, N); B, C (batch, K, G, N, L), group g serving the g-th block of D / G channels;
-    D, delta_bias (K, D). Runs h = exp(delta A) h + delta u B, y = h C + D u step by step, so it is slow and it is stable:
-    closed forms over cumulative sums overflow on ordinary inputs.
+    D, delta_bias (K, D). Runs h = exp(delta A) h + delta u B, y = h C + D u step by step, so it is slow and it is
+    stable: closed forms over cumulative sums overflow on ordinary inputs.
     Source: arXiv 2312.00752, equation 2 with the simplified (Euler) discretisation of B.
     """
     batch, directions, channels, length = u.shape
@@ -103,10 +103,10 @@ def scan_sequences_backward(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of ``scan_sequences`` by hand, in the order of its arguments; those of D and delta_bias always.
+    """Return the gradients of ``scan_sequences``, in the order of its arguments; those of D and delta_bias always.
 
-    A registered operator cannot use autograd inside; the formulas are those of the kernel (kernel/backward.h). Keeps all
-    L states at once.
+    Written out because a registered operator cannot use autograd inside; the formulas are those of kernel/backward.h.
+    Keeps all L states at once.
     """
     batch, directions, channels, length = u.shape
     groups, state_size = B.shape[2], B.shape[3]
@@ -181,12 +181,8 @@ class ReferenceBackend:
         u = inputs.u.unsqueeze(1).expand_as(inputs.delta)
         grad_y = grad_y.unsqueeze(1).expand_as(inputs.delta)
         walked = [to_sequences(maps) for maps in (grad_y, u, inputs.delta, inputs.B, inputs.C)]
-        results = scan_sequences_backward(
-            walked[0], walked[1], walked[2], inputs.A, walked[3], walked[4], *inputs[5:]
-        )
-        grad_u, grad_delta, grad_B, grad_C = (
-            from_sequences(results[index], height, width) for index in (0, 1, 3, 4)
-        )
+        results = scan_sequences_backward(walked[0], walked[1], walked[2], inputs.A, walked[3], walked[4], *inputs[5:])
+        grad_u, grad_delta, grad_B, grad_C = (from_sequences(results[index], height, width) for index in (0, 1, 3, 4))
         return Gradients(
             u=grad_u.sum(dim=1),
             delta=grad_delta,

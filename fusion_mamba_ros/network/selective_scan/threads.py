@@ -2,8 +2,8 @@
 """Lends torch's own OpenMP team to the C kernel, so that two pools of threads never compete for the cores.
 
 torch's CPU operators run on the threads of the OpenMP runtime it ships or links. The kernel runs its tasks through
-`GOMP_parallel` of that same runtime (libgomp's entry point, which libomp and libiomp5 offer too). Where none is found, and
-in a forked child, whose copy of the team has no threads, the kernel starts threads for one call and joins them.
+`GOMP_parallel` of that same runtime (libgomp's entry point, which libomp and libiomp5 offer too). Where none is found,
+and in a forked child, whose copy of the team has no threads, the kernel starts threads for one call and joins them.
 """
 
 from __future__ import annotations

@@ -123,6 +123,11 @@ static void own_threads(void (*body)(void *), void *data, unsigned threads, unsi
     while (started) pthread_join(others[--started], 0);
 }
 
+// Below this many (channel, step, state) elements for each thread, waking another one costs more than it saves.
+#if !defined(ELEMENTS_PER_THREAD)
+#define ELEMENTS_PER_THREAD (1 << 18)
+#endif
+
 static int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 
 static int run(const scan_problem *p, int backward, const char *instruction_set, int threads, scan_parallel parallel) {
@@ -130,6 +135,9 @@ static int run(const scan_problem *p, int backward, const char *instruction_set,
     if (!j.set || p->groups < 1 || p->channels % p->groups || p->directions < 1 || p->directions > 4 || threads < 1)
         return SCAN_BAD_ARGUMENT;
     if (p->batch * p->channels * p->height * p->width * p->state_size == 0) return SCAN_OK;
+    int64_t elements = p->batch * p->directions * p->channels * p->height * p->width * p->state_size;
+    int64_t useful = at_least_one(elements / ELEMENTS_PER_THREAD);
+    if (threads > useful) threads = (int)useful;
     j.group_blocks = (p->channels / p->groups + j.set->lanes - 1) / j.set->lanes;
     if (backward) {
         // Fixed by the caller: sums over the channels must not depend on the number of threads.
@@ -162,5 +170,5 @@ EXPORT int fusion_mamba_scan_backward(const scan_problem *p, const char *instruc
     return run(p, 1, instruction_set, threads, parallel);
 }
 
-EXPORT int64_t fusion_mamba_scan_chunk_steps(void) { return SCAN_CHUNK_STEPS; }
-EXPORT int64_t fusion_mamba_scan_panel_columns(void) { return SCAN_PANEL_COLUMNS; }
+// What a caller must agree with.
+EXPORT const int64_t fusion_mamba_scan_interface[3] = {SCAN_CHUNK_STEPS, SCAN_PANEL_COLUMNS, sizeof(scan_problem)};

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba info`: what this installation can run on, and why it cannot run on the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("info")
+    def info(
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    ) -> None:
+        """Show versions, devices, the selective scan's backends, and whether ROS is there.
+
+        Example: fusion-mamba info
+        """
+        found = describe_installation()
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            _print_tables(found)
+
+
+def describe_installation() -> dict[str, Any]:
+    """Return versions, devices, scan backends and ROS packages as plain values for JSON."""
+    import torch
+
+    from fusion_mamba_ros import __version__
+
+    cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "fusion_mamba_ros": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
+        "cuda_devices": cuda,
+        "selective_scan": _describe_backends(["cpu", *(["cuda"] if cuda else [])]),
+        "ros": _describe_ros(),
+    }
+
+
+def _describe_backends(device_types: list[str]) -> list[dict[str, Any]]:
+    import warnings
+
+    from fusion_mamba_ros.network.selective_scan import active_backend, all_backends, cpu
+    from fusion_mamba_ros.network.selective_scan.backends import unavailable_reason
+
+    with warnings.catch_warnings():
+        # The table says it.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        active = {device_type: active_backend(device_type) for device_type in device_types}
+    rows = []
+    for backend in all_backends():
+        reason = unavailable_reason(backend)
+        used_on = [device_type for device_type, chosen in active.items() if chosen is backend]
+        note = reason or (f"instruction set {cpu.instruction_set()}" if backend.name == "cpu" else "")
+        rows.append(
+            {
+                "backend": backend.name,
+                "device": backend.device_type or "any",
+                "available": reason is None,
+                "active_on": used_on,
+                "note": note or ("slow" if backend.slow else ""),
+            }
+        )
+    return rows
+
+
+def _describe_ros() -> dict[str, Any]:
+    packages = ("rclpy", "sensor_msgs", "vision_msgs", "cv_bridge", "message_filters")
+    return {
+        "distribution": os.environ.get("ROS_DISTRO"),
+        "packages": {name: importlib.util.find_spec(name) is not None for name in packages},
+    }
+
+
+def _print_tables(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    versions = Table.grid(padding=(0, 2))
+    for name in ("fusion_mamba_ros", "python", "torch", "threads", "cpu"):
+        versions.add_row(name, str(found[name]))
+    versions.add_row("cuda", ", ".join(found["cuda_devices"]) or "no device")
+    ros = found["ros"]
+    missing = [name for name, present in ros["packages"].items() if not present]
+    if not ros["packages"]["rclpy"]:
+        state = "not found: everything but the node works (docs/install.md)"
+    else:
+        state = (ros["distribution"] or "found") + (f", without {', '.join(missing)}" if missing else "")
+    versions.add_row("ros", state)
+    console.print(versions)
+
+    table = Table("backend", "device", "state", "note", title="selective scan", title_justify="left")
+    for row in found["selective_scan"]:
+        if row["active_on"]:
+            state = f"[green]active on {', '.join(row['active_on'])}[/green]"
+        else:
+            state = "available" if row["available"] else "[yellow]unavailable[/yellow]"
+        table.add_row(row["backend"], row["device"], state, row["note"])
+    console.print(table)
