@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node adds to inference: from the publishing of the images to the arrival of the array, over real DDS.
+
+    python benchmarks/node.py [--seconds 20] [--rate 30] [--json FILE]
+
+Three processes. The cameras (this one) publish 640x480 rgb8 and 640x512 mono16 and receive the arrays. The node runs
+with a predictor that returns at once. The peer is a process that does nothing but receive both images and answer with
+an empty header when the later one is there: the transport's own time, in the same run, under the same load. The
+overhead is the difference between the node and the peer, percentile by percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+RGB_SHAPE, THERMAL_SHAPE = (480, 640, 3), (512, 640)
+WARM_UP_FRAMES = 60
+
+
+def run_peer() -> None:
+    """Answer every RGB image with its header as soon as the thermal image of the same stamp is there too."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    rclpy.init()
+    node = rclpy.create_node("transport_peer")
+    publisher = node.create_publisher(Header, "answer", 10)
+    seen: dict[str, tuple[int, int]] = {}
+
+    def on_image(message: Image, side: str, other: str) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        seen[side] = stamp
+        if seen.get(other) == stamp:
+            publisher.publish(message.header)
+
+    node.create_subscription(Image, "rgb/image_raw", lambda message: on_image(message, "rgb", "thermal"), 5)
+    node.create_subscription(Image, "thermal/image_raw", lambda message: on_image(message, "thermal", "rgb"), 5)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (ExternalShutdownException, KeyboardInterrupt):
+        return
+
+
+def run_node_at_once() -> None:
+    """Run the node with a predictor that returns at once."""
+    import torch
+
+    from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+    from fusion_mamba_ros.perception.detections import Detections, Mode
+    from fusion_mamba_ros.perception.predictor import Thresholds
+    from fusion_mamba_ros.ros.detector_node import DetectorNode
+    from fusion_mamba_ros.ros.process import run_node
+
+    count = 10
+    result = Detections(
+        np.tile(np.array([10, 20, 60, 120], np.float32), (count, 1)),
+        np.linspace(0.9, 0.3, count, dtype=np.float32),
+        np.zeros(count, np.int64),
+        Mode.FUSED,
+    )
+
+    class AtOnce:
+        metadata = CheckpointMetadata(("person",), (640, 480))
+        thresholds = Thresholds()
+        device = torch.device("cpu")
+        modes = tuple(Mode)
+
+        def warm_up(self) -> None: ...
+
+        def reset_stream(self) -> None: ...
+
+        def predict(self, images: Any, *, reference_size: Any = None) -> Detections:
+            return result
+
+    run_node(lambda: DetectorNode(load=lambda parameters: AtOnce()))
+
+
+def measure(seconds: float, rate_hz: float) -> dict[str, Any]:
+    """Publish for ``seconds`` and return what came back, in milliseconds."""
+    import rclpy
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+    from vision_msgs.msg import Detection2DArray
+
+    from fusion_mamba_ros.msg import FusionStatus
+
+    rclpy.init()
+    node = rclpy.create_node("cameras")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    sent: dict[tuple[int, int], int] = {}
+    took: dict[str, list[float]] = {"node": [], "peer": [], "inside": []}
+
+    def note(name: str, header: Header) -> None:
+        start_ns = sent.get((header.stamp.sec, header.stamp.nanosec))
+        if start_ns is not None:
+            took[name].append((time.monotonic_ns() - start_ns) * 1e-6)
+
+    node.create_subscription(Detection2DArray, "detections", lambda message: note("node", message.header), 10)
+    node.create_subscription(Header, "answer", lambda message: note("peer", message), 10)
+    node.create_subscription(
+        FusionStatus, "detector_node/status", lambda message: took["inside"].append(message.age_sec * 1e3), 10
+    )
+    rgb = node.create_publisher(Image, "rgb/image_raw", 5)
+    thermal = node.create_publisher(Image, "thermal/image_raw", 5)
+    client = node.create_client(ChangeState, "detector_node/change_state")
+    client.wait_for_service()
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        executor.spin_until_future_complete(future)
+        if not future.result().success:
+            raise RuntimeError("the node could not be started")
+    while min(rgb.get_subscription_count(), thermal.get_subscription_count()) < 2:
+        executor.spin_once(timeout_sec=0.1)
+
+    generator = np.random.default_rng(0)
+    pictures = [
+        (_message(generator.integers(0, 255, RGB_SHAPE, np.uint8), "rgb8"),
+         _message(generator.integers(0, 65535, THERMAL_SHAPE, np.uint16), "mono16"))
+        for _ in range(8)
+    ]  # fmt: skip
+    frames = WARM_UP_FRAMES + int(seconds * rate_hz)
+    due = time.monotonic()
+    for number in range(frames):
+        images = pictures[number % len(pictures)]
+        stamp = node.get_clock().now().to_msg()
+        for image in images:
+            image.header.stamp = stamp
+        if number >= WARM_UP_FRAMES:
+            sent[(stamp.sec, stamp.nanosec)] = time.monotonic_ns()
+        thermal.publish(images[1])
+        rgb.publish(images[0])
+        due += 1 / rate_hz
+        while (left := due - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.05)
+    took["inside"] = took["inside"][WARM_UP_FRAMES:]
+    return {"frames": frames - WARM_UP_FRAMES, "rate_hz": rate_hz, "took_ms": took}
+
+
+def _message(pixels: np.ndarray, encoding: str) -> Any:
+    from sensor_msgs.msg import Image
+
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, step=pixels.strides[0])
+    message.data = array.array("B", pixels.tobytes())
+    return message
+
+
+def summarise(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return percentiles of node, peer and their difference."""
+    figures: dict[str, Any] = {"frames": measured["frames"], "rate_hz": measured["rate_hz"], "load": os.getloadavg()[0]}
+    for name, values in measured["took_ms"].items():
+        p50, p95 = np.percentile(values, (50, 95)) if values else (float("nan"),) * 2
+        figures[name] = {"count": len(values), "p50_ms": float(p50), "p95_ms": float(p95)}
+    figures["overhead"] = {
+        percentile: figures["node"][percentile] - figures["peer"][percentile] for percentile in ("p50_ms", "p95_ms")
+    }
+    return figures
+
+
+def main() -> None:
+    """Start the three processes, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rate", type=float, default=30.0, help="pairs per second")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--role", choices=("cameras", "node", "peer"), default="cameras", help=argparse.SUPPRESS)
+    options, _ = parser.parse_known_args()
+    if options.role == "peer":
+        return run_peer()
+    if options.role == "node":
+        return run_node_at_once()
+    os.environ.update(
+        ROS_DOMAIN_ID=str(random.SystemRandom().randrange(1, 100)),
+        ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+        FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
+    )
+    with tempfile.TemporaryFile() as log:
+        children = [
+            subprocess.Popen([sys.executable, __file__, "--role", role], stdout=log, stderr=log)
+            for role in ("node", "peer")
+        ]
+        try:
+            figures = summarise(measure(options.seconds, options.rate))
+        finally:
+            for child in children:
+                child.terminate()
+            for child in children:
+                child.wait()
+    print(f"{'':10} {'answers':>8} {'p50 ms':>8} {'p95 ms':>8}")
+    for name, meaning in (("node", "images to array"), ("peer", "transport alone"), ("inside", "age in ~/status")):
+        row = figures[name]
+        print(f"{name:10} {row['count']:8d} {row['p50_ms']:8.2f} {row['p95_ms']:8.2f}  {meaning}")
+    overhead = figures["overhead"]
+    print(f"{'overhead':10} {'':8} {overhead['p50_ms']:8.2f} {overhead['p95_ms']:8.2f}  load {figures['load']:.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
