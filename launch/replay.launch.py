@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Play a bag through the detector node; everything ends when the bag does."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+PACKAGE = "fusion_mamba_ros"
+# The node loads its model before it subscribes.
+WAIT_FOR_SUBSCRIBERS_SEC = "60"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return node and player with their arguments."""
+    share = Path(get_package_share_directory(PACKAGE))
+    arguments = [
+        DeclareLaunchArgument("bag", description="Folder or file of the bag."),
+        DeclareLaunchArgument("checkpoint", description="Path of the .safetensors checkpoint."),
+        DeclareLaunchArgument("rgb_topic", default_value="/rgb/image_raw", description="RGB topic in the bag."),
+        DeclareLaunchArgument(
+            "thermal_topic", default_value="/thermal/image_raw", description="Thermal topic in the bag."
+        ),
+        DeclareLaunchArgument(
+            "compressed",
+            default_value="false",
+            choices=["true", "false"],
+            description="The bag holds CompressedImage on <topic>/compressed; set image_transport in params_file too.",
+        ),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=str(share / "config" / "detector.yaml"),
+            description="YAML file with the parameters of the node.",
+        ),
+        DeclareLaunchArgument("rate", default_value="1.0", description="Of the recorded speed."),
+        DeclareLaunchArgument(
+            "loop", default_value="false", choices=["true", "false"], description="Begin again at the end of the bag."
+        ),
+        DeclareLaunchArgument(
+            "clock",
+            default_value="false",
+            choices=["true", "false"],
+            description="Publish the bag's time on /clock, and let the node follow it.",
+        ),
+        DeclareLaunchArgument("log_level", default_value="info", description="Lowest severity that the node logs."),
+    ]
+    detector = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(share / "launch" / "detect.launch.py")),
+        launch_arguments={
+            "checkpoint": LaunchConfiguration("checkpoint"),
+            "rgb_topic": LaunchConfiguration("rgb_topic"),
+            "thermal_topic": LaunchConfiguration("thermal_topic"),
+            "params_file": LaunchConfiguration("params_file"),
+            "use_sim_time": LaunchConfiguration("clock"),
+            "log_level": LaunchConfiguration("log_level"),
+        }.items(),
+    )
+    return LaunchDescription([*arguments, detector, OpaqueFunction(function=_player)])
+
+
+def _player(context: LaunchContext) -> list:
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    suffix = "/compressed" if value("compressed") == "true" else ""
+    topics = [value("rgb_topic") + suffix, value("thermal_topic") + suffix]
+    flags = [f"--{name}" for name in ("loop", "clock") if value(name) == "true"]
+    player = Node(
+        package=PACKAGE,
+        executable="bag_player",
+        arguments=[
+            value("bag"),
+            "--rate",
+            value("rate"),
+            *flags,
+            "--topics",
+            *topics,
+            "--wait-for-subscribers",
+            WAIT_FOR_SUBSCRIBERS_SEC,
+            "--require-subscribers",
+        ],
+        output="screen",
+    )
+    end = EmitEvent(event=Shutdown(reason="the bag has been played"))
+    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]
