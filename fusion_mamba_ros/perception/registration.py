@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox, Size
 
-Homography = npt.NDArray[np.float64]
+Homography = npt.NDArray[np.floating[Any]]
 
 
 def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:

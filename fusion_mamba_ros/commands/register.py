@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba register`: how the thermal camera's picture lies in the RGB camera's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fusion_mamba_ros.datasets.pair_source import ImagePair
+
+_BLENDS = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("register")
+    def register_cameras(
+        rgb: Annotated[Path | None, typer.Option(help="RGB image, folder or video.")] = None,
+        thermal: Annotated[Path | None, typer.Option(help="Thermal image, folder or video.")] = None,
+        bag: Annotated[Path | None, typer.Option(help="Bag with both cameras, instead of --rgb and --thermal.")] = None,
+        rgb_topic: Annotated[str, typer.Option(help="RGB topic of the bag.")] = "/rgb/image_raw",
+        thermal_topic: Annotated[str, typer.Option(help="Thermal topic of the bag.")] = "/thermal/image_raw",
+        pairs: Annotated[int, typer.Option(min=1, help="Most pairs to use, spread over the input.")] = 24,
+        polarity: Annotated[str, typer.Option(help="white_hot or black_hot.")] = "white_hot",
+        out: Annotated[Path, typer.Option(help="YAML to write; the blend goes beside it.")] = Path("registration.yaml"),
+    ) -> None:
+        """Estimate the homography from thermal to RGB from ordinary scenes, no calibration target needed.
+
+        Prints the misalignment that remains in each region (one homography is true for one depth only: near things
+        keep a parallax), draws checkerboard blends before and after, and writes a YAML that node (params_file) and
+        'fusion-mamba predict --registration' take. Refuses when the pictures do not tell.
+
+        Example: fusion-mamba register --rgb rgb.mp4 --thermal thermal.mp4 --out registration.yaml
+        """
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from fusion_mamba_ros.perception.atomic_write import write_atomically
+        from fusion_mamba_ros.perception.letterbox import size_of
+        from fusion_mamba_ros.perception.registration_estimation import estimate_registration
+        from fusion_mamba_ros.perception.registration_report import blend_sheet, registration_yaml, residual_table
+        from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
+
+        try:
+            scaling = ThermalScaling(polarity=polarity)
+            source = bag or rgb
+            if (bag is None) == (rgb is None or thermal is None) or source is None:
+                raise ValueError("give --rgb and --thermal, or --bag")
+            found = (
+                _from_bag(bag, rgb_topic, thermal_topic, pairs) if bag is not None else _from_files(rgb, thermal, pairs)
+            )
+            pictures = [
+                (pair.rgb, scale_thermal(pair.thermal, scaling))
+                for pair in found
+                if pair.rgb is not None and pair.thermal is not None
+            ]
+            with Progress(console=Console(stderr=True)) as progress:
+                task = progress.add_task(f"registering {len(pictures)} pairs", total=1.0)
+                estimate = estimate_registration(
+                    [(_grey(picture), thermal_picture) for picture, thermal_picture in pictures],
+                    on_progress=lambda fraction: progress.update(task, completed=fraction),
+                )
+            sizes = size_of(pictures[0][0]), size_of(pictures[0][1])
+            write_atomically(out, registration_yaml(estimate, source.name, sizes).encode())
+            blend = out.with_name(f"{out.stem}_blend.png")
+            step = -(-len(pictures) // _BLENDS)
+            _write_picture(blend, blend_sheet(pictures[::step], estimate.homography))
+        except (ValueError, OSError) as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+        typer.echo(f"residual by region, RGB pixels ({sizes[0][0]}x{sizes[0][1]}; '-': nothing to measure):")
+        typer.echo(residual_table(estimate))
+        worst = max(region.distance_px for region in estimate.regions)
+        typer.echo(
+            f"median {estimate.residual_px:.2f} px, worst {worst:.2f} px, significance {estimate.significance:.1f}"
+        )
+        if estimate.halves_differ_px is not None:
+            typer.echo(f"two halves of the pairs agree to {estimate.halves_differ_px:.2f} px")
+        typer.echo(f"written: {out}, {blend}")
+
+
+def _from_bag(bag: Path, rgb_topic: str, thermal_topic: str, count: int) -> list[ImagePair]:
+    from fusion_mamba_ros.evaluation.bag_pairs import sample_bag_pairs
+
+    return sample_bag_pairs(bag, rgb_topic, thermal_topic, count=count)
+
+
+def _from_files(rgb: Path | None, thermal: Path | None, count: int) -> list[ImagePair]:
+    from itertools import islice
+
+    from fusion_mamba_ros.datasets.pair_source import open_pairs
+
+    source = open_pairs(rgb, thermal)
+    step = max(1, source.count // count)
+    found = list(islice(source, 0, step * count, step))
+    for note in source.notes:
+        typer.echo(f"note: {note}", err=True)
+    return found
+
+
+def _grey(picture):  # type: ignore[no-untyped-def]
+    import cv2
+
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+
+def _write_picture(path: Path, picture) -> None:  # type: ignore[no-untyped-def]
+    import cv2
+
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"picture '{path}' could not be written")

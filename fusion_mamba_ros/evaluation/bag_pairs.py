@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Some RGB-thermal pairs of a bag, spread over its length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fusion_mamba_ros.datasets.pair_source import ImagePair
+from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError, picture_of
+
+
+def sample_bag_pairs(
+    path: Path, rgb_topic: str, thermal_topic: str, *, count: int, max_offset_sec: float = 0.02
+) -> list[ImagePair]:
+    """Return at most ``count`` pairs, evenly spread: each RGB picture with the thermal one nearest in header stamp.
+
+    Reads the bag twice, so that only the chosen pictures are ever decoded and held. Raises :class:`BagError` if a
+    topic is missing or no two stamps are within ``max_offset_sec``.
+    """
+    topics = (rgb_topic, thermal_topic)
+    with Bag(path) as bag:
+        bag.require(topics, ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"))
+        stamps: dict[str, list[int]] = {topic: [] for topic in topics}
+        for message, fields in bag.read(topics):
+            stamps[message.topic].append(_stamp_ns(fields))
+        rgb, thermal = (np.array(stamps[topic]) for topic in topics)
+        nearest = np.array([int(np.abs(thermal - stamp).argmin()) for stamp in rgb])
+        close = np.flatnonzero(np.abs(thermal[nearest] - rgb) <= 1e9 * max_offset_sec)
+        if not len(close):
+            raise BagError(
+                f"bag '{path}' has no two pictures on '{rgb_topic}' and '{thermal_topic}' within {max_offset_sec:g} s: "
+                "the cameras' clocks differ, or one of them is missing"
+            )
+        chosen = close[np.unique(np.linspace(0, len(close) - 1, count).round().astype(int))]
+        wanted = {rgb_topic: set(chosen.tolist()), thermal_topic: set(nearest[chosen].tolist())}
+        pictures = {}
+        seen = dict.fromkeys(topics, 0)
+        for message, fields in bag.read(topics):
+            number = seen[message.topic]
+            seen[message.topic] += 1
+            if number in wanted[message.topic]:
+                # A copy, because the decoded picture may be a view of the message.
+                picture = picture_of(fields)
+                pixels = picture.to_rgb() if message.topic == rgb_topic else picture.to_thermal()
+                pictures[message.topic, number] = np.ascontiguousarray(pixels).copy()
+    return [
+        ImagePair(str(rgb[i]), pictures[rgb_topic, int(i)], pictures[thermal_topic, int(nearest[i])]) for i in chosen
+    ]
+
+
+def _stamp_ns(fields: object) -> int:
+    stamp = fields.header.stamp  # type: ignore[attr-defined]
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
