@@ -39,7 +39,7 @@ def mosaic_matrices(
 
 
 def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
-    """Return a random map of the network picture onto itself: zoom, rotation and shear about its centre, shift, flip."""
+    """Return a random map of the picture onto itself: zoom, rotation, shear, flip, and a shift."""
     zoom = generator.uniform(1 - config.scale, 1 + config.scale)
     angle = np.deg2rad(generator.uniform(-1, 1) * config.rotation_degrees)
     shear = np.tan(np.deg2rad(generator.uniform(-1, 1, 2) * config.shear_degrees))

@@ -21,7 +21,7 @@ DEFAULT_SCALING = ThermalScaling()
 def prepare(
     sample: PairedSample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None
 ) -> PairedSample:
-    """Return the sample with thermal uint8 at the size of RGB; both shrunk to fit in ``fit`` (width, height), if larger.
+    """Return the sample with thermal uint8 at the size of RGB; if larger, both shrunk to fill ``fit`` (width, height).
 
     A sample that is so already comes back as it is.
     """
@@ -44,8 +44,8 @@ def prepare(
 class PreparedDataset(Sequence[PairedSample]):
     """A dataset whose pairs are prepared for one network size and kept in memory once read.
 
-    Pictures are stored at up to ``headroom`` times the scale at which they fill ``size``, so that a warp to network size
-    never starts from full resolution. Memory stops growing at ``limit_bytes``; pairs beyond it are read again each
+    Pictures are stored at up to ``headroom`` times the scale at which they fill ``size``, so that a warp to network
+    size never starts from full resolution. Memory stops growing at ``limit_bytes``; pairs beyond it are read again each
     time. ``class_names``, ``names`` and ``groups`` are those of the dataset.
     """
 

@@ -17,17 +17,13 @@ _LEVELS = np.arange(256, dtype=np.float32)
 def augment_rgb(
     image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the picture (H, W, 3) with hue, saturation and brightness changed; rarely grey, dark and noisy, or blurred."""
-    hue, saturation, brightness = generator.uniform(-1, 1, 3) * (config.hue, config.saturation, config.brightness) + (
-        0,
-        1,
-        1,
-    )
-    grey, dark, blurred = generator.random(3) < (
-        config.grey_probability,
-        config.darken_probability,
-        config.blur_probability,
-    )
+    """Return the picture (H, W, 3) in other colours and brightness; rarely grey, dark and noisy, or blurred."""
+    hue = generator.uniform(-1, 1) * config.hue
+    saturation = 1 + generator.uniform(-1, 1) * config.saturation
+    brightness = 1 + generator.uniform(-1, 1) * config.brightness
+    grey = generator.random() < config.grey_probability
+    dark = generator.random() < config.darken_probability
+    blurred = generator.random() < config.blur_probability
     if grey:
         saturation = 0.0
     if dark:
