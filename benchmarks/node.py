@@ -189,9 +189,11 @@ def main() -> None:
     parser.add_argument("--role", choices=("cameras", "node", "peer"), default="cameras", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
     if options.role == "peer":
-        return run_peer()
+        run_peer()
+        return
     if options.role == "node":
-        return run_node_at_once()
+        run_node_at_once()
+        return
     os.environ.update(
         ROS_DOMAIN_ID=str(random.SystemRandom().randrange(1, 100)),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",

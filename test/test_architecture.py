@@ -32,11 +32,30 @@ ARROWS = {
 }
 ROS = {
     *("rclpy", "message_filters", "cv_bridge", "launch", "launch_ros", "ament_index_python", "rosidl_runtime_py"),
-    *("rcl_interfaces", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces", "diagnostic_msgs", "diagnostic_updater"),
+    *(
+        "rcl_interfaces",
+        "lifecycle_msgs",
+        "rosgraph_msgs",
+        "builtin_interfaces",
+        "diagnostic_msgs",
+        "diagnostic_updater",
+    ),
     *("sensor_msgs", "std_msgs", "geometry_msgs", "vision_msgs"),
 }
 NETWORK_CLIENTS = {
-    *("requests", "urllib3", "httpx", "aiohttp", "ftplib", "http", "socket", "huggingface_hub", "gdown", "wget", "boto3"),
+    *(
+        "requests",
+        "urllib3",
+        "httpx",
+        "aiohttp",
+        "ftplib",
+        "http",
+        "socket",
+        "huggingface_hub",
+        "gdown",
+        "wget",
+        "boto3",
+    ),
     *("urllib.request", "torch.hub", "xmlrpc", "smtplib"),
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -124,7 +143,8 @@ def test_every_source_file_names_its_licence() -> None:
         path.relative_to(ROOT)
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in sources and "SPDX-License-Identifier: Apache-2.0" not in path.read_text(encoding="utf-8")[:400]
+        if path.suffix in sources
+        and "SPDX-License-Identifier: Apache-2.0" not in path.read_text(encoding="utf-8")[:400]
     ]
     assert not silent
 

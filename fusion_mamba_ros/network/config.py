@@ -72,7 +72,7 @@ class ModelConfig:
     width: str = "n"
     """`n`, `s`, `m`, `l`, `x`, or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3)."""
     neck: str = "auto"
-    """PAN of `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's own, yolov5 for `paper`."""
+    """PAN of `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's, yolov5 for `paper`."""
     classes: int = 80
     """Number of object classes."""
     modalities: Mapping[str, int] = field(default_factory=lambda: {"rgb": 3, "thermal": 1})

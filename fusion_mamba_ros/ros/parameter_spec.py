@@ -47,7 +47,8 @@ class ParameterSpec:
             return f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
             return f"{self.minimum:g} to {self.maximum:g}"
-        return {str: "text", list: "a list"}.get(self.kind, self.kind.__name__)
+        words: dict[type, str] = {str: "text", list: "a list"}
+        return words.get(self.kind, self.kind.__name__)
 
     def value_of(self, value: Any) -> Any:
         """Return ``value`` as this parameter's type; raises :class:`ParameterError` if it is not allowed."""
