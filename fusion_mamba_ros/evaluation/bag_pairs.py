@@ -9,6 +9,7 @@ import numpy as np
 
 from fusion_mamba_ros.datasets.pair_source import ImagePair
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError, picture_of
+from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 
 
 def sample_bag_pairs(
@@ -24,7 +25,7 @@ def sample_bag_pairs(
         bag.require(topics, ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"))
         stamps: dict[str, list[int]] = {topic: [] for topic in topics}
         for message, fields in bag.read(topics):
-            stamps[message.topic].append(_stamp_ns(fields))
+            stamps[message.topic].append(stamp_ns_of(fields))
         rgb, thermal = (np.array(stamps[topic]) for topic in topics)
         nearest = np.array([int(np.abs(thermal - stamp).argmin()) for stamp in rgb])
         close = np.flatnonzero(np.abs(thermal[nearest] - rgb) <= 1e9 * max_offset_sec)
@@ -48,8 +49,3 @@ def sample_bag_pairs(
     return [
         ImagePair(str(rgb[i]), pictures[rgb_topic, int(i)], pictures[thermal_topic, int(nearest[i])]) for i in chosen
     ]
-
-
-def _stamp_ns(fields: object) -> int:
-    stamp = fields.header.stamp  # type: ignore[attr-defined]
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
