@@ -137,6 +137,9 @@ class DetectorNode(LifecycleNode):
             self._diagnostics.watch(None)
         if session is not None:
             session.close()
+        # rclpy's callback group keeps a dead reference to every subscription, timer and event that ever was.
+        group = self.default_callback_group
+        group.entities = {reference for reference in group.entities if reference() is not None}
 
     def _release(self) -> None:
         self._end_session()
