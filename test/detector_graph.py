@@ -12,20 +12,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.msg import FusionStatus
@@ -34,6 +36,7 @@ from fusion_mamba_ros.streams.frames import Side
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 40.0
 PERIOD_SEC = 0.05
+WARN, ERROR = b"\x01", b"\x02"
 RGB_SIZE, THERMAL_SIZE = (48, 64), (40, 56)
 
 
@@ -145,6 +148,15 @@ class Graph:
         assert self.transition(Transition.TRANSITION_CONFIGURE), "configure failed"
         assert self.transition(Transition.TRANSITION_ACTIVATE), "activate failed"
 
+    def wait_for_health(self, subject: str, level: bytes, words: str = "") -> None:
+        """Wait until diagnostics report ``subject`` at ``level`` with ``words`` in the message."""
+
+        def reported() -> bool:
+            status = self.diagnostics.get(subject)
+            return status is not None and status.level == level and words in status.message
+
+        wait_until(reported, f"diagnostics of {subject} at level {level!r} with '{words}'")
+
     def counters_add_up(self) -> FusionStatus:
         """Return the newest status, having checked that each frame is in exactly one counter."""
         status = self.statuses[-1]
@@ -166,9 +178,18 @@ class Graph:
 class Cameras:
     """Two cameras that publish together every 50 ms, as a thread; every attribute may change while they run."""
 
-    def __init__(self, graph: Graph, *, period_sec: float = PERIOD_SEC, reliable: bool = True) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        period_sec: float = PERIOD_SEC,
+        reliable: bool = True,
+        compressed: bool = False,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.graph = graph
         self.period_sec = period_sec
+        self.compressed = compressed
         self.running = dict.fromkeys(Side, True)
         self.frozen = False
         self.shift_ns = 0
@@ -177,7 +198,7 @@ class Cameras:
         self.first_pixel = 0
         self.spoil: Callable[[Side, Image], Image] = lambda side, message: message
         self.sent: dict[Side, list[int]] = {side: [] for side in Side}
-        self.now_ns: Callable[[], int] = time.time_ns
+        self.now_ns = now_ns
         self._random = np.random.default_rng(20240401)
         self._still = self._picture(Side.THERMAL)
         self._publishers: dict[Side, Any] = {}
@@ -191,7 +212,9 @@ class Cameras:
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         profile = QoSProfile(depth=5, reliability=policy, durability=DurabilityPolicy.VOLATILE)
         for side in Side:
-            self._publishers[side] = self.graph.node.create_publisher(Image, f"{side.value}/image_raw", profile)
+            kind, suffix = (CompressedImage, "/compressed") if self.compressed else (Image, "")
+            topic = f"{side.value}/image_raw{suffix}"
+            self._publishers[side] = self.graph.node.create_publisher(kind, topic, profile)
 
     def reopen(self, *, reliable: bool) -> None:
         """Restart both publishers, as a driver that crashed."""
@@ -218,7 +241,8 @@ class Cameras:
             self._stop.wait(max(0.0, due - time.monotonic()))
 
     def _send(self, side: Side, stamp_ns: int) -> None:
-        message = image_message(side, self._still if self.frozen and side is Side.THERMAL else self._picture(side))
+        pixels = self._still if self.frozen and side is Side.THERMAL else self._picture(side)
+        message = compressed_message(side, pixels) if self.compressed else image_message(side, pixels)
         if side is Side.THERMAL:
             stamp_ns += 1_000_000
         stamp_ns = 0 if self.zero_stamp[side] else stamp_ns
@@ -227,7 +251,8 @@ class Cameras:
         self.sent[side].append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
         publisher = self._publishers.get(side)
         if publisher is not None:
-            publisher.publish(message)
+            with suppress(InvalidHandle):  # A publisher that `reopen` has just taken away.
+                publisher.publish(message)
 
     def _picture(self, side: Side) -> np.ndarray:
         height, width = self.sizes[side]
@@ -243,6 +268,14 @@ def image_message(side: Side, pixels: np.ndarray) -> Image:
     message.step = pixels.strides[0]
     message.header.frame_id = f"{side.value}_camera"
     message.data = array.array("B", pixels.tobytes())
+    return message
+
+
+def compressed_message(side: Side, pixels: np.ndarray) -> CompressedImage:
+    """Return a PNG of the pixels, as image_transport sends it."""
+    message = CompressedImage(format="png")
+    message.header.frame_id = f"{side.value}_camera"
+    message.data = array.array("B", cv2.imencode(".png", pixels)[1].tobytes())
     return message
 
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import Cameras, DetectorProcess, Graph, running_detector, wait_until
+from detector_graph import ERROR, WARN, Cameras, DetectorProcess, Graph, running_detector, wait_until
 from sensor_msgs.msg import Image
 from stand_in_detector import BOX, EXHAUST_MEMORY, RAISE
 
@@ -110,8 +110,7 @@ def test_thermal_stops_for_three_seconds_and_returns(system: System) -> None:
     start = len(system.graph.arrays)
     time.sleep(2.5)
     assert len(system.graph.arrays) > start
-    wait_until(lambda: system.graph.diagnostics["cameras"].level == b"\x01", "a warning about the cameras")
-    assert "thermal is missing: nothing arrives" in system.graph.diagnostics["cameras"].message
+    system.graph.wait_for_health("cameras", WARN, "thermal is missing: nothing arrives")
 
 
 def test_frozen_thermal_picture_is_not_used(system: System) -> None:
@@ -129,7 +128,7 @@ def test_both_cameras_stop(system: System) -> None:
     system.cameras.running = dict.fromkeys(Side, False)
     system.status_after(lambda status: status.mode == "none", "a status without array")
     count = len(system.graph.arrays)
-    wait_until(lambda: system.graph.diagnostics["cameras"].level == b"\x02", "an error about the cameras")
+    system.graph.wait_for_health("cameras", ERROR, "no camera delivers fresh pictures")
     assert len(system.graph.arrays) == count
 
 
@@ -237,8 +236,7 @@ def test_an_inference_that_raises_costs_its_frame_only(system: System) -> None:
     before = system.graph.counters_add_up().rgb.failed
     system.cameras.first_pixel = RAISE
     system.status_after(lambda status: status.rgb.failed >= before + 3, "failed frames")
-    wait_until(lambda: system.graph.diagnostics["inference"].level == b"\x02", "an error about inference")
-    assert "the stand-in was asked to fail" in system.graph.diagnostics["inference"].message
+    system.graph.wait_for_health("inference", ERROR, "the stand-in was asked to fail")
     assert "the frame is lost" in system.detector.log
 
 
@@ -246,4 +244,4 @@ def test_running_out_of_memory_is_reported_and_survived(system: System) -> None:
     before = system.graph.counters_add_up().rgb.failed
     system.cameras.first_pixel = EXHAUST_MEMORY
     system.status_after(lambda status: status.rgb.failed > before, "a failed frame")
-    wait_until(lambda: "out of memory" in system.graph.diagnostics["inference"].message, "out of memory in diagnostics")
+    system.graph.wait_for_health("inference", ERROR, "out of memory")

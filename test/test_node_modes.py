@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choices of the user that change what the node does with its inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from detector_graph import ERROR, Cameras, running_detector, wait_until
+
+from fusion_mamba_ros.streams.frames import Side
+
+
+def test_compressed_topics_and_stop_when_a_camera_is_missing(tmp_path: Path) -> None:
+    choices = ("image_transport:=compressed", "missing_modality:=stop", "class_id_format:=index")
+    with running_detector(tmp_path / "log", "checkpoint:=stand-in", *choices) as (detector, graph):
+        cameras = Cameras(graph, compressed=True)
+        wait_until(lambda: len(graph.arrays) >= 3, "arrays from compressed images")
+        assert graph.arrays[-1].detections[0].results[0].hypothesis.class_id == "0"
+
+        cameras.running[Side.THERMAL] = False
+        graph.wait_for_health("cameras", ERROR, "thermal is missing")
+        count = len(graph.arrays)
+        wait_until(lambda: graph.statuses[-1].mode == "none", "a status without array")
+        unpaired = graph.counters_add_up().rgb.unpaired
+        wait_until(lambda: graph.statuses[-1].rgb.unpaired > unpaired, "unpaired frames")
+        assert {status.mode for status in graph.statuses} == {"fused", "none"}
+        assert len(graph.arrays) == count
+
+        cameras.running[Side.THERMAL] = True
+        wait_until(lambda: len(graph.arrays) > count, "arrays when the camera is back")
+        cameras.close()
+        assert detector.process.poll() is None
+
+
+def test_cameras_that_are_faster_than_inference_lose_frames_not_time(tmp_path: Path) -> None:
+    with running_detector(tmp_path / "log", "checkpoint:=stand-in", delay_sec=0.2) as (_, graph):
+        cameras = Cameras(graph, period_sec=1 / 60)
+        wait_until(lambda: len(graph.arrays) >= 15, "arrays")
+        cameras.close()
+        wait_until(lambda: graph.statuses[-1].mode == "none", "the end")
+        status = graph.counters_add_up()
+        assert status.rgb.dropped > status.rgb.paired
+        assert status.rgb.waiting <= 1
+        # Nothing queued: no pair waited for more than the inference before it.
+        waits = [s.queue_ms for s in graph.statuses if s.mode == "fused"]
+        busy = [s.inference_ms + s.publish_ms for s in graph.statuses if s.mode == "fused"]
+        assert all(wait <= max(busy) * 1.5 for wait in waits)
