@@ -16,6 +16,8 @@ from fusion_mamba_ros.streams.frames import Side
 REFUSED_WARN = 0.0
 UNPAIRED_WARN = 0.2
 DROPPED_WARN = 0.5
+# Up to this ratio of their frame counts two cameras are taken for equally fast.
+SAME_RATE = 1.2
 # Share of pairing.max_offset_sec.
 OFFSET_P95_WARN = 0.8
 CLOCK_OFFSET_WARN = 0.5
@@ -144,13 +146,21 @@ def _why_missing(side: Side, seen: Observation) -> str:
 
 def _judge_shares(finding: Finding, seen: Observation) -> None:
     received = {side: seen.counters[side].received - seen.previous[side].received for side in Side}
-    # Surplus frames of the faster camera are normal.
-    slower = min(Side, key=lambda side: received[side])
-    if received[slower] == 0:
+    slowest = min(received.values())
+    if slowest == 0:
         return
-    unpaired = (seen.counters[slower].unpaired - seen.previous[slower].unpaired) / received[slower]
-    dropped = (seen.counters[slower].dropped - seen.previous[slower].dropped) / received[slower]
+    # Surplus frames of a faster camera are normal.
+    judged = [side for side in Side if received[side] <= SAME_RATE * slowest]
+
+    def share(counter: str) -> tuple[float, Side]:
+        counts = {
+            side: getattr(seen.counters[side], counter) - getattr(seen.previous[side], counter) for side in judged
+        }
+        return max((counts[side] / received[side], side) for side in judged)
+
+    unpaired, side = share("unpaired")
     if unpaired > UNPAIRED_WARN:
-        finding.note(Level.WARN, f"{unpaired:.0%} of the {slower.value} frames found no partner")
+        finding.note(Level.WARN, f"{unpaired:.0%} of the {side.value} frames found no partner")
+    dropped, _ = share("dropped")
     if dropped > DROPPED_WARN:
         finding.note(Level.WARN, f"inference is slower than the cameras: {dropped:.0%} of the pairs dropped")
