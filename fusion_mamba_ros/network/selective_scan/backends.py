@@ -16,6 +16,7 @@ from fusion_mamba_ros.network.selective_scan.cpu import CpuBackend
 from fusion_mamba_ros.network.selective_scan.mamba_ssm import MambaSsmBackend
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
 from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
+from fusion_mamba_ros.network.selective_scan.triton_backend import TritonBackend
 
 
 class Backend(Protocol):
@@ -56,7 +57,7 @@ class Backend(Protocol):
 @lru_cache(maxsize=1)
 def all_backends() -> tuple[Backend, ...]:
     """Return all backends, the preferred first."""
-    return (MambaSsmBackend(), CpuBackend(), ReferenceBackend())
+    return (MambaSsmBackend(), TritonBackend(), CpuBackend(), ReferenceBackend())
 
 
 @cache

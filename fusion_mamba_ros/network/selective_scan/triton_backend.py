@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Triton backend: our own kernels for CUDA devices, compiled at first use. Imports triton only when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
+
+_OLDEST_CAPABILITY = (7, 0)
+# Programs that fill a large device several times over.
+_ENOUGH_PROGRAMS = 1024
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a scan is cut into programs: from shapes alone, so that results do not depend on the device."""
+
+    chunk_steps: int
+    states: int
+    forward_channels: int
+    warps: int = 4
+
+    def options(self) -> dict[str, Any]:
+        """Return what triton's compiler is told beside the kernel's own arguments."""
+        return {"num_warps": self.warps, "enable_fp_fusion": True}
+
+    @classmethod
+    def of(cls, inputs: ScanInputs, chunk_steps: int | None = None) -> Tiling:
+        """Return the tiling of a problem; ``chunk_steps``, a power of two, overrides the length of a chunk."""
+        walks = inputs.delta.shape[0] * inputs.delta.shape[1]
+        channels, group_count, state_size = inputs.u.shape[1], inputs.B.shape[2], inputs.A.shape[-1]
+        length = inputs.u.shape[-2] * inputs.u.shape[-1]
+        states = _next_power_of_two(state_size)
+        if chunk_steps is None:
+            chunk_steps = max(16, min(64, 1024 // states, _next_power_of_two(length)))
+        # Channels of one program share what it reads of B and C.
+        share = chunk_steps * states <= 1024 and walks * channels >= 2 * _ENOUGH_PROGRAMS
+        return cls(chunk_steps, states, 2 if share and channels // group_count > 1 else 1)
+
+
+class TritonBackend:
+    """Forward and backward in Triton for float32 tensors on CUDA; on the CPU in Triton's interpreter, for tests.
+
+    Forward: one program follows one walk of one or two channels, chunk by chunk, and scans the steps of a chunk in
+    parallel. Backward: `carry_kernel` brings the gradient of the state to the end of each chunk; then all chunks run in
+    parallel, each from its checkpoint. Sums over channels, chunks and batch are made in two stages through a workspace,
+    without atomics, so results repeat bit by bit.
+    """
+
+    name = "triton"
+    device_type = "cuda"
+    dtypes = (torch.float32,)
+    slow = False
+
+    def __init__(self, chunk_steps: int | None = None) -> None:
+        self._chunk_steps = chunk_steps
+
+    def unavailable_reason(self) -> str | None:
+        """Return why it cannot run: no working triton, no device, or kernels that fail or give wrong numbers."""
+        try:
+            if importlib.util.find_spec("triton") is None:
+                return "the package triton is not installed (optional: pip install triton)"
+            interpreted = _interpreted()
+        except Exception as error:
+            return f"triton is installed but broken ({type(error).__name__}: {error}): reinstall it for this torch"
+        if interpreted:
+            return None
+        if not torch.cuda.is_available():
+            return "torch sees no CUDA device"
+        capability = torch.cuda.get_device_capability()
+        if capability < _OLDEST_CAPABILITY:
+            return f"the device has compute capability {capability[0]}.{capability[1]}, triton needs 7.0 or later"
+        return self._disagreement(torch.device("cuda"))
+
+    def _disagreement(self, device: torch.device) -> str | None:
+        """Return what is wrong with a small scan on this device, or None if it matches the reference.
+
+        Triton compiles on the user's machine with the user's versions: some have miscompiled scans in reverse
+        (triton-lang/triton, issue 4362), some machines lack the C compiler that its launcher needs.
+        """
+        with unset_fake_temporarily(), torch.no_grad():
+            inputs, grad_y = _small_problem()
+            reference = ReferenceBackend()
+            expected = (reference.forward(inputs, False)[0], *reference.backward(inputs, grad_y, grad_y))
+            on_device: dict[str, Any] = {
+                name: None if tensor is None else tensor.to(device, torch.float32)
+                for name, tensor in inputs.tensors().items()
+            }
+            moved = inputs._replace(**on_device)
+            try:
+                y, states = self.forward(moved, keep_states=True)
+                found = (y, *self.backward(moved, grad_y.to(device, torch.float32), states))
+                for name, right, got in zip(("y", *Gradients._fields), expected, found, strict=True):
+                    assert right is not None and got is not None
+                    error = float((got.double().cpu() - right).abs().max() / right.abs().max())
+                    if not error < 1e-4:
+                        return f"its kernels give wrong numbers here ({name} off by {error:.1e}): try another triton"
+            except Exception as error:
+                line = next(iter(str(error).splitlines()), "")
+                return f"its kernels do not compile or launch here ({type(error).__name__}: {line})"
+        return None
+
+    def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """Return the shape of what ``forward`` keeps for ``backward``: the state at the first step of each chunk."""
+        batch, directions, channels = inputs.delta.shape[:3]
+        chunks = _ceil_div(inputs.u.shape[-2] * inputs.u.shape[-1], self._tiling(inputs).chunk_steps)
+        return batch, directions, chunks, channels, inputs.A.shape[-1]
+
+    def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
+        """Return y and the states for ``backward`` (an empty tensor unless ``keep_states``)."""
+        inputs, tiling = inputs.contiguous(), self._tiling(inputs)
+        y = torch.empty_like(inputs.delta)
+        states = inputs.u.new_empty(self.states_shape(inputs) if keep_states else (0,))
+        with _on_device_of(inputs.u):
+            _kernels().forward_kernel[_forward_programs(inputs, tiling)](
+                *(tensor if tensor is not None else inputs.u for tensor in inputs[:-1]),
+                y,
+                states,
+                *_counts(inputs),
+                HAS_D=inputs.D is not None,
+                HAS_BIAS=inputs.delta_bias is not None,
+                SOFTPLUS=inputs.delta_softplus,
+                KEEP_STATES=keep_states,
+                CHANNELS=tiling.forward_channels,
+                STATES=tiling.states,
+                STEPS=tiling.chunk_steps,
+                **tiling.options(),
+            )
+        return _sum_directions(y), states
+
+    def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
+        """Return the gradients of all inputs."""
+        inputs, tiling = inputs.contiguous(), self._tiling(inputs)
+        grad_y, states = grad_y.contiguous(), states.contiguous()
+        batch, directions, channels = inputs.delta.shape[:3]
+        groups = inputs.B.shape[2]
+        parts, part_channels = self._parts(inputs, tiling)
+        carries, grad_A = torch.empty_like(states), torch.empty_like(states)
+        grad_u, grad_delta = torch.empty_like(inputs.delta), torch.empty_like(inputs.delta)
+        grad_B, grad_C = inputs.B.new_empty(parts, *inputs.B.shape), inputs.C.new_empty(parts, *inputs.C.shape)
+        bias = inputs.u if inputs.delta_bias is None else inputs.delta_bias
+        switches: dict[str, Any] = {
+            "HAS_BIAS": inputs.delta_bias is not None,
+            "SOFTPLUS": inputs.delta_softplus,
+            "STATES": tiling.states,
+            "STEPS": tiling.chunk_steps,
+            **tiling.options(),
+        }
+        with _on_device_of(inputs.u):
+            _kernels().carry_kernel[_forward_programs(inputs, tiling)](
+                *(inputs.delta, inputs.A, inputs.C, bias, grad_y, carries),
+                *_counts(inputs),
+                CHANNELS=tiling.forward_channels,
+                **switches,
+            )
+            _kernels().backward_kernel[(parts * batch * directions * groups * states.shape[2],)](
+                *(tensor if tensor is not None else inputs.u for tensor in inputs[:-1]),
+                *(states, carries, grad_y, grad_u, grad_delta, grad_A, grad_B, grad_C),
+                batch * directions,
+                *_counts(inputs),
+                part_channels,
+                HAS_D=inputs.D is not None,
+                **switches,
+            )
+        # D sees the same u and dy in every direction.
+        grad_D = (grad_y * inputs.u).sum((0, 2, 3)).expand(directions, channels)
+        return Gradients(
+            u=_sum_directions(grad_u),
+            delta=grad_delta,
+            A=grad_A.sum((0, 2)),
+            B=grad_B.sum(0) if parts > 1 else grad_B[0],
+            C=grad_C.sum(0) if parts > 1 else grad_C[0],
+            D=None if inputs.D is None else grad_D.contiguous(),
+            delta_bias=None if inputs.delta_bias is None else grad_delta.sum((0, 3, 4)),
+        )
+
+    def _tiling(self, inputs: ScanInputs) -> Tiling:
+        return Tiling.of(inputs, self._chunk_steps)
+
+    @staticmethod
+    def _parts(inputs: ScanInputs, tiling: Tiling) -> tuple[int, int]:
+        """Return into how many parts the channels of a group are split in the backward pass, and the size of one.
+
+        Each part sums its own gradients of B and C. More parts fill the device on small maps and take more memory:
+        together no more than ``delta``.
+        """
+        batch, directions, channels = inputs.delta.shape[:3]
+        groups, state_size = inputs.B.shape[2:4]
+        chunks = _ceil_div(inputs.u.shape[-2] * inputs.u.shape[-1], tiling.chunk_steps)
+        wanted = _ceil_div(_ENOUGH_PROGRAMS, batch * directions * groups * chunks)
+        affordable = channels // (2 * groups * state_size)
+        part_channels = _ceil_div(channels // groups, max(1, min(wanted, affordable)))
+        return _ceil_div(channels // groups, part_channels), part_channels
+
+
+def _kernels() -> Any:
+    return importlib.import_module("fusion_mamba_ros.network.selective_scan.triton_kernels")
+
+
+def _interpreted() -> bool:
+    """Return whether the kernels run in triton's interpreter; decided by TRITON_INTERPRET when triton is imported."""
+    return type(_kernels().forward_kernel).__name__ == "InterpretedFunction"
+
+
+def _forward_programs(inputs: ScanInputs, tiling: Tiling) -> tuple[int]:
+    batch, directions, channels = inputs.delta.shape[:3]
+    groups = inputs.B.shape[2]
+    return (batch * directions * groups * _ceil_div(channels // groups, tiling.forward_channels),)
+
+
+def _counts(inputs: ScanInputs) -> tuple[int, ...]:
+    """Return directions, channels, groups, state_size, height, width."""
+    directions, channels, height, width = inputs.delta.shape[1:]
+    return directions, channels, inputs.B.shape[2], inputs.A.shape[-1], height, width
+
+
+def _sum_directions(maps: Tensor) -> Tensor:
+    return maps.sum(1) if maps.shape[1] > 1 else maps.squeeze(1)
+
+
+def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
+
+
+def _small_problem() -> tuple[ScanInputs, Tensor]:
+    """Return a scan in float64 whose map fills a chunk and a half, and a gradient of y."""
+    generator = torch.Generator().manual_seed(0)
+    batch, channels, states, height, width = 2, 3, 16, 9, 11
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    inputs = ScanInputs(
+        u=normal(batch, channels, height, width),
+        delta=normal(batch, 4, channels, height, width) - 1,
+        A=-normal(4, channels, states).exp(),
+        B=normal(batch, 4, 1, states, height, width),
+        C=normal(batch, 4, 1, states, height, width),
+        D=normal(4, channels),
+        delta_bias=normal(4, channels),
+        delta_softplus=True,
+    )
+    return inputs, normal(batch, channels, height, width)
+
+
+def _ceil_div(number: int, divisor: int) -> int:
+    return -(-number // divisor)
+
+
+def _next_power_of_two(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()
