@@ -15,7 +15,17 @@ app = typer.Typer(
 )
 
 # Each module holds one function `register(app)` that adds its command; heavy imports belong inside the command.
-COMMANDS: tuple[str, ...] = ("check_data", "compare", "eval", "info", "make_bag", "predict", "register", "train")
+COMMANDS: tuple[str, ...] = (
+    "check_data",
+    "compare",
+    "eval",
+    "import_weights",
+    "info",
+    "make_bag",
+    "predict",
+    "register",
+    "train",
+)
 
 for _command in COMMANDS:
     importlib.import_module(f"fusion_mamba_ros.commands.{_command}").register(app)

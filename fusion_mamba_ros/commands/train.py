@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
             import torch
             from rich.console import Console
 
-            from ..training.recipe import Recipe, TrainingError
+            from ..training.recipe import Recipe, TrainingError, parse_assignments
             from ..training.train import Run
             from ..training.train import train as run_training
         except ModuleNotFoundError as error:
@@ -54,24 +54,10 @@ def register(app: typer.Typer) -> None:
                 )
             if not resume and config is None:
                 raise TrainingError("no recipe was given: pass --config, for example config/train/nano.yaml")
-            recipe = Recipe() if config is None else Recipe.read(config, _overrides(set_ or []))
+            recipe = Recipe() if config is None else Recipe.read(config, parse_assignments(set_ or []))
             run = Run(recipe, data, out, train_split, val_split, resume, weights, accelerator)
             complete = run_training(run, Console(highlight=False))
         except ValueError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
         raise typer.Exit(0 if complete else 130)
-
-
-def _overrides(assignments: list[str]) -> dict[str, Any]:
-    import yaml
-
-    from ..training.recipe import TrainingError
-
-    values = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise TrainingError(f"--set {assignment} names no value: write --set name=value")
-        values[name.strip()] = yaml.safe_load(value)
-    return values

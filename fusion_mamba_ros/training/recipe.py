@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,3 +178,17 @@ class Recipe:
         if len(model.modalities) == 1:
             augmentation = dataclasses.replace(augmentation, rgb_dropout=0.0, thermal_dropout=0.0)
         return dataclasses.replace(self, model=model, augmentation=augmentation)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return `name=value` texts as names and values; values are read as YAML."""
+    values = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise TrainingError(f"--set {assignment} names no value: write --set name=value")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise TrainingError(f"--set {assignment}: the value is not YAML") from error
+    return values

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start from a YOLO that was trained on COCO: its weights for both streams, neck and head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network.config import SCALES
+from fusion_mamba_ros.training.restricted_unpickler import Shell, read_foreign_checkpoint
+
+# Number of a layer in the published models -> our name for it; the backbone is 0 to 9 in both.
+_BACKBONE = {
+    number: f"sections.{section}.{place}"
+    for section, first, count in ((0, 0, 5), (1, 5, 2), (2, 7, 3))
+    for place, number in enumerate(range(first, first + count))
+}
+_NECKS = {
+    "yolov8": {12: "top_down4", 15: "top_down3", 16: "reduce3", 18: "bottom_up4", 19: "reduce4", 21: "bottom_up5"},
+    "yolov5": {
+        10: "narrow5",
+        13: "top_down4",
+        14: "narrow4",
+        17: "top_down3",
+        18: "reduce3",
+        20: "bottom_up4",
+        21: "reduce4",
+        23: "bottom_up5",
+    },
+}
+_HEADS = {"yolov8": 22, "yolov5": 24}
+_BRANCHES = {"cv2": "box_branches", "cv3": "class_branches"}
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """Weights of a published YOLO: ``tensors`` by their published names, and what they tell about the model."""
+
+    tensors: Mapping[str, Tensor]
+    class_names: tuple[str, ...]
+    backbone: str
+    width: str
+
+
+def read_foreign_weights(path: str | Path) -> ForeignWeights:
+    """Return the weights in an Ultralytics YOLOv8 or YOLOv5 checkpoint (the averaged ones if there are any).
+
+    Runs no code from the file. Raises ``ValueError``, one sentence, if it is unsafe, damaged or another model.
+    """
+    content = read_foreign_checkpoint(path)
+    model = content
+    if isinstance(content, dict) and ("model" in content or "ema" in content):
+        model = content.get("ema") if content.get("ema") is not None else content.get("model")
+    tensors = dict(model) if isinstance(model, dict) else _tensors_of(model)
+    tensors = {name: value.float() for name, value in tensors.items() if isinstance(value, Tensor)}
+    try:
+        backbone = "yolov5" if any(name.startswith("model.2.cv3.") for name in tensors) else "yolov8"
+        width = _width(backbone, tensors)
+    except KeyError as error:
+        raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector: it has no tensor {error}") from error
+    if width is None:
+        raise ValueError(f"'{path}' has channels or depths of no known width: use YOLOv8 or YOLOv5 n, s, m, l or x")
+    return ForeignWeights(tensors, _class_names(model), backbone, width)
+
+
+def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple[FusionMambaDetector, int, int]:
+    """Return a detector that starts from ``weights``, how many of its tensors came from there, and how many it has.
+
+    ``changes``: fields of `ModelConfig`; backbone, width and classes are those of the weights. Every stream gets the
+    same backbone; a stem of other than 3 channels gets the sum of the RGB filters, shared out over its channels.
+    Fusion blocks, and the head of a YOLOv5 with anchors, keep their random start.
+    """
+    classes = len(weights.class_names)
+    values = {"classes": classes, **changes, "backbone": weights.backbone, "width": weights.width}
+    model = FusionMambaDetector(ModelConfig.from_dict(values))
+    own = model.state_dict()
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights.tensors.items():
+        for target in _targets(name, weights.backbone, tuple(model.config.modalities)):
+            if target not in own:
+                continue
+            value = _stem(tensor, own[target].shape[1]) if target.endswith("sections.0.0.conv.weight") else tensor
+            if target == "head.projection":
+                value = value.flatten()
+            if value.shape == own[target].shape:
+                found[target] = value
+    missing = [name for name in own if name.startswith(("backbones.", "neck.")) and name not in found]
+    if missing:
+        raise ValueError(f"the weights lack {len(missing)} tensors of backbone and neck, for example '{missing[0]}'")
+    model.load_state_dict(found, strict=False)
+    return model, len(found), len(own)
+
+
+def _stem(filters: Tensor, channels: int) -> Tensor:
+    if filters.shape[1] == channels:
+        return filters
+    # A grey picture in all of RGB's channels gives what it gives the summed filter.
+    return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+
+
+def _targets(name: str, backbone: str, modalities: tuple[str, ...]) -> list[str]:
+    match = re.fullmatch(r"model\.(\d+)\.(.+)", name)
+    if match is None:
+        return []
+    number, rest = int(match[1]), match[2]
+    if number in _BACKBONE:
+        return [f"backbones.{stream}.{_BACKBONE[number]}.{_layer_name(rest)}" for stream in modalities]
+    if number in _NECKS[backbone]:
+        return [f"neck.{_NECKS[backbone][number]}.{_layer_name(rest)}"]
+    if number != _HEADS[backbone]:
+        return []
+    if rest == "dfl.conv.weight":
+        return ["head.projection"]
+    branch, _, leaf = rest.partition(".")
+    return [f"head.{_BRANCHES[branch]}.{_layer_name(leaf)}"] if branch in _BRANCHES else []
+
+
+def _layer_name(name: str) -> str:
+    name = re.sub(r"\bm\.(\d+)", r"bottlenecks.\1", name)
+    name = re.sub(r"\bcv(\d)\b", r"conv\1", name)
+    return re.sub(r"\bbn\b", "norm", name)
+
+
+def _tensors_of(module: Any, prefix: str = "") -> dict[str, Tensor]:
+    if not isinstance(module, Shell):
+        return {}
+    tensors: dict[str, Tensor] = {}
+    for group in ("_parameters", "_buffers"):
+        tensors |= {f"{prefix}{name}": value for name, value in vars(module).get(group, {}).items()}
+    for name, child in vars(module).get("_modules", {}).items():
+        tensors |= _tensors_of(child, f"{prefix}{name}.")
+    return tensors
+
+
+def _class_names(model: Any) -> tuple[str, ...]:
+    names = vars(model).get("names") if isinstance(model, Shell) else None
+    if isinstance(names, dict) and names:
+        return tuple(str(names[index]) for index in sorted(names))
+    if isinstance(names, (list, tuple)) and names:
+        return tuple(str(name) for name in names)
+    return tuple(f"class_{index}" for index in range(80))
+
+
+def _width(backbone: str, tensors: Mapping[str, Tensor]) -> str | None:
+    key = "conv.weight"
+    channels = tuple(tensors[f"model.{number}.{key}"].shape[0] for number in (0, 1, 3, 5, 7))
+    last = "cv3" if backbone == "yolov5" else "cv2"
+    depths = tuple(
+        1 + max(int(match[1]) for name in tensors if (match := re.match(rf"model\.{number}\.m\.(\d+)\.", name)))
+        for number in (2, 4, 6, 8)
+        if f"model.{number}.{last}.{key}" in tensors
+    )
+    scales: dict[Any, str] = {(scale.channels, scale.depths): name for name, scale in SCALES[backbone].items()}
+    width = scales.get((channels, depths))
+    return None if width == "paper" else width

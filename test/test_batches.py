@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+
+import numpy as np
+import pytest
+import torch
+import training_scenes as scenes
+
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedSample, PreparedDataset, open_dataset
+from fusion_mamba_ros.training.batches import EpochBatches, collate, load
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return PreparedDataset(open_dataset(scenes.write_pairs(tmp_path_factory.mktemp("pairs")), "train"), (64, 64))
+
+
+def batches(dataset: PreparedDataset, **changes: int) -> EpochBatches:
+    values = {"batch_size": 4, "seed": 0, "epoch": 0} | changes
+    augmentation = Augmentation(AugmentationConfig(size=(64, 64)))
+    return EpochBatches(dataset, augmentation, {"rgb": 3, "thermal": 1}, **values)
+
+
+def pixels(some: EpochBatches) -> list[torch.Tensor]:
+    return [some[number].images["thermal"] for number in range(len(some))]
+
+
+def test_same_seed_and_epoch_give_the_same_pixels(dataset: PreparedDataset) -> None:
+    for first, second in zip(pixels(batches(dataset)), pixels(batches(dataset)), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}])
+def test_other_seed_or_epoch_gives_other_pixels(dataset: PreparedDataset, change: dict[str, int]) -> None:
+    assert not torch.equal(batches(dataset)[0].images["thermal"], batches(dataset, **change)[0].images["thermal"])
+
+
+def test_epoch_takes_each_pair_once(dataset: PreparedDataset) -> None:
+    some = batches(dataset)
+    assert sorted(some.order.tolist()) == list(range(10))
+    assert [len(some[number]) for number in range(len(some))] == [4, 4, 2]
+
+
+def test_processes_share_out_what_one_would_take(dataset: PreparedDataset) -> None:
+    whole = batches(dataset)
+    parts = [batches(dataset, rank=rank, processes=2) for rank in range(2)]
+    for number in range(len(whole)):
+        together = torch.stack([part[number].images["rgb"] for part in parts], dim=1).flatten(0, 1)
+        assert torch.equal(together, whole[number].images["rgb"])
+
+
+def test_epoch_can_be_entered_anywhere(dataset: PreparedDataset) -> None:
+    rest = [batch.images["rgb"] for batch in load(batches(dataset), first=1)]
+    assert len(rest) == 2
+    assert torch.equal(rest[0], batches(dataset)[1].images["rgb"])
+
+
+def test_absent_stream_is_zeros_and_grey_fills_a_stem_of_three_channels() -> None:
+    thermal = np.full((32, 64), 7, np.uint8)
+    lone = PairedSample("a", None, thermal)
+    batch = collate([lone], {"rgb": 3, "thermal": 3})
+    assert batch.images["rgb"].shape == batch.images["thermal"].shape == (1, 3, 32, 64)
+    assert int(batch.images["rgb"].sum()) == 0
+    assert bool((batch.images["thermal"] == 7).all())
+
+
+def test_objects_are_padded_and_marked() -> None:
+    picture = np.zeros((32, 32, 3), np.uint8)
+    box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([2])
+    batch = collate([PairedSample("a", picture, None), PairedSample("b", picture, None, box, label)], {"rgb": 3})
+    assert batch.targets.valid.tolist() == [[False], [True]]
+    assert batch.targets.boxes[1].tolist() == [[1, 2, 3, 4]]
+    assert batch.targets.labels[1].tolist() == [2]
+    assert batch.inputs(torch.device("cpu"), channels_last=True)["rgb"].is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
+
+RECIPES = sorted((Path(__file__).parents[1] / "config" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_builds_its_model(path: Path) -> None:
+    recipe = Recipe.read(path).for_data(("person", "car"))
+    with torch.device("meta"):
+        model = FusionMambaDetector(recipe.model)
+    assert model.head.classes == 2
+    assert recipe.augmentation.size == recipe.input_size
+
+
+def test_paper_recipe_is_that_of_the_paper() -> None:
+    recipe = Recipe.read(next(path for path in RECIPES if path.stem == "paper"))
+    assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.01, 0.937, 5e-4)
+    assert (recipe.epochs, recipe.batch_size, recipe.accumulation, recipe.input_size) == (150, 8, 8, (640, 640))
+    assert (recipe.box_gain, recipe.distribution_gain, recipe.class_gain) == (7.5, 1.5, 0.5)
+
+
+def test_recipe_comes_back_from_its_plain_form() -> None:
+    recipe = Recipe(epochs=7, input_size=(320, 256))
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_lone_stream_is_never_dropped() -> None:
+    recipe = Recipe.from_dict({"model": {"modalities": ["thermal"]}}).for_data(("person",))
+    assert (recipe.augmentation.rgb_dropout, recipe.augmentation.thermal_dropout) == (0, 0)
+
+
+def test_override_reaches_a_section(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("epochs: 3\nmodel: {width: s}\nlearning_rate: 1e-3\n")
+    recipe = Recipe.read(path, parse_assignments(["model.width=m", "model.modalities=[rgb]", "epochs=5"]))
+    assert (recipe.model.width, dict(recipe.model.modalities), recipe.epochs) == ("m", {"rgb": 3}, 5)
+    assert recipe.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epoch": 3}, "has no field 'epoch'"),
+        ({"epochs": 0}, "epochs is 0: give at least 1"),
+        ({"epochs": 2.5}, "epochs is 2.5: give a whole number"),
+        ({"optimizer": "adam"}, "optimizer is 'adam': choose sgd, adamw"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast': give a number"),
+        ({"learning_rate": 0}, "learning_rate is 0.0: give more than 0"),
+        ({"momentum": 1.5}, "momentum is 1.5: give at least 0, at most 1"),
+        ({"model": {"width": "q"}}, "width is 'q'"),
+        ({"augmentation": {"mosaic": 1}}, "unknown keys mosaic"),
+        ({"input_size": [100, 64]}, "multiples of 32"),
+    ],
+    ids=str,
+)
+def test_bad_field_is_refused_with_one_sentence(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        Recipe.from_dict(values)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be read: No such file"):
+        Recipe.read(tmp_path / "none.yaml")
+
+
+def test_assignment_without_a_value_is_refused() -> None:
+    with pytest.raises(TrainingError, match="names no value"):
+        parse_assignments(["epochs"])
