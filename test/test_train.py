@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command, in a process of its own, on a tiny data set."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import training_scenes as scenes
+import yaml
+from typer.testing import CliRunner
+
+from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.perception.checkpoint import load_checkpoint
+from fusion_mamba_ros.training.training_state import TrainingState
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scenes.write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(scenes.RECIPE))
+    return path
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fusion_mamba_ros.cli", "train", *map(str, arguments), "--threads", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def finish(*arguments: object) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.1)
+
+
+def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert finish("--config", recipe, "--data", data, "--out", whole)[0] == 0
+
+    process = start("--config", recipe, "--data", data, "--out", halves, "--set", "epochs=2")
+    wait_for(halves / "events", process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert f"--out {halves} --resume" in out.replace("\n", " ")
+    code, out, error = finish("--data", data, "--out", halves, "--resume")
+    assert code == 0, error
+
+    ends = [TrainingState.load(folder / "state.pt") for folder in (whole, halves)]
+    assert [state.epoch for state in ends] == [2, 2]
+    for name, tensor in ends[0].average.items():
+        assert torch.equal(tensor, ends[1].average[name]), name
+
+    model, metadata = load_checkpoint(whole / "best.safetensors")
+    assert metadata.class_names == ("person", "bicycle", "car")[: model.config.classes]
+    assert set(metadata.metrics["modes"]) == {"fused", "rgb_only", "thermal_only"}
+    assert metadata.training["recipe"]["epochs"] == 2
+    rows = list(csv.DictReader((whole / "results.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"train_box", "val_box", "fused_mAP50", "rgb_only_mAP", "fitness"} <= set(rows[0])
+    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((whole / "samples").glob("*.jpg"))) == 2
+    assert list((whole / "events").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "{tmp}/run"], "pass --config"),
+        (["--out", "{tmp}/none", "--resume"], "there is no run to resume"),
+        (["--out", "{tmp}/run", "--config", "{recipe}", "--resume"], "leave out --config"),
+        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.width=q"], "width is 'q'"),
+        (["--out", "{tmp}/run", "--config", "{recipe}", "--train-split", "holiday"], "holiday"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_bad_request_ends_with_one_sentence(
+    arguments: list[str], words: str, data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    filled = [argument.format(tmp=tmp_path, recipe=recipe) for argument in arguments]
+    result = CliRunner().invoke(app, ["train", "--data", str(data), *filled])
+    assert result.exit_code == 2, result.output
+    assert words in result.output
+    assert not (tmp_path / "run").exists()
