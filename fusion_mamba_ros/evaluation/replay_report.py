@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.drawing import draw_pair
+from fusion_mamba_ros.perception.letterbox import Size, size_of
 
 from .bag_reading import Bag, picture_of
 from .vision_messages import boxes_of, stamp_ns_of
@@ -104,16 +105,26 @@ def draw_replay(
 ) -> list[Path]:
     """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder``; return what was written.
 
-    Arrays of mode `thermal_only` are drawn on the thermal picture alone.
+    Arrays of mode `thermal_only` are drawn on the thermal picture alone, at the size that their boxes are meant for: that
+    of the RGB pictures if they carry the RGB camera's frame.
     """
+    rgb_size, rgb_frame_id = _rgb_camera(source, rgb_topic)
     writer = AnnotationWriter(folder, as_video=True, rate_hz=rate_hz, sheet_tiles=tiles)
     try:
         for array, rgb, thermal in _with_pictures(source, recording, rgb_topic, thermal_topic):
-            picture = draw_pair(rgb, thermal, array.detections, recording.class_names)
+            reference_size = rgb_size if array.frame_id == rgb_frame_id else None
+            picture = draw_pair(rgb, thermal, array.detections, recording.class_names, reference_size=reference_size)
             writer.add(f"{array.stamp_ns / 1e9:.3f} s", picture)
     finally:
         writer.close()
     return writer.written
+
+
+def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
+    """Return the size (width, height) of the RGB pictures and their frame id."""
+    with Bag(source) as bag:
+        _, fields = next(iter(bag.read([rgb_topic])))
+        return size_of(picture_of(fields).pixels), str(fields.header.frame_id)
 
 
 def _with_pictures(
