@@ -95,7 +95,7 @@ def _from_files(rgb: Path | None, thermal: Path | None, count: int) -> list[Imag
     from fusion_mamba_ros.datasets.pair_source import open_pairs
 
     source = open_pairs(rgb, thermal)
-    step = max(1, source.count // count)
+    step = max(1, -(-source.count // count))
     found = list(islice(source, 0, step * count, step))
     for note in source.notes:
         typer.echo(f"note: {note}", err=True)
