@@ -9,14 +9,7 @@ import numpy as np
 
 from .camera import FloatArray, StreetCamera, in_world
 from .canvas import RED_LAMP, WHITE_LAMP, Canvas, Colour, Light, Sprite, shaded
-
-_WHEEL = np.stack(
-    [
-        np.cos(np.linspace(0, 2 * np.pi, 18, False)),
-        np.sin(np.linspace(0, 2 * np.pi, 18, False)),
-    ],
-    1,
-)
+from .car_wheels import CarWheels
 
 
 @dataclass(frozen=True)
@@ -80,10 +73,14 @@ class Car:
             for name, (s, up) in cabin.items():
                 narrow = inset if up == roof else 0.04
                 points[f"{side}_cabin_{name}"] = np.array([s, sign * (self.width / 2 - narrow), up])
-        pixels = {name: camera.project(in_world(p, x, z, heading)) for name, p in points.items()}
+
+        def to_pixels(metres: FloatArray) -> FloatArray:
+            return camera.project(in_world(metres, x, z, heading))
+
+        pixels = {name: to_pixels(point) for name, point in points.items()}
         scale = camera.pixels_per_metre(z)
         shell = np.stack(list(pixels.values()))
-        ground = camera.project(in_world(np.array([[half, 0, 0], [-half, 0, 0]]), x, z, heading))
+        ground = to_pixels(np.array([[half, 0, 0], [-half, 0, 0]]))
         canvas = Canvas(np.concatenate([shell, ground]), (self.paint, self.body_celsius))
 
         # The camera's place in the car's own axes says which faces it sees.
@@ -93,6 +90,7 @@ class Car:
         side = "left" if leftward > 0 else "right"
         sees_side = abs(leftward) > self.width / 2
         sees_front, sees_rear = ahead > half, ahead < -half
+        wheels = CarWheels(self.length, self.width, self.body_celsius, self.warmth)
 
         dark = (12.0, 12.0, 13.0)
         under = [
@@ -106,11 +104,11 @@ class Car:
         ]
         canvas.polygon(np.array(under), dark, self.body_celsius + 7 * self.warmth)
         if sees_side:
-            self._far_wheels(canvas, camera, x, z, heading, "right" if side == "left" else "left")
+            wheels.draw_far(canvas, to_pixels, "right" if side == "left" else "left")
         self._top(canvas, pixels)
         if sees_side:
             self._side(canvas, pixels, side)
-            self._wheels(canvas, camera, x, z, heading, side)
+            wheels.draw_near(canvas, to_pixels, side)
         if sees_front:
             self._face(canvas, pixels, "front", scale)
         if sees_rear:
@@ -241,62 +239,6 @@ class Car:
             width = 0.03 * float(np.hypot(*(outline[0] - outline[3])))
             canvas.limb(pillar[0], pillar[1], (width, width), self._tint(0.7), body)
         canvas.polygon(np.array(roof), self._tint(1.05), 0.8 * body + 0.2 * self.sky_celsius)
-
-    def _wheel(
-        self,
-        camera: StreetCamera,
-        x: float,
-        z: float,
-        heading: float,
-        s: float,
-        side: float,
-        size: float,
-    ) -> FloatArray:
-        ring = np.stack(
-            [
-                s + size * _WHEEL[:, 0],
-                np.full(len(_WHEEL), side),
-                0.32 + size * _WHEEL[:, 1],
-            ],
-            axis=1,
-        )
-        return camera.project(in_world(ring, x, z, heading))
-
-    def _axles(self) -> tuple[float, float]:
-        return (self.length / 2 - 0.8, -self.length / 2 + 0.78)
-
-    def _far_wheels(
-        self,
-        canvas: Canvas,
-        camera: StreetCamera,
-        x: float,
-        z: float,
-        heading: float,
-        side: str,
-    ) -> None:
-        offset = (self.width / 2 - 0.1) * (1 if side == "left" else -1)
-        for s in self._axles():
-            tyre = self._wheel(camera, x, z, heading, s, offset, 0.32)
-            canvas.polygon(tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth)
-
-    def _wheels(
-        self,
-        canvas: Canvas,
-        camera: StreetCamera,
-        x: float,
-        z: float,
-        heading: float,
-        side: str,
-    ) -> None:
-        offset = (self.width / 2 + 0.01) * (1 if side == "left" else -1)
-        for s in self._axles():
-            for size, colour, heat in (
-                (0.38, (8.0, 8.0, 8.0), 4),
-                (0.32, (16.0, 16.0, 16.0), 11),
-                (0.2, (120.0, 120.0, 125.0), 17),
-            ):
-                rim = self._wheel(camera, x, z, heading, s, offset, size)
-                canvas.polygon(rim, colour, self.body_celsius + heat * self.warmth)
 
     def _lamps(
         self,
