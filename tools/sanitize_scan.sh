@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Run the scan kernel on random shapes under sanitizers, one build after the other.
+# Usage: tools/sanitize_scan.sh [shapes for each instruction set: 200] [sanitizers: address,undefined thread]
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+kernel=$root/fusion_mamba_ros/network/selective_scan/kernel
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# One element for each thread is enough here, so that small shapes run on several threads too.
+build() {
+  "${CC:-cc}" -g -O1 -std=gnu11 -pthread -Wno-psabi -DELEMENTS_PER_THREAD=1 -fno-omit-frame-pointer "$@" \
+    -I "$kernel" "$kernel"/{run,baseline,avx2,avx512}.c "$root/tools/sanitize_scan.c" -o "$scratch/scan"
+}
+
+shapes=${1:-200}
+shift || true
+[[ $# -gt 0 ]] || set -- address,undefined thread
+for sanitizers in "$@"; do
+  echo "$sanitizers:"
+  build -fsanitize="$sanitizers" -fno-sanitize-recover=all
+  "$scratch/scan" "$shapes"
+done
