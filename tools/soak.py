@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the node for a long time behind two live cameras that now and then stop, and watch its memory and threads.
+
+    python tools/soak.py                   # 30 minutes, with a checkpoint made for the purpose
+    python tools/soak.py --seconds 60      # as in continuous integration
+    python tools/soak.py --checkpoint FILE
+
+Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles
+become more, if the node ends, or if its counters do not add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "test")]
+
+from detector_graph import Cameras, DetectorProcess, Graph, isolate  # noqa: E402
+
+from fusion_mamba_ros.streams.frames import Side  # noqa: E402
+
+SAMPLE_SEC = 1.0
+MOST_GROWTH = 0.01
+RUN = "from fusion_mamba_ros.ros.detector_node import main; main()"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the node holds at one moment: resident memory in MB, threads, file handles."""
+
+    memory_mb: float
+    threads: int
+    handles: int
+
+
+def sample(pid: int) -> Sample:
+    """Return what process ``pid`` holds now."""
+    process = Path(f"/proc/{pid}")
+    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    # Anonymous memory: shared segments of the middleware belong to all of its processes.
+    memory_kb = int(status["RssAnon"].split()[0])
+    return Sample(memory_kb / 1024, int(status["Threads"]), len(os.listdir(process / "fd")))
+
+
+def make_checkpoint(path: Path) -> None:
+    """Write a small untrained network: what it sees does not matter here."""
+    import torch
+
+    from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+    from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+
+    torch.manual_seed(0)
+    model = FusionMambaDetector(ModelConfig(classes=1, dssf_count=1, fusion="add"))
+    save_checkpoint(path, model, CheckpointMetadata(("person",), (96, 96)))
+
+
+def soak(detector: DetectorProcess, graph: Graph, seconds: float) -> list[Sample]:
+    """Drive the node for ``seconds``; every ten seconds one camera is away for one."""
+    cameras = Cameras(graph)
+    samples: list[Sample] = []
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < seconds:
+        cycle, phase = divmod(int(elapsed), 10)
+        away = (Side.THERMAL, Side.RGB)[cycle % 2] if phase == 9 else None
+        cameras.running = {side: side is not away for side in Side}
+        if detector.process.poll() is not None:
+            raise SystemExit(f"the node ended with code {detector.process.returncode}:\n{detector.log}")
+        samples.append(sample(detector.process.pid))
+        # What was received is not needed; the observer must not be the one that grows.
+        del graph.arrays[:-10], graph.statuses[:-10]
+        for sent in cameras.sent.values():
+            del sent[:-10]
+        _show(elapsed, seconds, samples[-1], graph)
+        time.sleep(SAMPLE_SEC)
+    cameras.close()
+    return samples
+
+
+def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
+    published = graph.statuses[-1].published if graph.statuses else 0
+    line = f"{elapsed:6.0f} of {seconds:.0f} s  {published:7d} arrays  {now.memory_mb:8.1f} MB  {now.threads} threads"
+    print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def judge(samples: list[Sample]) -> list[str]:
+    """Return what grew; the first fifth of the samples is warm-up."""
+    settled = samples[len(samples) // 5 :]
+    third = max(1, len(settled) // 3)
+    early, late = settled[:third], settled[-third:]
+    before, after = (float(np.median([s.memory_mb for s in part])) for part in (early, late))
+    growth = after / before - 1
+    print(f"\nmemory {before:.1f} MB, at the end {after:.1f} MB: {growth:+.2%}")
+    faults = [f"memory grew by {growth:.2%}"] if growth > MOST_GROWTH else []
+    for name in ("threads", "handles"):
+        first, last = (max(getattr(s, name) for s in part) for part in (early, late))
+        print(f"{name} {first}, at the end {last}")
+        if last > first:
+            faults.append(f"{name} grew from {first} to {last}")
+    return faults
+
+
+def main() -> int:
+    """Soak, print a verdict, return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=1800.0)
+    parser.add_argument("--checkpoint", type=Path, help="default: a small untrained one")
+    options = parser.parse_args()
+    isolate()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = options.checkpoint or Path(folder) / "small.safetensors"
+        if options.checkpoint is None:
+            make_checkpoint(checkpoint)
+        detector = DetectorProcess(["-c", RUN], Path(folder) / "detector.log", f"checkpoint:={checkpoint}")
+        graph = Graph()
+        try:
+            graph.activate()
+            faults = judge(soak(detector, graph, options.seconds))
+            graph.counters_add_up()
+            code = detector.stop()
+        finally:
+            graph.close()
+            detector.kill()
+    if code != 0:
+        faults.append(f"the node ended with code {code}")
+    print("; ".join(faults) or "nothing grew")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
