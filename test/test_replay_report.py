@@ -1,49 +1,88 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn of a replay, from bags alone."""
-
-from __future__ import annotations
-
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.evaluation import replay_report
 from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
-from fusion_mamba_ros.evaluation.replay_report import PublishedArray, Recording, draw_replay
+from fusion_mamba_ros.evaluation.replay_report import COUNTERS, PublishedArray, Recording, draw_replay, summarize
 from fusion_mamba_ros.perception.detections import Detections, Mode
 
 TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
-RGB_SIZE, THERMAL_SIZE = (640, 480), (320, 256)
-FAR_CORNER = np.array([[560, 400, 630, 470]], np.float32)  # beyond a picture of the thermal camera's size
-SECOND = 10**9
+START_NS, PERIOD_NS = 10**9, 10**8
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     bag = ImageBagWriter(
         tmp_path / "cameras",
         topics={"rgb": TOPICS["rgb_topic"], "thermal": TOPICS["thermal_topic"]},
-        frame_ids={"rgb": "rgb_camera", "thermal": "thermal_camera"},
+        frame_ids={"rgb": "rgb", "thermal": "thermal"},
     )
-    bag.write_picture("rgb", SECOND, np.zeros((*RGB_SIZE[::-1], 3), np.uint8))
-    bag.write_picture("thermal", SECOND, np.zeros(THERMAL_SIZE[::-1], np.uint8))
+    for index in range(4):
+        bag.write_picture("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
+        bag.write_picture("thermal", START_NS + index * PERIOD_NS, np.full((30, 40), 200, np.uint8))
     bag.close()
     return tmp_path / "cameras"
 
 
+def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
+    detections = Detections(
+        np.tile(np.array([[5, 5, 30, 40]], np.float32), (boxes, 1)),
+        np.linspace(0.9, 0.5, boxes, dtype=np.float32),
+        np.zeros(boxes, np.int64),
+        mode,
+    )
+    return PublishedArray(START_NS + index * PERIOD_NS, frame_id, detections)
+
+
+def side(**counts):
+    return SimpleNamespace(**(dict.fromkeys(COUNTERS, 0) | counts))
+
+
+def recording(*arrays, ages_sec=(), **sides):
+    counts = {name: side(received=4, paired=3, dropped=1) for name in ("rgb", "thermal")} | sides
+    statuses = [
+        SimpleNamespace(mode="fused", age_sec=age, inference_ms=7.0, published=len(arrays), **counts)
+        for age in ages_sec or (0.05,)
+    ]
+    return Recording(tuple(arrays), ("person", "car"), tuple(statuses))
+
+
+def test_numbers_are_those_of_the_bags(source):
+    ages_sec = (0.010, 0.020, 0.030)
+    summary = summarize(source, recording(array(0), array(1, boxes=2), array(3, boxes=0), ages_sec=ages_sec), **TOPICS)
+    assert (summary["frames_rgb"], summary["frames_thermal"], summary["pairs"]) == (4, 4, 3)
+    assert (summary["published"], summary["detections"]) == (3, 3)
+    assert summary["detections_by_class"] == {"person": 3}
+    # Linear between the sorted values: 20 ms in the middle, 29 ms at 95 percent.
+    assert summary["latency_ms"] == {"p50": 20.0, "p95": 29.0}
+    assert summary["lost_in_transport"] == {"rgb": 0, "thermal": 0}
+    assert summary["faults"] == []
+
+
 @pytest.mark.parametrize(
-    ("frame_id", "size"), [("rgb_camera", RGB_SIZE), ("thermal_camera", THERMAL_SIZE)], ids=["rgb", "thermal"]
+    ("arrays", "sides", "sentence"),
+    [
+        ((array(1), array(0)), {}, "stamps of the arrays do not strictly increase"),
+        ((array(1), array(1)), {}, "stamps of the arrays do not strictly increase"),
+        ((array(0.5),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
+        ((array(0, frame_id="thermal"),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
+        ((array(0),), {"rgb": side(received=4, paired=3)}, "rgb: 4 frames received, 3 accounted for"),
+    ],
 )
-def test_a_lone_thermal_picture_is_drawn_at_the_size_its_boxes_are_meant_for(
-    source: Path, frame_id: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    drawn = []
-    monkeypatch.setattr(replay_report.AnnotationWriter, "add", lambda self, name, picture: drawn.append(picture))
-    detections = Detections(FAR_CORNER, np.array([0.9], np.float32), np.array([0]), Mode.THERMAL_ONLY)
-    recording = Recording((PublishedArray(SECOND, frame_id, detections),), ("person",), ())
-    draw_replay(source, recording, tmp_path, rate_hz=10.0, **TOPICS)
-    thermal_panel = drawn[0][-size[1] :, -size[0] :]
-    assert 0 < drawn[0].shape[1] - 2 * size[0] < 20  # two panels and the gap between them
-    # The panel is black: what is coloured in it is the box, which only the RGB camera's picture has room for.
-    assert (thermal_panel[390:, 550:].max(initial=0) > 100) == (frame_id == "rgb_camera")
+def test_what_a_node_must_never_do_is_a_fault(source, arrays, sides, sentence):
+    arrays = tuple(PublishedArray(int(a.stamp_ns), a.frame_id, a.detections) for a in arrays)
+    assert summarize(source, recording(*arrays, **sides), **TOPICS)["faults"] == [sentence]
+
+
+def test_lost_frames_are_counted(source):
+    short = side(received=3, paired=3)
+    summary = summarize(source, recording(array(0), rgb=short), **TOPICS)
+    assert summary["lost_in_transport"] == {"rgb": 1, "thermal": 0}
+
+
+def test_every_mode_is_drawn(source, tmp_path):
+    arrays = (array(0), array(1, mode=Mode.RGB_ONLY), array(2, mode=Mode.THERMAL_ONLY))
+    written = draw_replay(source, recording(*arrays), tmp_path, rate_hz=10, **TOPICS)
+    assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}

@@ -101,7 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rgb", type=Path, help="video or folder of pictures of the RGB camera")
     parser.add_argument("--thermal", type=Path, help="video or folder of pictures of the thermal camera")
-    parser.add_argument("--checkpoint", type=Path, help="weights (default: the newest in weights/)")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: those in weights/)")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
     parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
