@@ -105,8 +105,8 @@ def draw_replay(
 ) -> list[Path]:
     """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder``; return what was written.
 
-    Arrays of mode `thermal_only` are drawn on the thermal picture alone, at the size that their boxes are meant for: that
-    of the RGB pictures if they carry the RGB camera's frame.
+    Arrays of mode `thermal_only` are drawn on the thermal picture alone, at the size that their boxes are meant for:
+    that of the RGB pictures if they carry the RGB camera's frame.
     """
     rgb_size, rgb_frame_id = _rgb_camera(source, rgb_topic)
     writer = AnnotationWriter(folder, as_video=True, rate_hz=rate_hz, sheet_tiles=tiles)
