@@ -12,17 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from fusion_mamba_ros.perception.edge_orientation import edge_orientation
 from fusion_mamba_ros.perception.letterbox import Size, size_of
-from fusion_mamba_ros.perception.registration import Homography, homography_from, map_points, warp_to_rgb_view
-
-Grey = npt.NDArray[np.uint8]
-Pair = tuple[Grey, Grey]
+from fusion_mamba_ros.perception.registration import Homography, homography_from, map_points
+from fusion_mamba_ros.perception.registration_regions import (
+    Pair,
+    RegionResidual,
+    measure_regions,
+    rgb_edges,
+    thermal_edges,
+    work_size,
+)
 
 # Width of the thermal picture as a part of the RGB picture's, and rotation, that the coarse search tries.
 _SCALES = np.geomspace(0.35, 2.0, 36)
@@ -31,12 +33,9 @@ _COARSE_WIDTH_PX = 128
 _COARSE_PAIRS = 16
 # Width of the working picture and how far a region's shift is searched, for each refinement in turn.
 _REFINEMENTS = ((160, 8), (160, 8), (320, 8), (320, 8), (320, 10))
-_REGIONS = (6, 5)
 # A shift counts if its agreement stands out of that of all other shifts by this many of their standard deviations.
 _REGION_SIGNIFICANCE = 3.5
 _PICTURE_SIGNIFICANCE = 6.0
-# Shifts nearer than this to the best one, in pixels of the working picture, belong to its peak.
-_PEAK_RADIUS_PX = 4.0
 _MINIMUM_REGIONS = 6
 # Perspective is fitted only to regions from most of the picture: elsewhere it would be a guess that grows.
 _PERSPECTIVE_REGIONS = 20
@@ -46,23 +45,6 @@ _HALVES_AGREEMENT = 0.02
 
 class RegistrationError(ValueError):
     """Pictures that do not tell how the cameras are registered; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class RegionResidual:
-    """What misalignment remains around ``centre`` (normalised RGB coordinates): ``shift_px`` in RGB pixels.
-
-    ``significance``: how far the best shift stands out, in standard deviations of all the others.
-    """
-
-    centre: tuple[float, float]
-    shift_px: tuple[float, float]
-    significance: float
-
-    @property
-    def distance_px(self) -> float:
-        """Length of the shift."""
-        return float(np.hypot(*self.shift_px))
 
 
 @dataclass(frozen=True)
@@ -128,14 +110,14 @@ def _advance(on_progress: Callable[[float], None], done: float, share: float, pa
 
 def _search(pairs: Sequence[Pair], on_progress: Callable[[float], None]) -> Homography:
     """Return the similarity (scale, rotation, shift; square pixels) whose edges agree best with those of RGB."""
-    size = _work_size(pairs, _COARSE_WIDTH_PX)
+    size = work_size(pairs, _COARSE_WIDTH_PX)
     padded = (2 * size[1], 2 * size[0])
-    rgb = torch.fft.rfft2(torch.from_numpy(_rgb_edges(pairs, size)), s=padded)
+    rgb = torch.fft.rfft2(torch.from_numpy(rgb_edges(pairs, size)), s=padded)
     best, found = -np.inf, np.eye(3)
     trials = [(scale, rotation) for scale in _SCALES for rotation in _ROTATIONS_DEG]
     for number, (scale, rotation) in enumerate(trials):
         homography = _similarity(pairs[0], float(scale), rotation)
-        edges = _thermal_edges(pairs, homography, size)
+        edges = thermal_edges(pairs, homography, size)
         strength = float(np.sqrt(np.square(edges).sum()))
         spectrum = (rgb * torch.fft.rfft2(torch.from_numpy(edges), s=padded).conj()).sum(dim=(0, 1))
         agreement = torch.fft.irfft2(spectrum, s=padded).numpy() / max(strength, 1e-6)
@@ -157,66 +139,13 @@ def _refine(
     significance = 0.0
     for number, (work_width, reach) in enumerate(_REFINEMENTS):
         # Never finer than the pictures are.
-        size = _work_size(pairs, min(work_width, width))
+        size = work_size(pairs, min(work_width, width))
         last = number == len(_REFINEMENTS) - 1
-        regions, significance = _measure(pairs, homography, size, reach, (width, height))
+        regions, significance = measure_regions(pairs, homography, size, reach, (width, height))
         if not last:
             homography = _fit(homography, regions, (width, height), affine_only=number < 2)
         on_progress((number + 1) / len(_REFINEMENTS))
     return homography, regions, significance
-
-
-def _measure(
-    pairs: Sequence[Pair], homography: Homography, size: Size, reach: int, rgb_size: Size
-) -> tuple[list[RegionResidual], float]:
-    """Return the shift that each region still needs, and how far the best shift of the whole picture stands out."""
-    rgb = _rgb_edges(pairs, size)
-    thermal = _thermal_edges(pairs, homography, size)
-    padded = np.pad(thermal, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
-    shifts = range(-reach, reach + 1)
-    grid = _REGIONS[1], _REGIONS[0]
-    agreement = np.empty((len(shifts), len(shifts), *grid))
-    edges_y = np.linspace(0, size[1], grid[0] + 1).round().astype(int)[:-1]
-    edges_x = np.linspace(0, size[0], grid[1] + 1).round().astype(int)[:-1]
-    for i, dy in enumerate(shifts):
-        for j, dx in enumerate(shifts):
-            moved = padded[:, :, reach - dy : reach - dy + size[1], reach - dx : reach - dx + size[0]]
-            product = np.einsum("nchw,nchw->hw", rgb, moved)
-            agreement[i, j] = np.add.reduceat(np.add.reduceat(product, edges_y, axis=0), edges_x, axis=1)
-    to_rgb = np.array([rgb_size[0] / size[0], rgb_size[1] / size[1]])
-    regions = []
-    for row in range(grid[0]):
-        for column in range(grid[1]):
-            shift, significance = _peak(agreement[:, :, row, column])
-            centre = (column + 0.5) / grid[1], (row + 0.5) / grid[0]
-            shift_px = shift * to_rgb
-            regions.append(RegionResidual(centre, (float(shift_px[0]), float(shift_px[1])), significance))
-    return regions, _peak(agreement.sum(axis=(2, 3)))[1]
-
-
-def _peak(agreement: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the best shift (x, y), to a fraction of a pixel, and its distance from the rest in standard deviations."""
-    reach = agreement.shape[0] // 2
-    y, x = np.unravel_index(int(agreement.argmax()), agreement.shape)
-    rows, columns = np.indices(agreement.shape)
-    rest = agreement[np.hypot(rows - y, columns - x) > _PEAK_RADIUS_PX]
-    spread = float(rest.std())
-    if spread <= 0 or not 0 < y < 2 * reach or not 0 < x < 2 * reach:
-        # A best shift at the end of the search range is no peak.
-        return np.zeros(2), 0.0
-    fine = np.array(
-        [
-            x + _parabola(agreement[y, x - 1], agreement[y, x], agreement[y, x + 1]),
-            y + _parabola(agreement[y - 1, x], agreement[y, x], agreement[y + 1, x]),
-        ]
-    )
-    return fine - reach, float((agreement[y, x] - rest.mean()) / spread)
-
-
-def _parabola(before: float, peak: float, after: float) -> float:
-    """Return where the parabola through three neighbours has its top, relative to the middle one."""
-    curvature = before - 2 * peak + after
-    return 0.0 if curvature >= 0 else float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
 
 
 def _fit(homography: Homography, regions: Sequence[RegionResidual], size: Size, *, affine_only: bool) -> Homography:
@@ -268,31 +197,6 @@ def _similarity(pair: Pair, scale: float, rotation_deg: float) -> Homography:
     matrix[:2, :2] = turn
     matrix[:2, 2] = np.array([width, height]) / 2 - turn @ np.array([thermal_width, thermal_height]) / 2
     return np.diag([1 / width, 1 / height, 1.0]) @ matrix @ np.diag([thermal_width, thermal_height, 1.0])
-
-
-def _work_size(pairs: Sequence[Pair], width: int) -> Size:
-    rgb_width, rgb_height = size_of(pairs[0][0])
-    return width, max(2 * _REGIONS[1], round(width * rgb_height / rgb_width))
-
-
-def _rgb_edges(pairs: Sequence[Pair], size: Size) -> npt.NDArray[np.float32]:
-    return np.stack([edge_orientation(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)) for rgb, _ in pairs])
-
-
-def _thermal_edges(pairs: Sequence[Pair], homography: Homography, size: Size) -> npt.NDArray[np.float32]:
-    """Return the edges of the thermal pictures in the RGB view (n, 2, H, W)."""
-    x, y = np.meshgrid((np.arange(size[0]) + 0.5) / size[0], (np.arange(size[1]) + 0.5) / size[1])
-    source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))
-    covered = ((source > 0) & (source < 1)).all(axis=1).reshape(size[1], size[0])
-    # Where the RGB view is the coarser one, the thermal picture is averaged before it is sampled.
-    corners = map_points(homography, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])) * size
-    extent = np.hypot(*(corners[1:] - corners[0]).T)
-    views = []
-    for _, thermal in pairs:
-        smaller = tuple(max(8, min(round(float(a)), b)) for a, b in zip(extent, size_of(thermal), strict=True))
-        reduced = cv2.resize(thermal, smaller, interpolation=cv2.INTER_AREA)
-        views.append(edge_orientation(warp_to_rgb_view(np.asarray(reduced, np.uint8), homography, size), covered))
-    return np.stack(views)
 
 
 def _distance_px(first: Homography, second: Homography, size: Size) -> float:
