@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random camera streams, and a clock that carries them to a `Pairing` as a node would."""
+"""Camera streams, random or written by hand, and a clock that carries them to a `Pairing` as a node would."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,3 +69,42 @@ def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None)
     if until_ns is not None:
         wake_until(until_ns)
     return released
+
+
+def rgb(stamp_ms: float, arrival_ms: float | None = None, *, fresh: bool = True) -> Frame:
+    """Return an RGB frame with stamp and arrival (the same if not given) so many milliseconds after the start."""
+    return frame_of(Side.RGB, stamp_ms, arrival_ms, fresh)
+
+
+def thermal(stamp_ms: float, arrival_ms: float | None = None, *, fresh: bool = True) -> Frame:
+    """Return a thermal frame, as `rgb` does."""
+    return frame_of(Side.THERMAL, stamp_ms, arrival_ms, fresh)
+
+
+def frame_of(side: Side, stamp_ms: float, arrival_ms: float | None, fresh: bool) -> Frame:
+    """Return a frame of either camera, as `rgb` does."""
+    arrival = stamp_ms if arrival_ms is None else arrival_ms
+    return Frame(side, START + int(stamp_ms * MS), START + int(arrival * MS), fresh=fresh)
+
+
+def at(ms: float) -> int:
+    """Return the clock so many milliseconds after the start."""
+    return START + int(ms * MS)
+
+
+def assert_accounted(pairing: Pairing, received: dict[Side, int] | None = None) -> None:
+    """Hold that every frame ended in exactly one counter."""
+    counters = pairing.counters()
+    for side, counts in ((Side.RGB, counters.rgb), (Side.THERMAL, counters.thermal)):
+        assert counts.accounted == counts.received, counters
+        assert min(vars(counts).values()) >= 0, counters
+        if received is not None:
+            assert counts.received == received[side]
+
+
+def pairs_of(items: Sequence[tuple[int, Pair | LoneFrame]]) -> list[Pair]:
+    return [item for _, item in items if isinstance(item, Pair)]
+
+
+def lone_of(items: Sequence[tuple[int, Pair | LoneFrame]]) -> list[LoneFrame]:
+    return [item for _, item in items if isinstance(item, LoneFrame)]
