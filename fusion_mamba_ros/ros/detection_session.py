@@ -63,9 +63,14 @@ class DetectionSession:
             continue_alone=lambda: self.parameters.missing_modality == "continue",
         )
         compressed = parameters.image_transport == "compressed"
-        self.subscriptions = {
-            side: ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed) for side in Side
-        }
+        self.subscriptions: dict[Side, ImageSubscription] = {}
+        try:
+            for side in Side:
+                self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
+        except ValueError:
+            for subscription in self.subscriptions.values():
+                subscription.close()
+            raise
         self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
         self._filter = PairingFilter(
             node,

@@ -7,7 +7,6 @@ from typing import Any
 
 import message_filters
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import (
     DurabilityPolicy,
@@ -18,6 +17,11 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from sensor_msgs.msg import CompressedImage, Image
+
+try:
+    from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 
 FOLLOW = "best_available"
 
