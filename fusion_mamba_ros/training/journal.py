@@ -57,7 +57,7 @@ class Journal:
         parts = [f"epoch {int(row['epoch'])}/{self.epochs}", f"loss {train:.3f}"]
         parts += [f"{name} {value:.3f}" for name, value in row.items() if name.endswith("mAP50")]
         parts += [f"{row['seconds'] / len(history):.1f} s each"] + (["best so far"] if is_best else [])
-        self.console.print("  ".join(parts), highlight=False)
+        self.console.print("  ".join(parts), highlight=False, soft_wrap=True)
         self.progress.update(self.run, completed=int(row["epoch"]))
 
 

@@ -176,6 +176,7 @@ def _describe(
         f"batches of {recipe.batch_size} at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "
         f"{fabric.world_size} x {fabric.device.type}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -208,4 +209,6 @@ def _conclude(console: Console, run: Run, folder: RunFolder, trainer: Trainer, c
         )
         return
     best = f"epoch {trainer.state.best_epoch + 1}, fitness {trainer.state.best_fitness:.3f}"
-    console.print(f"best: {folder.best} ({best}); last: {folder.last}; curves: {folder.curves}", highlight=False)
+    console.print(
+        f"best: {folder.best} ({best}); last: {folder.last}; curves: {folder.curves}", highlight=False, soft_wrap=True
+    )

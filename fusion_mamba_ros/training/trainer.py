@@ -34,7 +34,7 @@ class Events:
     ``on_batch(epoch, done, of, losses, pairs)`` after each batch, ``losses`` the means of the epoch so far;
     ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better; ``on_epoch(state, is_best)``
     after an epoch is complete; ``save(state)`` whenever the state should reach the disk; ``stop()`` is asked after
-    each optimizer step.
+    each optimizer step and each epoch.
     """
 
     validate: Callable[[int, FusionMambaDetector], dict[str, float]]
@@ -120,8 +120,7 @@ class Trainer:
                     events.on_batch(state.epoch, state.batch, self.batches, means, len(batch))
                 if not stepped:
                     continue
-                # All processes must agree on stopping; the first one decides.
-                stop = self.fabric.broadcast(self.fabric.is_global_zero and events.stop())
+                stop = self._stop_asked(events)
                 due = time.monotonic() - saved >= 60 * recipe.save_every_minutes
                 if stop or (due and state.batch < self.batches):
                     saved = time.monotonic()
@@ -130,7 +129,13 @@ class Trainer:
                     return False
             self._finish_epoch(events)
             saved = time.monotonic()
+            if state.epoch < recipe.epochs and self._stop_asked(events):
+                return False
         return True
+
+    def _stop_asked(self, events: Events) -> bool:
+        # All processes must agree on stopping; the first one decides.
+        return bool(self.fabric.broadcast(self.fabric.is_global_zero and events.stop()))
 
     def _train(self, batch: Batch) -> bool:
         """Take in one batch; return True if an optimizer step followed."""
