@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from paired_folders import HEIGHT, WIDTH, write_paired_yolo, write_picture
 
 from fusion_mamba_ros.datasets import PairedSample, PreparedDataset, open_dataset
@@ -38,6 +39,13 @@ def test_sixteen_bit_thermal_is_scaled_by_the_one_rule():
     ready = prepare(pair, scaling)
     assert ready.thermal.dtype == np.uint8
     np.testing.assert_array_equal(ready.thermal, scale_thermal(pair.thermal, scaling))
+
+
+@pytest.mark.parametrize("fit", [None, (160, 128)], ids=["own size", "shrunk"])
+def test_black_hot_pictures_of_eight_bits_become_white_hot_at_any_size(fit):
+    cold = np.full((256, 320), 10, np.uint8)
+    pair = PairedSample("a", np.zeros((256, 320, 3), np.uint8), cold)
+    assert (prepare(pair, ThermalScaling(polarity="black_hot"), fit).thermal == 245).all()
 
 
 def test_second_reading_comes_from_memory_until_the_limit(tmp_path):

@@ -77,8 +77,9 @@ class Augmentation:
         affine = random_affine(config, size, generator)
         misalignment = random_misalignment(config, size, generator)
         dropped = generator.random()
-        with_rgb = dropped >= config.rgb_dropout
+        with_rgb = dropped >= config.rgb_dropout and any(sample.rgb is not None for sample in samples)
         with_thermal = not config.rgb_dropout <= dropped < config.rgb_dropout + config.thermal_dropout
+        with_thermal &= any(sample.thermal is not None for sample in samples)
 
         shape = (size[1], size[0])
         rgb = np.full((*shape, 3), PADDING_LEVEL, np.uint8) if with_rgb else np.zeros((*shape, 3), np.uint8)

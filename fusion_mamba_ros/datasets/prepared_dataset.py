@@ -23,13 +23,15 @@ def prepare(
 ) -> PairedSample:
     """Return the sample with thermal uint8 at the size of RGB; if larger, both shrunk to fill ``fit`` (width, height).
 
-    A sample that is so already comes back as it is.
+    A sample that is so already comes back as it is. ``scaling`` is that of the camera: of black-hot pictures, of 8 bits
+    too, the result is white-hot, so prepare them once only.
     """
     width, height = sample.size
     shrink = 1.0 if fit is None else min(1.0, max(fit[0] / width, fit[1] / height))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     thermal = sample.thermal
-    ready = thermal is None or (thermal.dtype == np.uint8 and thermal.shape == (height, width))
+    grey = thermal is None or (thermal.dtype == np.uint8 and scaling.polarity == "white_hot")
+    ready = grey and (thermal is None or thermal.shape == (height, width))
     if ready and size == (width, height):
         return sample
     boxes = sample.boxes * np.array([size[0] / width, size[1] / height] * 2, np.float32)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the network sees of a pair must not depend on who shows it: trainer, evaluator or node."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedDataset, PairedSample, PreparedDataset
+from fusion_mamba_ros.evaluation.evaluate import evaluate
+from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.training.batches import collate
+
+Size = tuple[int, int]
+
+
+class Recorder(nn.Module):
+    """Stands where the network stands, keeps what it is shown and detects nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = ModelConfig(classes=1, modalities={"rgb": 3, "thermal": 1})
+        self.seen: list[dict[str, Tensor]] = []
+
+    def forward(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.seen.append(images)
+        return images
+
+    def decode(self, images: dict[str, Tensor]) -> Tensor:
+        return torch.zeros(len(images["rgb"]), 1, 5)
+
+
+class OnePair:
+    """The record of one pair that is in memory."""
+
+    name, group = "pair", ""
+
+    def __init__(self, sample: PairedSample) -> None:
+        self.sample = sample
+
+    def read(self, class_names):
+        return self.sample, []
+
+
+def soft_picture(size: Size, seed: int, channels: int) -> np.ndarray:
+    """Return a picture (H, W, channels) without detail that resampling would lose."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, channels), dtype=np.uint8)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
+
+
+def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> PairedSample:
+    thermal = soft_picture(thermal_size, 1, 1)[:, :, 0]
+    if depth is np.uint16:
+        thermal = 29000 + 4 * thermal.astype(np.uint16)
+    return PairedSample(
+        "pair", soft_picture(rgb_size, 0, 3), thermal, np.array([[8, 8, 40, 40]], np.float32), np.zeros(1, int)
+    )
+
+
+def shown_in_training(sample: PairedSample, size: Size) -> dict[str, Tensor]:
+    prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size)
+    plain = Augmentation(AugmentationConfig.none(size))(prepared, 0, np.random.default_rng(0))
+    return collate([plain], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
+
+
+def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
+    recorder = Recorder()
+    return Predictor(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("rgb_size", "thermal_size", "size"),
+    [
+        ((320, 256), (320, 256), (320, 256)),
+        ((320, 240), (160, 120), (320, 256)),  # padding above and below
+        ((240, 256), (240, 256), (320, 256)),  # padding left and right
+        ((400, 320), (320, 256), (320, 256)),
+        ((1280, 1024), (640, 512), (640, 512)),  # shrunk in two steps for training, in one for inference
+        ((1000, 700), (640, 512), (320, 320)),
+    ],
+)
+def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size, size, depth):
+    sample = soft_pair(rgb_size, thermal_size, depth)
+    predictor, recorder = predictor_of(size)
+    predictor.predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    trained, served = shown_in_training(sample, size), recorder.seen[0]
+    for name in ("rgb", "thermal"):
+        assert trained[name].shape == served[name].shape and trained[name].dtype == served[name].dtype
+        difference = 255 * (trained[name] - served[name]).abs()
+        # Half a pixel of shift would be seen: the bound is a quarter of what it changes, or rounding.
+        half_pixel = 255 * (served[name][..., 1:] - served[name][..., :-1]).abs().mean() / 2
+        assert float(difference.mean()) < max(0.6, float(half_pixel) / 4)
+        assert float(difference.quantile(0.999)) <= 4
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
+    sample = soft_pair((640, 480), (320, 256), np.uint16)
+    predictor, recorder = predictor_of((320, 256))
+    evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
+    # The node keeps the size of the last RGB picture and hands over what has come.
+    images = {
+        Mode.FUSED: {"rgb": sample.rgb, "thermal": sample.thermal},
+        Mode.RGB_ONLY: {"rgb": sample.rgb},
+        Mode.THERMAL_ONLY: {"thermal": sample.thermal},
+    }[mode]
+    predictor.predict(images, reference_size=(640, 480))
+    evaluated, served = recorder.seen
+    for name in ("rgb", "thermal"):
+        assert torch.equal(evaluated[name], served[name])
+        assert bool(served[name].any()) == (name in images)
+
+
+def test_a_stream_dropped_in_training_is_what_a_missing_camera_is():
+    sample = soft_pair((320, 256), (320, 256))
+    predictor, recorder = predictor_of((320, 256))
+    dropping = AugmentationConfig(
+        **{**AugmentationConfig.none((320, 256)).to_dict(), "size": (320, 256), "rgb_dropout": 1.0}
+    )
+    changed = Augmentation(dropping)([sample], 0, np.random.default_rng(0))
+    predictor.predict({"thermal": sample.thermal}, reference_size=(320, 256))
+    trained = collate([changed], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
+    for name in ("rgb", "thermal"):
+        torch.testing.assert_close(trained[name], recorder.seen[0][name], atol=1 / 255, rtol=0)
