@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import array
+import fcntl
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -36,19 +38,36 @@ from fusion_mamba_ros.streams.frames import Side
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0
 PERIOD_SEC = 0.05
+# Held until the process ends: a node that was killed stays in its domain for some seconds.
+_LOCKS: list[IO[str]] = []
 WARN, ERROR = b"\x01", b"\x02"
 RGB_SIZE, THERMAL_SIZE = (48, 64), (40, 56)
 
 
 def isolate() -> int:
-    """Keep this process and its children to one ROS domain on this machine; return the domain."""
-    domain = random.SystemRandom().randrange(1, 100)
+    """Give this process and its children a ROS domain on this machine that no other test uses; return it."""
+    domain = _free_domain()
     os.environ.update(
         ROS_DOMAIN_ID=str(domain),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
         FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
     )
     return domain
+
+
+def _free_domain() -> int:
+    domains = list(range(1, 102))
+    random.SystemRandom().shuffle(domains)
+    for domain in domains:
+        lock = (Path(tempfile.gettempdir()) / f"ros_domain_{domain}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _LOCKS.append(lock)
+        return domain
+    raise RuntimeError("all ROS domains are in use by other tests")
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SEC) -> Any:
