@@ -32,8 +32,13 @@ def test_boxes_are_clipped_to_the_image_and_those_in_the_padding_dropped():
 
 def test_boxes_that_are_not_finite_are_dropped():
     nan, inf = float("nan"), float("inf")
-    result = detect([[nan, 18, 50, 58, 0.9, 0.0], [10, 18, inf, nan, 0.9, 0.0], [10, 18, 50, 58, nan, nan]])
-    assert len(result) == 0
+    boxes = [
+        [nan, 18, 50, 58, 0.9, 0.0],
+        [10, 18, inf, nan, 0.9, 0.0],
+        [10, 18, inf, 58, 0.9, 0.0],
+        [-inf, 18, 50, 58, 0.9, 0.0],
+    ]
+    assert len(detect([*boxes, [10, 18, 50, 58, nan, nan]])) == 0
 
 
 def test_score_at_the_threshold_counts():

@@ -7,6 +7,7 @@ import array
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -53,7 +54,7 @@ PACKINGS = {
 
 
 @pytest.mark.parametrize("encoding", PACKINGS)
-@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("is_bigendian", [False, True])
 def test_colour_encodings_give_the_same_rgb_picture(encoding: str, padding: int, is_bigendian: bool) -> None:
     rgb = scene()
@@ -77,6 +78,8 @@ def test_16_bit_thermal_is_read_in_both_byte_orders(encoding: str, padding: int,
     np.testing.assert_array_equal(image.to_thermal(), counts)
     assert image.to_thermal().dtype == np.uint16
     assert image.to_thermal().dtype.isnative
+    # Whoever scales or resizes the picture does it with OpenCV.
+    np.testing.assert_array_equal(cv2.flip(cv2.flip(image.to_thermal(), 0), 0), counts)
     np.testing.assert_array_equal(image.to_rgb()[..., 1], counts // 256)
 
 

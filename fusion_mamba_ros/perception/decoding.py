@@ -57,9 +57,10 @@ def detections_from(
     boxes, scores, labels = select_candidates(
         decoded, score_threshold=score_threshold, classes=classes, multi_label=multi_label
     )
+    # Asked before clipping, which makes infinity a border.
+    solid = np.isfinite(boxes).all(axis=1)
     boxes = letterbox.boxes_to_image(boxes)
-    # A comparison with NaN is false, so this drops what is not finite as well.
-    solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    solid &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
     kept = suppress(boxes, scores, labels, nms_threshold=nms_threshold, max_detections=max_detections)
     return Detections(

@@ -166,7 +166,8 @@ def _decode(buffer: Array, layout: _Layout, rows: int, width: int, step: int, is
     else:
         shape = (rows, width, layout.channels)
         pixels = np.ndarray(shape, dtype, buffer, strides=(step, layout.channels * item, item))
-    if not dtype.isnative:
+    # OpenCV refuses 16-bit rows that start at odd bytes.
+    if not (dtype.isnative and pixels.flags.aligned):
         pixels = pixels.astype(dtype.newbyteorder("="))
     return pixels if layout.convert is None else layout.convert(pixels)
 
