@@ -16,8 +16,7 @@ from ..problems import DatasetError, Problem, ProblemKind, UnreadableImageError
 from .layout import Layout
 from .split_lists import SPLITS
 
-_RGB_KEYS = ("rgb_file_name", "file_name")
-_THERMAL_KEYS = ("thermal_file_name", "file_name_thermal", "ir_file_name", "file_name_ir")
+_RGB_KEY, _THERMAL_KEY = "file_name", "thermal_file_name"
 
 
 class CocoLayout(Layout):
@@ -82,12 +81,10 @@ class CocoLayout(Layout):
         if name in seen:
             return Problem(ProblemKind.DUPLICATED, name, "twice in the split: used once")
         seen.add(name)
-        files = [_first(image, keys) for keys in (_RGB_KEYS, _THERMAL_KEYS)]
-        for side, file in zip(("RGB", "thermal"), files, strict=True):
-            if file is None:
-                keys = " or ".join(_RGB_KEYS if side == "RGB" else _THERMAL_KEYS)
-                return Problem(ProblemKind.UNMATCHED, name, f"no {side} file name ({keys}): pair left out")
-            path = self.root / file
+        if not image.get(_THERMAL_KEY):
+            return Problem(ProblemKind.UNMATCHED, name, f"no thermal file name ({_THERMAL_KEY}): pair left out")
+        rgb, thermal = (self.root / str(image[key]) for key in (_RGB_KEY, _THERMAL_KEY))
+        for side, path in (("RGB", rgb), ("thermal", thermal)):
             if not path.is_file():
                 return Problem(ProblemKind.UNMATCHED, name, f"no {side} picture {str(path)!r}: pair left out")
             try:
@@ -100,7 +97,6 @@ class CocoLayout(Layout):
             return Problem(ProblemKind.UNREADABLE, name, "a bbox is not four numbers: pair left out")
         corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
-        rgb, thermal = (self.root / str(file) for file in files)
         return PairRecord(name, rgb, thermal, annotation, str(image.get("group", "")))
 
     def _file(self, split: str) -> Path | None:
@@ -115,7 +111,7 @@ class CocoLayout(Layout):
         assert path is not None  # only splits that are there are asked for
         try:
             document = json.loads(path.read_bytes())
-            images_ok = all("id" in image and _first(image, _RGB_KEYS) for image in document["images"])
+            images_ok = all("id" in image and image.get(_RGB_KEY) for image in document["images"])
             categories_ok = all("id" in category and "name" in category for category in document["categories"])
             boxes_ok = all(item.keys() >= {"image_id", "category_id", "bbox"} for item in document["annotations"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -129,9 +125,5 @@ class CocoLayout(Layout):
         return document
 
 
-def _first(image: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    return next((str(image[key]) for key in keys if image.get(key)), None)
-
-
 def _name(image: dict[str, Any]) -> str:
-    return Path(str(_first(image, _RGB_KEYS))).with_suffix("").as_posix()
+    return Path(str(image[_RGB_KEY])).with_suffix("").as_posix()
