@@ -134,7 +134,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # Triton 3.9 announces a new default for what `Tiling.options` sets.
     warnings.filterwarnings("ignore", message="TRITON_DEFAULT_FP_FUSION")
-    table = Table(*("target", "kernel", "channels", "steps"), title=f"triton {triton.__version__}")
+    table = Table(*("target", "kernel", "tile"), title=f"triton {triton.__version__}")
     for column in ("registers", "spilled", "shared", "warps"):
         table.add_column(column, justify="right")
     console, rows = Console(), []
