@@ -131,9 +131,10 @@ class DetectionSession:
         return fault_of(message)
 
     def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
-        pixels = motion_picture(message)
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        pixels = motion_picture(message) if stamp_ns > 0 else None
         if pixels is not None:
-            self._offset_estimator.add(side, to_nanoseconds(message.header.stamp), pixels)
+            self._offset_estimator.add(side, stamp_ns, pixels)
         if side is Side.RGB or self._frozen.freeze_timeout_ns == 0:
             return True
         return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)

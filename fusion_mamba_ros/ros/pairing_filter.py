@@ -87,9 +87,10 @@ class PairingFilter(message_filters.SimpleFilter):
             self._node.get_logger().warning(f"{side.value} image refused: {reason}", throttle_duration_sec=5.0)
             return
         stamp_ns = to_nanoseconds(message.header.stamp)
-        if stamp_ns == 0:
+        if stamp_ns <= 0:
             self._node.get_logger().warning(
-                f"{side.value} image refused: its stamp is zero, the driver must stamp it", throttle_duration_sec=5.0
+                f"{side.value} image refused: its stamp is zero or negative, the driver must stamp it",
+                throttle_duration_sec=5.0,
             )
         fresh = self._is_fresh(side, message, now_ns)
         self.pairing.add(Frame(side, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
