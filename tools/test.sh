@@ -10,6 +10,8 @@ esac
 bash tools/setup.sh || exit 1
 export PATH=${FUSION_MAMBA_VENV:-$PWD/.venv}/bin:$PATH ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH
+# The tests' tensors are small and several processes share the cores: more threads would only wait for each other.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 failed=()
 echo "ruff:" && ruff check . || failed+=(ruff)
