@@ -25,7 +25,7 @@ def write_pairs(folder: Path, pairs) -> list[str]:
 
 
 def test_folders_give_a_yaml_that_reads_back_a_blend_and_the_residual(tmp_path):
-    arguments = write_pairs(tmp_path, synthetic_pairs(NARROWER, 5))
+    arguments = write_pairs(tmp_path, synthetic_pairs(NARROWER, 2))
     out = tmp_path / "registration.yaml"
     result = RUNNER.invoke(app, ["register", *arguments, "--out", str(out)])
     assert result.exit_code == 0, result.output
@@ -36,7 +36,7 @@ def test_folders_give_a_yaml_that_reads_back_a_blend_and_the_residual(tmp_path):
 
 
 def test_weak_evidence_is_one_sentence_and_writes_nothing(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (3, 2, 96, 128), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 2, 96, 128), dtype=np.uint8)
     out = tmp_path / "registration.yaml"
     result = RUNNER.invoke(app, ["register", *write_pairs(tmp_path, noise), "--out", str(out)])
     assert result.exit_code == 2

@@ -65,16 +65,16 @@ def error_px(estimate: RegistrationEstimate, truth: np.ndarray, width: int, heig
 @pytest.mark.parametrize("truth", [NARROWER, WIDER], ids=["narrower", "wider"])
 def test_known_homography_of_synthetic_pairs_is_recovered(truth):
     progress: list[float] = []
-    estimate = estimate_registration(synthetic_pairs(truth, 6), on_progress=progress.append)
+    estimate = estimate_registration(synthetic_pairs(truth, 3), on_progress=progress.append)
     assert error_px(estimate, truth, WIDTH, HEIGHT) < 1.5
     assert estimate.residual_px < 1.5
-    assert estimate.pair_count == 6
+    assert estimate.pair_count == 3
     assert progress == sorted(progress)
     assert progress[-1] == pytest.approx(1.0)
 
 
 def test_pictures_that_have_nothing_in_common_are_refused():
-    pairs = synthetic_pairs(np.eye(3), 6)
+    pairs = synthetic_pairs(np.eye(3), 4)
     shuffled = [(pairs[i][0], pairs[i - 1][1]) for i in range(len(pairs))]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
         estimate_registration(shuffled)
@@ -82,7 +82,7 @@ def test_pictures_that_have_nothing_in_common_are_refused():
 
 def test_noise_and_blank_pictures_are_refused():
     rng = np.random.default_rng(0)
-    noise = [tuple(rng.integers(0, 256, (2, 120, 160), dtype=np.uint8)) for _ in range(4)]
+    noise = [tuple(rng.integers(0, 256, (2, 120, 160), dtype=np.uint8)) for _ in range(2)]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
         estimate_registration(noise)
     blank = np.full((120, 160), 90, np.uint8)
@@ -110,7 +110,7 @@ def test_edge_orientation_is_the_same_for_both_polarities_and_zero_where_nothing
 def test_known_homography_of_real_pairs_is_recovered():
     """RoadScene is aligned to 1 or 2 px (its documentation), so the warp put in must come out to about that."""
     folder = Path(os.environ["FUSION_MAMBA_DATA"]) / "roadscene"
-    names = sorted(path.stem for path in (folder / "rgb").glob("*.jpg"))[::10]
+    names = sorted(path.stem for path in (folder / "rgb").glob("*.jpg"))[::24]
     pairs = []
     for name in names:
         rgb, thermal = (cv2.imread(str(folder / side / f"{name}.jpg"), 0) for side in ("rgb", "thermal"))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 
 from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography, homography_from, map_points
@@ -112,15 +111,15 @@ def _search(pairs: Sequence[Pair], on_progress: Callable[[float], None]) -> Homo
     """Return the similarity (scale, rotation, shift; square pixels) whose edges agree best with those of RGB."""
     size = work_size(pairs, _COARSE_WIDTH_PX)
     padded = (2 * size[1], 2 * size[0])
-    rgb = torch.fft.rfft2(torch.from_numpy(rgb_edges(pairs, size)), s=padded)
+    rgb = np.fft.rfft2(rgb_edges(pairs, size), s=padded)
     best, found = -np.inf, np.eye(3)
     trials = [(scale, rotation) for scale in _SCALES for rotation in _ROTATIONS_DEG]
     for number, (scale, rotation) in enumerate(trials):
         homography = _similarity(pairs[0], float(scale), rotation)
         edges = thermal_edges(pairs, homography, size)
         strength = float(np.sqrt(np.square(edges).sum()))
-        spectrum = (rgb * torch.fft.rfft2(torch.from_numpy(edges), s=padded).conj()).sum(dim=(0, 1))
-        agreement = torch.fft.irfft2(spectrum, s=padded).numpy() / max(strength, 1e-6)
+        spectrum = (rgb * np.fft.rfft2(edges, s=padded).conj()).sum(axis=(0, 1))
+        agreement = np.fft.irfft2(spectrum, s=padded) / max(strength, 1e-6)
         y, x = np.unravel_index(int(agreement.argmax()), padded)
         if agreement[y, x] > best:
             best = float(agreement[y, x])
