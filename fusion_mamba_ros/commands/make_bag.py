@@ -43,7 +43,7 @@ def make_bag(
     """Turn two videos, two folders of pictures or a procedural scene into a rosbag2 (mcap).
 
     Every frame of both cameras is written: where one camera ends early, the other goes on alone. Pictures in folders
-    are matched by name. Infrared videos of three channels are read by their luma, 16-bit pictures become mono16. A
+    are matched by name. Thermal videos of three channels are read by their luma, 16-bit pictures become mono16. A
     procedural scene brings its true boxes on /ground_truth.
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
