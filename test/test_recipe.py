@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.training import recipe as recipes
 from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
 
-RECIPES = sorted((Path(__file__).parents[1] / "config" / "train").glob("*.yaml"))
+RECIPES = sorted(recipes.RECIPES.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -20,7 +21,7 @@ def test_every_recipe_builds_its_model(path: Path) -> None:
 
 
 def test_paper_recipe_is_that_of_the_paper() -> None:
-    recipe = Recipe.read(next(path for path in RECIPES if path.stem == "paper"))
+    recipe = Recipe.read("paper")
     assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.01, 0.937, 5e-4)
     assert (recipe.epochs, recipe.batch_size, recipe.accumulation, recipe.input_size) == (150, 8, 8, (640, 640))
     assert (recipe.box_gain, recipe.distribution_gain, recipe.class_gain) == (7.5, 1.5, 0.5)
@@ -57,6 +58,11 @@ def test_override_reaches_a_section(tmp_path: Path) -> None:
         ({"model": {"width": "q"}}, "width is 'q'"),
         ({"augmentation": {"mosaic": 1}}, "unknown keys mosaic"),
         ({"input_size": [100, 64]}, "multiples of 32"),
+        ({"input_size": 320}, "input_size is 320: give [width, height]"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: give a number"),
+        ({"channels_last": "maybe"}, "channels_last is 'maybe': set it to true or false"),
+        ({"augmentation": 3}, "augmentation is 3: write it as a mapping"),
+        ({"augmentation": {"scale": "abc"}}, "augmentation scale is 'abc': expected a number"),
     ],
     ids=str,
 )
@@ -68,7 +74,7 @@ def test_bad_field_is_refused_with_one_sentence(values: dict[str, object], words
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be read: No such file"):
+    with pytest.raises(TrainingError, match=r"cannot be read \(No such file.*one of nano, paper"):
         Recipe.read(tmp_path / "none.yaml")
 
 

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
         set_: Annotated[
             list[str] | None,
-            typer.Option("--set", help="Field of the model: --set dssf_count=1 --set modalities=[rgb]"),
+            typer.Option("--set", help="Field of the model: --set dssf_count=1 --set modalities=\\[rgb]"),
         ] = None,
     ) -> None:
         """Map the weights onto every stream, the neck and the head; fusion blocks start at random.

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     def train(
         data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
         out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, pictures.")],
-        config: Annotated[Path | None, typer.Option(help="Recipe, such as config/train/nano.yaml.")] = None,
+        config: Annotated[str | None, typer.Option(help="Recipe: nano, paper, or a YAML file.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
         weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
         set_: Annotated[
@@ -30,9 +30,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
 
-        Example: fusion-mamba train --config config/train/nano.yaml --data datasets/mine --out runs/mine
+        Example: fusion-mamba train --config nano --data datasets/mine --out runs/mine
 
-        One stream alone, for comparison: add --set model.modalities=[rgb]. Several devices: torchrun
+        One stream alone, for comparison: add --set model.modalities=\\[rgb]. Several devices: torchrun
         --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
         """
         try:
@@ -53,11 +53,12 @@ def register(app: typer.Typer) -> None:
                     "--resume goes on with the run's own recipe: leave out --config, --set and --weights"
                 )
             if not resume and config is None:
-                raise TrainingError("no recipe was given: pass --config, for example config/train/nano.yaml")
+                raise TrainingError("no recipe was given: pass --config nano, --config paper or a YAML file")
             recipe = Recipe() if config is None else Recipe.read(config, parse_assignments(set_ or []))
             run = Run(recipe, data, out, train_split, val_split, resume, weights, accelerator)
-            complete = run_training(run, Console(highlight=False))
-        except ValueError as error:
+            # No markup: paths and names of pairs may hold brackets.
+            complete = run_training(run, Console(highlight=False, markup=False))
+        except (ValueError, OSError) as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
         raise typer.Exit(0 if complete else 130)

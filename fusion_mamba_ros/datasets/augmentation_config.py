@@ -59,6 +59,8 @@ class AugmentationConfig:
             raise ValueError(f"augmentation size is {self.size}: expected (width, height) in multiples of 32")
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
         for name, value in asdict(self).items():
+            if name != "size" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise ValueError(f"augmentation {name} is {value!r}: expected a number")
             if (name.endswith(("_probability", "_dropout")) or name == "minimum_visibility") and not 0 <= value <= 1:
                 raise ValueError(f"augmentation {name} is {value}: expected a number from 0 to 1")
             if name != "size" and value < 0:
@@ -81,6 +83,8 @@ class AugmentationConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:
         """Return the configuration of a YAML mapping; raises ``ValueError`` on an unknown key."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"augmentation is {values!r}: write it as a mapping of fields")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             known = ", ".join(field.name for field in fields(cls))

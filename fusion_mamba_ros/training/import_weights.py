@@ -152,7 +152,11 @@ def _width(backbone: str, tensors: Mapping[str, Tensor]) -> str | None:
     channels = tuple(tensors[f"model.{number}.{key}"].shape[0] for number in (0, 1, 3, 5, 7))
     last = "cv3" if backbone == "yolov5" else "cv2"
     depths = tuple(
-        1 + max(int(match[1]) for name in tensors if (match := re.match(rf"model\.{number}\.m\.(\d+)\.", name)))
+        1
+        + max(
+            (int(match[1]) for name in tensors if (match := re.match(rf"model\.{number}\.m\.(\d+)\.", name))),
+            default=-1,
+        )
         for number in (2, 4, 6, 8)
         if f"model.{number}.{last}.{key}" in tensors
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
 SCHEDULES = ("linear", "cosine")
+RECIPES = Path(__file__).parent / "recipes"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -25,7 +27,7 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a detector is trained; written as YAML in `config/train/`.
+    """How a detector is trained; written as YAML; those of this package lie in `recipes/`.
 
     ``model.classes`` is taken from the data, ``augmentation.size`` from ``input_size``.
     Raises ``ValueError``, one sentence, on a value that cannot be used.
@@ -88,6 +90,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.input_size, str) or not isinstance(self.input_size, Sequence):
+            raise TrainingError(f"input_size is {self.input_size!r}: give [width, height] in multiples of 32")
         object.__setattr__(self, "input_size", tuple(self.input_size))
         object.__setattr__(self, "augmentation", dataclasses.replace(self.augmentation, size=self.input_size))
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
@@ -105,6 +109,9 @@ class Recipe:
             self._require(name, float, least=0)
         for name in ("final_fraction", "momentum", "warmup_momentum", "ema_decay"):
             self._require(name, float, least=0, most=1)
+        for name in ("freeze_batch_norm", "channels_last"):
+            if type(getattr(self, name)) is not bool:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}: set it to true or false")
 
     def _require(
         self, name: str, kind: type[float], *, least: float, most: float | None = None, above: bool = False
@@ -117,7 +124,7 @@ class Recipe:
             except ValueError:
                 raise TrainingError(f"{name} is {value!r}: give a number") from None
             object.__setattr__(self, name, value)
-        if isinstance(value, bool) or not isinstance(value, kind):
+        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
             raise TrainingError(f"{name} is {value!r}: give a {'whole ' if kind is int else ''}number")
         if value < least or (above and value == least) or (most is not None and value > most):
             limits = f"{'more than' if above else 'at least'} {least:g}" + (f", at most {most:g}" if most else "")
@@ -152,11 +159,15 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """Return the recipe of a YAML file, with dotted names such as `model.width` overridden."""
+        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden."""
+        shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise TrainingError(f"recipe '{path}' cannot be read: {error.strerror}") from error
+            values = yaml.safe_load(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise TrainingError(
+                f"recipe '{path}' cannot be read ({reason}): name a YAML file, or one of {', '.join(shipped)}"
+            ) from error
         except yaml.YAMLError as error:
             raise TrainingError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(values, dict):

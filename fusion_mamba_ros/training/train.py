@@ -16,6 +16,7 @@ from lightning_fabric import Fabric, seed_everything
 from rich.console import Console
 from rich.progress import track
 
+from fusion_mamba_ros import __version__
 from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_dataset
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
@@ -61,6 +62,8 @@ def train(run: Run, console: Console) -> bool:
     recipe = _recipe(run, state, training.class_names)
     fabric = _fabric(run, recipe)
     fabric.launch()
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     train_set = PreparedDataset(training, recipe.input_size)
@@ -71,7 +74,7 @@ def train(run: Run, console: Console) -> bool:
         if state is None:
             folder.start(recipe)
         _describe(console, recipe, model, training, validating, fabric)
-    _preload(train_set, console, show=fabric.is_global_zero)
+    _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
     metadata = CheckpointMetadata(
         training.class_names, recipe.input_size, training=_provenance(run, recipe, training, validating)
@@ -146,8 +149,8 @@ def _model(run: Run, recipe: Recipe, state: TrainingState | None, console: Conso
     return model
 
 
-def _preload(dataset: PreparedDataset, console: Console, *, show: bool) -> None:
-    ticks = iter(track(range(len(dataset)), "reading pairs", console=console, transient=True, disable=not show))
+def _preload(dataset: PreparedDataset, console: Console) -> None:
+    ticks = iter(track(range(len(dataset)), "reading pairs", console=console, transient=True))
     unreadable = dataset.preload(lambda _: _advance(ticks))
     _advance(ticks)
     for name, reason in unreadable.items():
@@ -181,20 +184,28 @@ def _describe(
 
 
 def _provenance(run: Run, recipe: Recipe, training: PairedDataset, validating: PairedDataset) -> dict[str, Any]:
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
-    except OSError:
-        commit = ""
     return {
         "data": run.data.name,
         "train": {"split": run.train_split, "pairs": len(training)},
         "val": {"split": run.val_split, "pairs": len(validating)},
-        "commit": commit or "unknown",
+        "version": __version__,
+        "commit": _commit(),
         "torch": torch.__version__,
         "recipe": recipe.to_dict(),
     }
+
+
+def _commit() -> str:
+    root = Path(__file__).parents[2]
+    # An installed package has no repository; one further up would be somebody else's.
+    if not (root / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found or "unknown"
 
 
 def _conclude(console: Console, run: Run, folder: RunFolder, trainer: Trainer, complete: bool) -> None:

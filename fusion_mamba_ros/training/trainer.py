@@ -78,12 +78,13 @@ class Trainer:
             freeze_batch_norm(model)
         decay = recipe.weight_decay * recipe.batch_size * recipe.accumulation / recipe.nominal_batch_size
         optimizer = build_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.momentum, decay)
-        if state is not None:
-            model.load_state_dict(state.model)
-            optimizer.load_state_dict(dict(state.optimizer))
         self.network, self.optimizer = fabric.setup(model, optimizer)
         self.average = MovingAverage(model, recipe.ema_decay, recipe.ema_ramp)
         if state is not None:
+            # After the setup, so that momenta go to the device that the weights have gone to.
+            model.load_state_dict(state.model)
+            optimizer.load_state_dict(dict(state.optimizer))
+            fabric.strategy.precision.load_state_dict(dict(state.scaler))
             self.average.model.load_state_dict(state.average)
             self.average.updates = state.average_updates
         self.augmentation = Augmentation(recipe.augmentation)
@@ -157,12 +158,21 @@ class Trainer:
             state.sums[name] = state.sums.get(name, 0.0) + value
         if last:
             self.schedule.apply(self.optimizer, state.epoch * self.batches + state.batch)
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip_norm)
+            self._clip_gradients()
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.average.update(self.detector)
         state.batch += 1
         return last
+
+    def _clip_gradients(self) -> None:
+        norm = self.fabric.clip_gradients(
+            self.network, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+        )
+        assert norm is not None  # as clipping by norm returns it
+        # With fp16 a gradient that overflows is usual: the loss scaler leaves the step out and scales by less.
+        if self.recipe.precision != "fp16" and not math.isfinite(norm):
+            raise TrainingError(f"the gradient is {float(norm)} in epoch {self.state.epoch + 1}: lower learning_rate")
 
     def _losses(self, batch: Batch) -> LossTerms:
         images = batch.inputs(self.fabric.device, channels_last=self.recipe.channels_last)
@@ -202,6 +212,7 @@ class Trainer:
             self.state.average = self.average.model.state_dict()
             self.state.average_updates = self.average.updates
             self.state.optimizer = self.optimizer.state_dict()
+            self.state.scaler = self.fabric.strategy.precision.state_dict()
             events.save(self.state)
         self.fabric.barrier()
 

@@ -25,7 +25,7 @@ class TrainingState:
 
     ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch
     that is complete. ``data`` is the fingerprint of the training pairs. The order of pairs, the augmentation and the
-    learning rate follow from seed and position and need no state.
+    learning rate follow from seed and position and need no state. ``scaler`` is the loss scaler's, of fp16.
     """
 
     recipe: dict[str, Any]
@@ -41,6 +41,7 @@ class TrainingState:
     model: Mapping[str, Any] = field(default_factory=dict)
     average: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Mapping[str, Any] = field(default_factory=dict)
+    scaler: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the state; raises `TrainingError` with the earlier file untouched, for example on a full disk."""
