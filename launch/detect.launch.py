@@ -4,8 +4,8 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
@@ -19,10 +19,14 @@ PACKAGE = "fusion_mamba_ros"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return the node, its arguments, and the two transitions that `autostart` asks for."""
+    """Return the arguments, the node, and the two transitions that `autostart` asks for."""
     default_parameters = Path(get_package_share_directory(PACKAGE)) / "config" / "detector.yaml"
     arguments = [
-        DeclareLaunchArgument("checkpoint", description="Path of the .safetensors checkpoint."),
+        DeclareLaunchArgument(
+            "checkpoint",
+            default_value="",
+            description="Path of the .safetensors checkpoint. Without it: that of params_file, or the package's own.",
+        ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="thermal/image_raw", description="Topic of the thermal camera."
@@ -47,18 +51,20 @@ def generate_launch_description() -> LaunchDescription:
             description="Lowest severity that is logged.",
         ),
     ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_detector)])
+
+
+def _detector(context: LaunchContext) -> list:
+    parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    checkpoint = LaunchConfiguration("checkpoint")
+    if checkpoint.perform(context):  # An empty one would hide that of params_file.
+        parameters["checkpoint"] = ParameterValue(checkpoint, value_type=str)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",
         name="detector_node",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "checkpoint": ParameterValue(LaunchConfiguration("checkpoint"), value_type=str),
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-            },
-        ],
+        parameters=[LaunchConfiguration("params_file"), parameters],
         remappings=[
             ("rgb/image_raw", LaunchConfiguration("rgb_topic")),
             ("thermal/image_raw", LaunchConfiguration("thermal_topic")),
@@ -77,7 +83,7 @@ def generate_launch_description() -> LaunchDescription:
         condition=autostart,
     )
     configure = _change_state(node, Transition.TRANSITION_CONFIGURE, condition=autostart)
-    return LaunchDescription([*arguments, activate_when_configured, node, configure])
+    return [activate_when_configured, node, configure]
 
 
 def _change_state(node: LifecycleNode, transition_id: int, **options: object) -> EmitEvent:

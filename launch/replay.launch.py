@@ -28,7 +28,11 @@ def generate_launch_description() -> LaunchDescription:
     share = Path(get_package_share_directory(PACKAGE))
     arguments = [
         DeclareLaunchArgument("bag", description="Folder or file of the bag."),
-        DeclareLaunchArgument("checkpoint", description="Path of the .safetensors checkpoint."),
+        DeclareLaunchArgument(
+            "checkpoint",
+            default_value="",
+            description="Path of the .safetensors checkpoint. Without it: that of params_file, or the package's own.",
+        ),
         DeclareLaunchArgument("rgb_topic", default_value="/rgb/image_raw", description="RGB topic in the bag."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="/thermal/image_raw", description="Thermal topic in the bag."

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`detect.launch.py`, read through a recorder of ROS's launch API: what it declares, starts and wires.
+"""The launch files, read through a recorder of ROS's launch API: what they declare, start and wire.
 
-Where ROS's own `launch` is installed the file is executed by that as well.
+Where ROS's own `launch` is installed `detect.launch.py` is executed by that as well.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import re
 import runpy
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("ament_index_python")
+pytest.importorskip("rclpy")
+
+from fusion_mamba_ros.ros.bag_player import parse_arguments
 
 ROOT = Path(__file__).parents[1]
-LAUNCH_FILE = ROOT / "launch" / "detect.launch.py"
+DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))
 ARGUMENTS = {
-    "checkpoint": None,
+    "checkpoint": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -32,13 +35,21 @@ ARGUMENTS = {
 }
 # Names that Humble's launch and launch_ros have, and the newer ones still have.
 API = {
-    "launch": ["LaunchDescription"],
-    "launch.actions": ["DeclareLaunchArgument", "EmitEvent", "RegisterEventHandler"],
+    "launch": ["LaunchContext", "LaunchDescription"],
+    "launch.actions": [
+        "DeclareLaunchArgument",
+        "EmitEvent",
+        "IncludeLaunchDescription",
+        "OpaqueFunction",
+        "RegisterEventHandler",
+    ],
     "launch.conditions": ["IfCondition"],
-    "launch.events": ["matches_action"],
+    "launch.event_handlers": ["OnProcessExit"],
+    "launch.events": ["Shutdown", "matches_action"],
+    "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
     "launch.substitutions": ["LaunchConfiguration"],
     "launch_ros": [],
-    "launch_ros.actions": ["LifecycleNode"],
+    "launch_ros.actions": ["LifecycleNode", "Node"],
     "launch_ros.event_handlers": ["OnStateTransition"],
     "launch_ros.events": [],
     "launch_ros.events.lifecycle": ["ChangeState"],
@@ -57,35 +68,53 @@ class Call:
 
     __hash__ = None
 
+    def perform(self, context: dict[str, str]) -> str:
+        """Return the value of a launch argument, as `LaunchConfiguration` does."""
+        return context[self.arguments[0]]
+
 
 @pytest.fixture
-def description(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+def describe(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Call]]:
+    """Return what a launch file consists of when it is started with some arguments, the others at their defaults."""
     for module_name, names in API.items():
         module = types.ModuleType(module_name)
         for name in names:
             setattr(module, name, functools.partial(Call, name))
         monkeypatch.setitem(sys.modules, module_name, module)
     monkeypatch.setattr("ament_index_python.packages.get_package_share_directory", lambda package: str(ROOT))
-    launch_file = runpy.run_path(str(LAUNCH_FILE))
-    (entities,) = launch_file["generate_launch_description"]().arguments
-    return entities
+
+    def describe(launch_file: Path, **given: str) -> list[Call]:
+        (entities,) = runpy.run_path(str(launch_file))["generate_launch_description"]().arguments
+        context = {
+            call.arguments[0]: call.options.get("default_value") for call in named(entities, "DeclareLaunchArgument")
+        }
+        described = []
+        for entity in entities:
+            opaque = entity.name == "OpaqueFunction"
+            described += entity.options["function"]({**context, **given}) if opaque else [entity]
+        return described
+
+    return describe
 
 
 def named(description: list[Call], name: str) -> list[Call]:
     return [call for call in description if call.name == name]
 
 
-def test_the_arguments_are_the_documented_ones_with_their_defaults(description: list[Call]) -> None:
-    declared = {call.arguments[0]: call.options for call in named(description, "DeclareLaunchArgument")}
+def configuration(name: str) -> Call:
+    return Call("LaunchConfiguration", name)
+
+
+def test_the_arguments_are_the_documented_ones_with_their_defaults(describe: Callable[..., list[Call]]) -> None:
+    declared = {call.arguments[0]: call.options for call in named(describe(DETECT), "DeclareLaunchArgument")}
     assert declared.keys() == {*ARGUMENTS, "params_file"}
     assert {name: declared[name].get("default_value") for name in ARGUMENTS} == ARGUMENTS
     assert Path(declared["params_file"]["default_value"]) == ROOT / "config" / "detector.yaml"
     assert all(options["description"] for options in declared.values())
 
 
-def test_the_node_gets_file_checkpoint_clock_and_topics(description: list[Call]) -> None:
-    (node,) = named(description, "LifecycleNode")
-    configuration = lambda name: Call("LaunchConfiguration", name)  # noqa: E731
+def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., list[Call]]) -> None:
+    (node,) = named(describe(DETECT, checkpoint="a.safetensors"), "LifecycleNode")
     assert node.options["namespace"] == configuration("namespace")
     file, values = node.options["parameters"]
     assert file == configuration("params_file")
@@ -98,9 +127,16 @@ def test_the_node_gets_file_checkpoint_clock_and_topics(description: list[Call])
     assert f"install_executable({node.options['executable']} " in (ROOT / "CMakeLists.txt").read_text()
 
 
-def test_autostart_configures_then_activates_the_same_node(description: list[Call]) -> None:
+def test_without_a_checkpoint_that_of_the_params_file_is_left_alone(describe: Callable[..., list[Call]]) -> None:
+    (node,) = named(describe(DETECT), "LifecycleNode")
+    _, values = node.options["parameters"]
+    assert values.keys() == {"use_sim_time"}
+
+
+def test_autostart_configures_then_activates_the_same_node(describe: Callable[..., list[Call]]) -> None:
     from lifecycle_msgs.msg import Transition
 
+    description = describe(DETECT)
     (node,) = named(description, "LifecycleNode")
     (handler,) = named(description, "RegisterEventHandler")
     (configure,) = named(description, "EmitEvent")
@@ -116,6 +152,33 @@ def test_autostart_configures_then_activates_the_same_node(description: list[Cal
     assert description.index(handler) < description.index(configure)
 
 
+def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., list[Call]]) -> None:
+    replay = describe(REPLAY)
+    declared = {call.arguments[0] for call in named(replay, "DeclareLaunchArgument")}
+    (include,) = named(replay, "IncludeLaunchDescription")
+    assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
+    handed_on = dict(include.options["launch_arguments"])
+    assert handed_on.pop("use_sim_time") == configuration("clock")
+    assert handed_on == {name: configuration(name) for name in declared & {*ARGUMENTS, "params_file"}}
+
+
+@pytest.mark.parametrize("compressed", ["false", "true"])
+def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
+    describe: Callable[..., list[Call]], compressed: str
+) -> None:
+    replay = describe(REPLAY, bag="drive", rate="0.5", clock="true", compressed=compressed)
+    (player,), (handler,) = named(replay, "Node"), named(replay, "RegisterEventHandler")
+    path, options = parse_arguments(list(player.options["arguments"]))
+    suffix = "/compressed" if compressed == "true" else ""
+    assert (path, options.rate, options.clock, options.loop) == (Path("drive"), 0.5, True, False)
+    assert options.topics == (f"/rgb/image_raw{suffix}", f"/thermal/image_raw{suffix}")
+    assert options.require_subscribers
+    (on_exit,) = handler.arguments
+    (end,) = on_exit.options["on_exit"]
+    assert on_exit.options["target_action"] is player
+    assert end.options["event"].name == "Shutdown"
+
+
 def test_no_launch_file_evaluates_text() -> None:
     for path in (ROOT / "launch").glob("*.py"):
         assert not re.search(r"\b(eval|exec)\(|PythonExpression", path.read_text()), path
@@ -125,5 +188,5 @@ def test_no_launch_file_evaluates_text() -> None:
 def test_ros_accepts_the_launch_file() -> None:
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
 
-    description = get_launch_description_from_python_launch_file(str(LAUNCH_FILE))
+    description = get_launch_description_from_python_launch_file(str(DETECT))
     assert {argument.name for argument in description.get_launch_arguments()} == {*ARGUMENTS, "params_file"}

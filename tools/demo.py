@@ -16,7 +16,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-ROOT = Path(__file__).resolve().parent.parent
 RGB_TOPIC, THERMAL_TOPIC = "/rgb/image_raw", "/thermal/image_raw"
 # The node keeps up if a pair comes this much more rarely than one inference lasts: player and recorder need a core too.
 _HEADROOM, _OVERHEAD_SEC = 2.0, 0.02
@@ -52,10 +51,11 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Make the bag, replay it, and write what came of it."""
     from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
+    from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
     from fusion_mamba_ros.ros.replay import ReplayOptions, replay
 
     checkpoint = arguments.checkpoint or default_checkpoint()
-    if not checkpoint.exists():
+    if not checkpoint.is_file():
         raise ValueError(f"checkpoint '{checkpoint}' does not exist: name one with --checkpoint")
     out = prepare_folder(arguments.out)
     started = time.monotonic()
@@ -101,7 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rgb", type=Path, help="video or folder of pictures of the RGB camera")
     parser.add_argument("--thermal", type=Path, help="video or folder of pictures of the thermal camera")
-    parser.add_argument("--checkpoint", type=Path, help="weights (default: those in weights/)")
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: those that come with the package)")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
     parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
@@ -116,14 +116,6 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.rate is not None and not 0.001 <= arguments.rate <= 1000:
         parser.error(f"--rate is {arguments.rate:g}: expected 0.001 to 1000")
     return arguments
-
-
-def default_checkpoint() -> Path:
-    """Return the checkpoint that comes with the package."""
-    found = sorted((ROOT / "weights").glob("*.safetensors"))
-    if not found:
-        raise ValueError("no checkpoint in weights/: name one with --checkpoint")
-    return found[0]
 
 
 def prepare_folder(out: Path) -> Path:

@@ -20,9 +20,11 @@ def register(app: typer.Typer) -> None:
 
     @app.command("predict")
     def predict(
-        checkpoint: Annotated[Path, typer.Option(help="Checkpoint (.safetensors).")],
         rgb: Annotated[Path | None, typer.Option(help="RGB image, folder or video.")] = None,
         thermal: Annotated[Path | None, typer.Option(help="Thermal image, folder or video (8 or 16 bits).")] = None,
+        checkpoint: Annotated[
+            Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")
+        ] = None,
         out: Annotated[Path, typer.Option(help="Folder for pictures, video and detections.json.")] = Path(
             "predictions"
         ),
@@ -54,14 +56,16 @@ def register(app: typer.Typer) -> None:
         Writes annotated pictures (for videos one annotated.mp4), contact_sheet.png and detections.json (COCO layout,
         boxes in pixels of the RGB image). With only one camera given, the detector runs on that one.
 
-        Example: fusion-mamba predict --checkpoint model.safetensors --rgb rgb/ --thermal thermal/ --out predictions/
+        Example: fusion-mamba predict --rgb rgb/ --thermal thermal/ --out predictions/
         """
         from fusion_mamba_ros.datasets.pair_source import open_pairs
+        from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
         from fusion_mamba_ros.perception.registration import read_homography
 
         try:
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
+            checkpoint = checkpoint or default_checkpoint()
             predictor = Predictor.from_checkpoint(
                 checkpoint,
                 device=device,

@@ -103,7 +103,8 @@ class DetectorNode(LifecycleNode):
         self._outputs.publish_labels(parameters.score_threshold)
         self._diagnostics = Diagnostics(self, predictor)
         modes = ", ".join(mode.value for mode in predictor.modes)
-        self.get_logger().info(f"checkpoint '{parameters.checkpoint}' on {predictor.device}, modes {modes}")
+        checkpoint = f"'{parameters.checkpoint}'" if parameters.checkpoint else "of the package"
+        self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
 
     def _answer_illegal_transitions(self) -> None:
         """Answer a request for a transition that the state does not have with failure, where rclpy would raise."""

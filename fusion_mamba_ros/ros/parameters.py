@@ -18,7 +18,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "checkpoint",
         "",
-        "Path of the .safetensors checkpoint to load.",
+        "Path of the .safetensors checkpoint to load; empty: the weights that come with the package.",
         str,
     ),
     ParameterSpec(

@@ -7,19 +7,21 @@ from dataclasses import replace
 
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision
+from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.ros.parameters import DetectorParameters, ParameterError
+from fusion_mamba_ros.ros.parameters import DetectorParameters
 
 
 def load_predictor(parameters: DetectorParameters) -> Predictor:
-    """Return the predictor of the checkpoint that the parameters name; raises ``ValueError``, one sentence."""
-    if not parameters.checkpoint:
-        raise ParameterError("parameter checkpoint is empty: set it to the path of a .safetensors file")
+    """Return the predictor of the checkpoint that the parameters name, of the package's own if they name none.
+
+    Raises ``ValueError``, one sentence.
+    """
     # Asked first, because a wrong device name should not wait for a file to be read.
     choose_precision(parameters.precision, choose_device(parameters.device))
-    model, metadata = load_checkpoint(parameters.checkpoint)
+    model, metadata = load_checkpoint(parameters.checkpoint or default_checkpoint())
     return Predictor(
         model,
         metadata,

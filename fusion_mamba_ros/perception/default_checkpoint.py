@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointError
+
+NAME = "fusion_mamba_nano.safetensors"
+_PACKAGE = Path(__file__).absolute().parents[1]
+
+
+def default_checkpoint(package: Path = _PACKAGE) -> Path:
+    """Return the checkpoint that is used where none is named; raises `CheckpointError` if it is absent.
+
+    ``package``: the folder of the Python package. In the source tree the weights lie beside it, in ``weights/``;
+    installed by colcon or pip, in ``share/fusion_mamba_ros/weights`` of the prefix that the package was installed to.
+    """
+    shared = (prefix / "share" / package.name / "weights" for prefix in package.parents)
+    for folder in (package.parent / "weights", *shared):
+        if (folder / NAME).is_file():
+            return folder / NAME
+    raise CheckpointError(
+        f"no checkpoint is named, and this copy of {package.name} came without weights/{NAME}: name one"
+    )

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the weights are found that come with the package: source tree, colcon's install space, a wheel's prefix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointError
+from fusion_mamba_ros.perception.default_checkpoint import NAME, default_checkpoint
+
+SHARE = f"share/fusion_mamba_ros/weights/{NAME}"
+
+
+def lay(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("package", "weights"),
+    [
+        ("fusion_mamba_ros", f"weights/{NAME}"),
+        ("lib/python3.12/site-packages/fusion_mamba_ros", SHARE),
+        ("local/lib/python3.10/dist-packages/fusion_mamba_ros", SHARE),  # colcon on Ubuntu
+        ("local/lib/python3.10/dist-packages/fusion_mamba_ros", f"local/{SHARE}"),  # pip on Ubuntu
+        ("fusion_mamba_ros", SHARE),  # pip --target
+    ],
+)
+def test_weights_of_every_kind_of_installation_are_found(tmp_path: Path, package: str, weights: str) -> None:
+    there = lay(tmp_path / weights)
+    assert default_checkpoint(tmp_path / package) == there
+
+
+def test_the_source_tree_goes_before_an_installed_copy(tmp_path: Path) -> None:
+    lay(tmp_path / SHARE)
+    own = lay(tmp_path / "source" / "weights" / NAME)
+    assert default_checkpoint(tmp_path / "source" / "fusion_mamba_ros") == own
+
+
+def test_absent_weights_are_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"came without weights/{NAME}: name one$"):
+        default_checkpoint(tmp_path / "lib" / "fusion_mamba_ros")
