@@ -22,7 +22,7 @@ from camera_streams import (
     two_cameras,
 )
 
-from fusion_mamba_ros.streams.pairing import LoneFrame, Pair, Pairing, PairingLimits, Side
+from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, PairingLimits, Side
 
 BOTH = {Side.RGB, Side.THERMAL}
 
@@ -91,6 +91,55 @@ def test_no_side_is_missing_before_the_timeout_has_passed_since_the_start() -> N
     assert pairing.match(now_ns=at(0)) == []
     assert pairing.missing(now_ns=at(499)) == set()
     assert pairing.missing(now_ns=at(500)) == BOTH
+
+
+def starts(begin_ms: int, late_ms: int, seconds: float = 2) -> list[Frame]:
+    """Return two cameras that begin to deliver at ``begin_ms``, thermal by ``late_ms`` later than RGB."""
+    frames = two_cameras(Camera(30), Camera(30, 1), seconds, np.random.default_rng(0))
+    moved = [replace(f, stamp_ns=f.stamp_ns + begin_ms * MS, arrival_ns=f.arrival_ns + begin_ms * MS) for f in frames]
+    return [f for f in moved if f.side is Side.RGB or f.arrival_ns >= at(begin_ms + late_ms)]
+
+
+@pytest.mark.parametrize("begin_ms", [100, 400, 30_000])
+@pytest.mark.parametrize("late_ms", [1, 400])
+def test_the_first_camera_to_begin_waits_for_the_other_as_long_as_for_one_that_stops(
+    begin_ms: int, late_ms: int
+) -> None:
+    pairing = Pairing()
+    assert pairing.match(now_ns=at(0)) == []
+    released = play(pairing, starts(begin_ms, late_ms))
+    assert lone_of(released) == []
+    assert len(pairs_of(released)) >= 47
+    released = play(pairing, starts(begin_ms + 60_000, late_ms))
+    assert lone_of(released) == []
+    assert_accounted(pairing)
+
+
+@pytest.mark.parametrize("begin_ms", [100, 30_000])
+def test_a_camera_that_never_begins_is_missing_from_the_timeout_after_the_start_of_the_other(begin_ms: int) -> None:
+    pairing = Pairing()
+    assert pairing.match(now_ns=at(0)) == []
+    released = play(pairing, [f for f in starts(begin_ms, 0) if f.side is Side.RGB])
+    assert released[0][0] == at(begin_ms + 5 + 500)
+    assert [item.stamp_ns for item in lone_of(released)][:2] == [at(begin_ms), at(begin_ms) + SECOND // 30]
+    assert len(lone_of(released)) == 60
+
+
+def test_a_camera_slower_than_the_timeout_is_not_made_to_wait_for_a_dead_one_each_time() -> None:
+    pairing = Pairing()
+    released = play(pairing, [rgb(1000 * i) for i in range(10)], at(10_000))
+    assert [item.stamp_ns for item in lone_of(released)] == [at(1000 * i) for i in range(1, 10)]
+    assert all(time_ns == item.stamp_ns for time_ns, item in released)
+
+
+def test_clocks_that_disagree_are_noticed_after_a_silence_of_both_too() -> None:
+    pairing = Pairing()
+    play(pairing, starts(0, 0))
+    apart = [replace(f, stamp_ns=f.stamp_ns + 3 * SECOND) if f.side is Side.THERMAL else f for f in starts(60_000, 0)]
+    released = play(pairing, apart)
+    assert pairs_of(released) == []
+    assert {item.frame.side for item in lone_of(released)} == {Side.RGB}
+    assert min(time_ns for time_ns, _ in released) == at(60_005 + 500)
 
 
 def test_cameras_whose_clocks_disagree_leave_rgb_working_and_pair_again_once_corrected() -> None:

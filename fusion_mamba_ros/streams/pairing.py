@@ -195,7 +195,7 @@ class Pairing:
     def _accept(self, frame: Frame, presence: Presence) -> None:
         arrivals, counters = self._sides[frame.side], self._counters_of(frame.side)
         arrivals.note(frame)
-        presence.note(frame, meets_other=self._meets_other(frame))
+        presence.note(frame, self._limits.timeout_ns, meets_other=self._meets_other(frame))
         if not frame.fresh:
             counters.unpaired += 1
         elif frame.side is Side.RGB and self._last_output_ns is not None and frame.stamp_ns <= self._last_output_ns:

@@ -10,23 +10,38 @@ class Presence:
     """Knows when each camera last gave a fresh picture, and when the two last saw the same moment.
 
     A side is missing from ``timeout_ns`` after its last fresh picture on, and at once while its picture is frozen.
-    Both deliver but never at the same moment by their stamps: then a clock is wrong, and thermal counts as missing.
+    Where both were silent and one begins, the other has that time to begin too, counted from there. Both deliver but
+    never at the same moment by their stamps: then a clock is wrong, and thermal counts as missing.
     """
 
     def __init__(self, start_ns: int) -> None:
         self._fresh_ns = dict.fromkeys(Side, start_ns)
         self._met_ns = start_ns
         self._frozen: set[Side] = set()
+        # Of these no picture has come since their time began to count.
+        self._awaited = set(Side)
 
-    def note(self, frame: Frame, *, meets_other: bool) -> None:
+    def note(self, frame: Frame, timeout_ns: int, *, meets_other: bool) -> None:
         """Learn from a frame in order; ``meets_other``: the other side has one within the offset limit."""
         if frame.fresh:
+            self._await_other(frame, timeout_ns)
+            self._awaited.discard(frame.side)
             self._fresh_ns[frame.side] = frame.arrival_ns
             self._frozen.discard(frame.side)
         else:
             self._frozen.add(frame.side)
         if meets_other:
             self._met_ns = frame.arrival_ns
+
+    def _await_other(self, frame: Frame, timeout_ns: int) -> None:
+        """Let the time of the other side begin with this frame, if it ends a silence of both."""
+        other, awaited = frame.side.other, self._awaited
+        silent = {s for s in Side if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
+        begins = frame.side in awaited | silent
+        # Whoever did not come when awaited is not awaited anew each time that a slow partner gives a picture.
+        if begins and (other in silent - awaited or len(awaited) == 2):
+            self._fresh_ns[other] = self._met_ns = frame.arrival_ns
+            awaited.add(other)
 
     def missing(self, now_ns: int, timeout_ns: int) -> set[Side]:
         """Return the sides that are missing at ``now_ns``."""
