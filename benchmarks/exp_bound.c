@@ -4,7 +4,7 @@
 #include "simd.h"
 
 // Evaluates `vectors` times LANES exponentials exp2(step * rate), and returns something that depends on each of them.
-float exponentials(int64_t vectors) {
+__attribute__((visibility("default"))) float exponentials(int64_t vectors) {
     enum { STEPS = 64, STATES = 8 };
     static __thread float steps[STEPS];
     vec rate[STATES], sum[STATES];

@@ -37,8 +37,11 @@ static void run_case(const char *set, int extreme) {
     scan_problem p = {.batch = between(1, 2), .directions = between(0, 2) ? 4 : 1, .groups = between(1, 3)};
     p.channels = p.groups * between(1, 40);
     p.state_size = between(1, 19);
-    p.height = p.directions == 1 ? 1 : between(1, 25);
-    p.width = p.directions == 1 ? between(1, 700) : between(1, 40);
+    // Half of the maps are large ones, which column walks cut into panels.
+    int64_t longest = between(0, 1) ? 25 : 75;
+    p.height = p.directions == 1 ? 1 : between(longest / 2, longest);
+    p.width = p.directions == 1 ? between(1, 700) : between(longest / 2, longest);
+    if (p.directions == 4 && !between(0, 3)) p.height = between(1, 3);
     p.softplus = between(0, 1);
     p.chunks = chunks_of(p.directions, p.height, p.width);
     p.parts = between(1, (p.channels / p.groups + 15) / 16);

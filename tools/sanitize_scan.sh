@@ -11,7 +11,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # One element for each thread is enough here, so that small shapes run on several threads too.
 build() {
-  "${CC:-cc}" -g -O1 -std=gnu11 -pthread -Wno-psabi -DELEMENTS_PER_THREAD=1 -fno-omit-frame-pointer "$@" \
+  "${CC:-cc}" -g -O0 -std=gnu11 -pthread -Wno-psabi -DELEMENTS_PER_THREAD=1 -fno-omit-frame-pointer "$@" \
     -I "$kernel" "$kernel"/{run,baseline,avx2,avx512}.c "$root/tools/sanitize_scan.c" -o "$scratch/scan"
 }
 

@@ -52,8 +52,9 @@ static int64_t backward_scratch(const scan_problem *p, int64_t blocks) {
 
 // Run `count` states over a chunk, forth and back. In m: reads input; adds to g_B, g_A; writes rows n.. of the sums.
 INLINE void reverse_states(const int count, const backward_memory *m, int64_t steps, const vec *delta,
-                           const vec *grad_y, const float *B, const float *C, int64_t stride, const float *saved, int64_t saved_stride,
-                           int64_t lanes, int64_t n, int64_t of_block, const lines_ahead wanted[2], int64_t first_line) {
+                           const vec *grad_y, const float *B, const float *C, int64_t stride, const float *saved,
+                           int64_t saved_stride, int64_t lanes, int64_t n, int64_t of_block,
+                           const lines_ahead wanted[2], int64_t first_line) {
     const vec *input = m->input, *A = m->A + of_block + n, *A_log2 = m->A_log2 + of_block + n;
     vec *a = m->a, *h = m->h, *all_g_B = m->g_B, *all_g_A = m->g_A;
     vec *grad_A = m->grad_A + of_block + n, *carry = m->carry + of_block + n;

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time the CPU scan kernel against its peers and against the cost of its exponentials alone, in one run.
+
+    python benchmarks/scan.py --out scan.json
+
+Peers, on sequences (channels, L) already in walking order, which spares them the four permutations and the sum:
+  loop        mamba_ssm's documented reference algorithm: exp(delta A) and delta u B at once, then one step at a time
+  time-major  the same with the steps outermost in memory, so that each step reads what lies together
+  pscan       the parallel scan of mambapy
+  exp bound   the kernel's own vectorised exp on as many (channel, step, state) elements, and nothing else
+The kernel scans channels / 4 maps of L pixels in four directions. Repetitions are interleaved; shown are medians, in
+the JSON document all times. Memory is the growth of the process beyond its inputs and the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import math
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from fusion_mamba_ros.network.selective_scan import build, cpu, selective_scan_2d
+
+SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
+STATE_SIZE = 16
+# Beyond this the peers that keep (L, channels, N) tensors are left out, bytes of one such tensor.
+MOST_PEER_BYTES = 1.2e9
+Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def make_map(channels: int, length: int) -> tuple[Tensor, ...]:
+    """Return u, delta, A, B, C, D of a square map as ``selective_scan_2d`` takes them; delta before softplus."""
+    side, maps = math.isqrt(length), channels // 4
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    projections = (1, 4, STATE_SIZE, side, side)
+    return (
+        normal(1, maps, side, side),
+        normal(1, 4, maps, side, side) - 2,
+        -torch.exp(normal(4, maps, STATE_SIZE) / 2),
+        normal(*projections),
+        normal(*projections),
+        normal(4, maps),
+    )
+
+
+def make_sequences(channels: int, length: int) -> Sequences:
+    """Return u, delta, A, B, C, D of sequences (channels, L); B and C (N, L)."""
+    u, delta, A, B, C, D = make_map(channels, length)
+    repeated = u.expand(4, -1, -1, -1).reshape(channels, length).contiguous()
+    return (
+        repeated,
+        delta.reshape(channels, length),
+        A.reshape(channels, STATE_SIZE),
+        B[0, 0].reshape(STATE_SIZE, length).contiguous(),
+        C[0, 0].reshape(STATE_SIZE, length).contiguous(),
+        D.reshape(channels),
+    )
+
+
+def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Return the scan by mamba_ssm's reference algorithm."""
+    delta = torch.nn.functional.softplus(delta)
+    decays = torch.exp(torch.einsum("dl,dn->dln", delta, A))
+    inputs = torch.einsum("dl,nl,dl->dln", delta, B, u)
+    state = u.new_zeros(A.shape)
+    outputs = []
+    for t in range(u.shape[1]):
+        state = decays[:, t] * state + inputs[:, t]
+        outputs.append(torch.einsum("dn,n->d", state, C[:, t]))
+    return torch.stack(outputs, dim=1) + u * D[:, None]
+
+
+def time_major(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Return the scan by the same loop over tensors with the steps outermost."""
+    delta, u_steps = torch.nn.functional.softplus(delta).t().contiguous(), u.t().contiguous()
+    decays = torch.exp(delta[:, :, None] * A)
+    inputs = (delta * u_steps)[:, :, None] * B.t().contiguous()[:, None, :]
+    C_steps = C.t().contiguous()
+    state = u.new_zeros(A.shape)
+    outputs = []
+    for t in range(u.shape[1]):
+        state = torch.addcmul(inputs[t], decays[t], state)
+        outputs.append(torch.mv(state, C_steps[t]))
+    return torch.stack(outputs, dim=1) + u * D[:, None]
+
+
+def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Return the scan by mambapy's ``pscan``, whose tensors are (1, L, channels, N)."""
+    from mambapy.pscan import pscan
+
+    delta, u_steps = torch.nn.functional.softplus(delta).t(), u.t()
+    decays = torch.exp(delta[:, :, None] * A)
+    inputs = (delta * u_steps)[:, :, None] * B.t()[:, None, :]
+    states = pscan(decays[None], inputs[None])[0]
+    return torch.matmul(states, C.t()[:, :, None])[..., 0].t() + u * D[:, None]
+
+
+class ExpBound:
+    """The exponentials alone, compiled for this machine and run on as many threads as torch uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lanes = {"avx512": 16, "avx2": 8}.get(cpu.instruction_set() or "", 4)
+        library, here = folder / "exp_bound.so", Path(__file__).parent
+        native = [] if platform.machine() == "aarch64" else ["-march=native"]
+        flags = [*build.FLAGS, *native, f"-DLANES={self.lanes}", "-I", str(build.PACKAGE / "kernel"), "-shared"]
+        subprocess.run([*build.compiler(), *flags, "-o", str(library), str(here / "exp_bound.c")], check=True)
+        self._function = ctypes.CDLL(str(library)).exponentials
+        self._function.argtypes, self._function.restype = [ctypes.c_int64], ctypes.c_float
+        self._pools = {threads: ThreadPoolExecutor(threads) for threads in (1, 2, 4, 8)}
+
+    def __call__(self, elements: int) -> None:
+        """Evaluate so many exponentials."""
+        threads = torch.get_num_threads()
+        pool = self._pools.setdefault(threads, ThreadPoolExecutor(threads))
+        share = elements // self.lanes // threads
+        list(pool.map(self._function, [share] * threads))
+
+
+def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return ``scan`` followed by the gradients of all its tensors."""
+
+    def run(*arguments: Tensor) -> Tensor:
+        leaves = [argument.detach().requires_grad_() for argument in arguments]
+        y = scan(*leaves)
+        torch.autograd.grad(y, leaves, torch.ones_like(y))
+        return y.detach()
+
+    return run
+
+
+def time_once(run: Callable[[], Any]) -> float:
+    """Return the seconds of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def extra_memory(run: Callable[[], Tensor]) -> int | None:
+    """Return by how many bytes the process grew at most while ``run`` ran, less its result; None if not on Linux."""
+    marker = Path("/proc/self/clear_refs")
+    if not marker.exists():
+        return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    marker.write_text("5")
+    before = _status_bytes("VmRSS")
+    result = run()
+    return max(0, _status_bytes("VmHWM") - before - result.numel() * result.element_size())
+
+
+def measure(
+    runs: dict[str, Callable[[], Any]], repeats: int, slow_repeats: int
+) -> dict[str, dict[str, float | list[float]]]:
+    """Return the times of each run, interleaved; those that take over half a second are repeated less."""
+    times: dict[str, list[float]] = {name: [time_once(run)] for name, run in runs.items()}
+    fast = {name for name, first in times.items() if first[0] < 0.5}
+    for name in fast:
+        times[name] = []
+    for repeat in range(repeats):
+        for name, run in runs.items():
+            if name in fast or len(times[name]) + repeat < slow_repeats:
+                times[name].append(time_once(run))
+    return {
+        name: {"median": statistics.median(t), "least": min(t), "most": max(t), "all": t} for name, t in times.items()
+    }
+
+
+def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, options: argparse.Namespace) -> dict:
+    """Return all figures of one shape on so many threads."""
+    torch.set_num_threads(threads)
+    # What the first calls of a process do once is not the scan's time.
+    with_backward(selective_scan_2d)(*make_map(16, 64))
+    bound(STATE_SIZE)
+    arguments = make_map(channels, length)
+    kernel_bytes = sum(tensor.numel() * 4 for tensor in (*arguments, arguments[0]))
+    elements = channels * length * STATE_SIZE
+    runs: dict[str, Callable[[], Any]] = {
+        "kernel": lambda: selective_scan_2d(*arguments),
+        "exp bound": lambda: bound(elements),
+    }
+    backward: dict[str, Callable[[], Any]] = {"kernel": lambda: with_backward(selective_scan_2d)(*arguments)}
+    peers: dict[str, Callable[..., Tensor]] = {}
+    if not options.kernel_only:
+        peers = {"loop": loop, "time-major": time_major}
+        if elements * 4 < MOST_PEER_BYTES / 2:
+            peers["pscan"] = parallel_scan
+        sequences = make_sequences(channels, length)
+        runs |= {name: (lambda peer=peer: peer(*sequences)) for name, peer in peers.items()}
+        if (channels, length) == SHAPES[0]:
+            backward["loop"] = lambda: with_backward(loop)(*sequences)
+    with torch.no_grad():
+        forward_times = measure(runs, options.repeats, options.slow_repeats)
+        memory = {"kernel": extra_memory(runs["kernel"])} | {name: extra_memory(runs[name]) for name in peers}
+    return {
+        "channels": channels,
+        "length": length,
+        "threads": threads,
+        "forward": forward_times,
+        "forward_backward": measure(backward, max(3, options.repeats // 3), options.slow_repeats),
+        "input_output_bytes": kernel_bytes,
+        "u_bytes": arguments[0].numel() * 4,
+        "extra_bytes": memory,
+        "backward_extra_bytes": backward_memory(arguments),
+    }
+
+
+def backward_memory(arguments: tuple[Tensor, ...]) -> int | None:
+    """Return what the kernel's forward and backward need beyond inputs, output and gradients, saved states included."""
+    leaves = [argument.detach().requires_grad_() for argument in arguments]
+    grad_y = torch.ones_like(arguments[0])
+    gradients = sum(tensor.numel() * 4 for tensor in arguments)
+
+    def run() -> Tensor:
+        y = selective_scan_2d(*leaves)
+        torch.autograd.grad(y, leaves, grad_y)
+        return y.detach()
+
+    found = extra_memory(run)
+    return None if found is None else max(0, found - gradients)
+
+
+def print_table(results: list[dict], console: Console) -> None:
+    """Print medians and ratios."""
+    table = Table(title=f"selective scan on the CPU, N = {STATE_SIZE}, {cpu.instruction_set()}", title_justify="left")
+    for name in ("K D, L", "threads", "kernel", "of exp bound", "loop", "time-major", "pscan", "memory", "fwd+bwd"):
+        table.add_column(name, justify="right")
+    table.add_column("loop fwd+bwd", justify="right")
+    table.add_column("bwd memory", justify="right")
+
+    def ratio(times: dict, name: str) -> str:
+        if name not in times:
+            return "-"
+        return f"{times[name]['median'] / times['kernel']['median']:.0f}x"
+
+    for row in results:
+        forward, both = row["forward"], row["forward_backward"]
+        kernel = forward["kernel"]
+        memory, backward_bytes = row["extra_bytes"]["kernel"], row["backward_extra_bytes"]
+        table.add_row(
+            f"{row['channels']}, {row['length']}",
+            str(row["threads"]),
+            f"{1e3 * kernel['median']:.2f} ms ({1e3 * kernel['least']:.2f}..{1e3 * kernel['most']:.2f})",
+            f"{kernel['median'] / forward['exp bound']['median']:.2f}",
+            *(ratio(forward, name) for name in ("loop", "time-major", "pscan")),
+            "-" if memory is None else f"{100 * memory / row['input_output_bytes']:.1f} %",
+            f"{1e3 * both['kernel']['median']:.1f} ms",
+            ratio(both, "loop"),
+            "-" if backward_bytes is None else f"{backward_bytes / row['u_bytes']:.2f} u",
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Measure every shape and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write all times as JSON")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--shapes", type=int, nargs="+", default=list(range(len(SHAPES))), help=f"indices of {SHAPES}")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of what takes over half a second")
+    parser.add_argument("--kernel-only", action="store_true", help="leave the peers out")
+    options = parser.parse_args()
+    console = Console(width=160)
+    with tempfile.TemporaryDirectory() as folder:
+        bound = ExpBound(Path(folder))
+        cases = [(SHAPES[index], threads) for index in options.shapes for threads in options.threads]
+        results = [
+            measure_shape(*shape, threads, bound, options)
+            for shape, threads in track(cases, description="measuring", console=Console(stderr=True))
+        ]
+    print_table(results, console)
+    if options.out:
+        document = {"torch": torch.__version__, "instruction_set": cpu.instruction_set(), "results": results}
+        options.out.write_text(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()
