@@ -23,6 +23,7 @@ COMMANDS: tuple[str, ...] = (
     "info",
     "make_bag",
     "predict",
+    "publish",
     "register",
     "train",
 )

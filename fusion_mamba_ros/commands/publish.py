@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba publish`: a checkpoint to hand to others, half the size and with its measured metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("publish")
+    def publish(
+        checkpoint: Annotated[Path, typer.Argument(help="Checkpoint that training wrote.")],
+        metrics: Annotated[Path, typer.Option(help="metrics.json that `fusion-mamba eval` wrote for it.")],
+        out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
+        note: Annotated[str, typer.Option(help="Sentence kept with the training provenance.")] = "",
+    ) -> None:
+        """Store a checkpoint in float16 with the metrics measured for it, which the node shows in its diagnostics.
+
+        Example: fusion-mamba publish runs/mine/best.safetensors --metrics eval/metrics.json --out mine.safetensors
+        """
+        import json
+        from dataclasses import replace
+
+        from ..perception.checkpoint import load_checkpoint, save_checkpoint
+
+        try:
+            model, metadata = load_checkpoint(checkpoint)
+            try:
+                measured = json.loads(metrics.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"metrics '{metrics}' cannot be read as JSON: give the file that eval wrote"
+                ) from error
+            if not isinstance(measured, dict) or "modes" not in measured:
+                raise ValueError(f"metrics '{metrics}' has no 'modes': give the metrics.json that eval wrote")
+            training = {**metadata.training, **({"note": note} if note else {})}
+            save_checkpoint(out, model, replace(metadata, metrics=measured, training=training), half=True)
+        except ValueError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
