@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
+from detector_graph import isolate, wait_until
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -17,18 +18,14 @@ from sensor_msgs.msg import Image
 from fusion_mamba_ros.evaluation.bag_reading import Bag
 from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
 from fusion_mamba_ros.ros.bag_player import PlayOptions, message_class_of, parse_arguments
-from fusion_mamba_ros.ros.replay import use_large_image_transport
 
 START_NS = 5_000_000_000
 TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 
 
-@pytest.fixture
-def domain(monkeypatch):
-    # By process id, so that test runs side by side do not hear each other.
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    use_large_image_transport()
+@pytest.fixture(scope="module")
+def domain():
+    isolate()
 
 
 @pytest.fixture
@@ -62,6 +59,12 @@ class Listener:
             kind, topic, lambda message: self.received.append((topic, time.monotonic(), message)), profile
         )
 
+    def heard(self, topic, count):
+        """Return the messages of ``topic`` with their times of arrival, once there are ``count``."""
+        of_topic = lambda: [(at, message) for name, at, message in list(self.received) if name == topic]  # noqa: E731
+        wait_until(lambda: len(of_topic()) >= count, f"{count} messages on {topic}")
+        return of_topic()
+
     def close(self):
         self.closing.set()
         self.thread.join(5)
@@ -88,7 +91,12 @@ def player(*arguments):
     )
 
 
-def finish(process, seconds=30):
+def played(*arguments):
+    """Play for a listener, however long the two take to find each other on a busy machine; return what was said."""
+    return finish(player(*arguments, "--require-subscribers", "--wait-for-subscribers", 60))
+
+
+def finish(process, seconds=90):
     try:
         return *process.communicate(timeout=seconds), process.returncode
     finally:
@@ -105,11 +113,10 @@ def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
     for topic in TOPICS.values():
         listener.hear(topic)
     bag_path = write_bag(tmp_path / "bag", frames=40, period_ns=33_000_000)
-    _, errors, code = finish(player(bag_path, "--require-subscribers", "--wait-for-subscribers", 10))
+    _, errors, code = played(bag_path)
     assert code == 0, errors
-    time.sleep(0.3)
     for topic in TOPICS.values():
-        heard = [message for name, _, message in listener.received if name == topic]
+        heard = [message for _, message in listener.heard(topic, 40)]
         with Bag(bag_path) as bag:
             recorded = [fields for _, fields in bag.read([topic])]
         assert [nanoseconds(m.header.stamp) for m in heard] == [nanoseconds(m.header.stamp) for m in recorded]
@@ -119,21 +126,21 @@ def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
 def test_messages_come_at_the_recorded_times_divided_by_the_rate(tmp_path, listener):
     listener.hear(TOPICS["rgb"])
     bag_path = write_bag(tmp_path / "bag", frames=11, period_ns=100_000_000, size=(32, 24))
-    _, errors, code = finish(player(bag_path, "--rate", 0.5, "--topics", TOPICS["rgb"]))
+    _, errors, code = played(bag_path, "--rate", 0.5, "--topics", TOPICS["rgb"])
     assert code == 0, errors
-    times = [at for _, at, _ in listener.received]
-    # Ten periods of 0.1 s at half the speed: never earlier than due, whatever the machine is busy with.
-    assert len(times) == 11 and times[-1] - times[0] > 1.8
+    times = [at for at, _ in listener.heard(TOPICS["rgb"], 11)]
+    # Ten periods of 0.1 s at half the speed; on a busy machine the first may come late, the last never comes early.
+    assert len(times) == 11 and times[-1] - times[0] > 1.5
 
 
 def test_only_the_topics_asked_for_are_played_and_can_be_remapped(tmp_path, listener):
     listener.hear("/front/colour")
     listener.hear(TOPICS["thermal"])
     bag_path = write_bag(tmp_path / "bag", frames=4, size=(32, 24))
-    process = player(bag_path, "--topics", TOPICS["rgb"], "--ros-args", "-r", f"{TOPICS['rgb']}:=/front/colour")
-    _, errors, code = finish(process)
+    remapping = ("--ros-args", "-r", f"{TOPICS['rgb']}:=/front/colour", "--")
+    _, errors, code = played(bag_path, "--topics", TOPICS["rgb"], *remapping)
     assert code == 0, errors
-    time.sleep(0.2)
+    listener.heard("/front/colour", 4)
     assert [name for name, _, _ in listener.received] == ["/front/colour"] * 4
 
 
@@ -141,33 +148,33 @@ def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path, liste
     listener.hear("/clock", Clock)
     listener.hear(TOPICS["rgb"])
     bag_path = write_bag(tmp_path / "bag", frames=6, period_ns=100_000_000, size=(32, 24))
-    _, errors, code = finish(player(bag_path, "--clock", "--topics", TOPICS["rgb"]))
+    _, errors, code = played(bag_path, "--clock", "--topics", TOPICS["rgb"])
     assert code == 0, errors
-    time.sleep(0.2)
-    clocks = [nanoseconds(message.clock) for name, _, message in listener.received if name == "/clock"]
-    assert clocks == sorted(clocks) and len(clocks) > 20
+    wait_until(lambda: nanoseconds(listener.heard("/clock", 12)[-1][1].clock) == START_NS + 500_000_000, "the end")
+    # More than one for each message: the clock goes on between them.
+    clocks = [nanoseconds(message.clock) for _, message in listener.heard("/clock", 12)]
+    assert clocks == sorted(clocks)
     assert clocks[0] >= START_NS and clocks[-1] == START_NS + 500_000_000
 
 
 def test_loop_goes_on_until_sigint_which_ends_it_cleanly(tmp_path, listener):
     listener.hear(TOPICS["rgb"])
     bag_path = write_bag(tmp_path / "bag", frames=3, size=(32, 24))
-    process = player(bag_path, "--loop", "--topics", TOPICS["rgb"])
-    deadline = time.monotonic() + 20
-    while len(listener.received) < 8 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors, code = finish(process, 10)
+    process = player(bag_path, "--loop", "--topics", TOPICS["rgb"], "--wait-for-subscribers", 60)
+    try:
+        stamps = [nanoseconds(message.header.stamp) for _, message in listener.heard(TOPICS["rgb"], 8)]
+        process.send_signal(signal.SIGINT)
+    finally:
+        _, errors, code = finish(process, 30)
     assert code == 0 and "Traceback" not in errors
-    stamps = [nanoseconds(message.header.stamp) for _, _, message in listener.received]
-    assert len(stamps) >= 8 and stamps[:3] == stamps[3:6]
+    assert stamps[:3] == stamps[3:6]
 
 
-def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path, domain):
-    process = player(write_bag(tmp_path / "bag", frames=2, size=(32, 24)), "--wait-for-subscribers", 60)
-    time.sleep(2)
+def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path, listener):
+    process = player(write_bag(tmp_path / "bag", frames=2, size=(32, 24)), "--wait-for-subscribers", 200)
+    wait_until(lambda: listener.node.count_publishers(TOPICS["thermal"]), "a player that has advertised its topics")
     process.send_signal(signal.SIGINT)
-    _, errors, code = finish(process, 10)
+    _, errors, code = finish(process, 30)
     assert code == 0 and "Traceback" not in errors
 
 
@@ -183,7 +190,7 @@ def test_no_subscriber_is_a_warning_or_by_request_an_error(tmp_path, domain):
     ("arguments", "sentence"),
     [
         (("nowhere",), "bag 'nowhere' does not exist"),
-        ((os.path.dirname(__file__),), "is no bag: it has no metadata.yaml"),
+        ((Path(__file__).parent,), "is no bag: it has no metadata.yaml"),
         (("nowhere", "--rate", "0"), "rate is 0: expected 0.001 to 1000"),
         (("nowhere", "--wait-for-subscribers", "-1"), "wait for subscribers is -1 s"),
     ],

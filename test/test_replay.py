@@ -2,12 +2,12 @@
 """The whole way: a bag, the player, the node with a real network, and what is recorded of it, over real DDS."""
 
 import dataclasses
-import os
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from detector_graph import isolate
 
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
 from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
@@ -17,17 +17,15 @@ from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
-from fusion_mamba_ros.ros.replay import ReplayError, ReplayOptions, replay, use_large_image_transport
+from fusion_mamba_ros.ros.replay import ReplayError, ReplayOptions, replay
 
 TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 CLASSES = ("person", "bicycle", "car")
 
 
-@pytest.fixture(autouse=True)
-def domain(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    use_large_image_transport()
+@pytest.fixture(autouse=True, scope="module")
+def domain():
+    isolate()
 
 
 @pytest.fixture(scope="module")

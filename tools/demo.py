@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 RGB_TOPIC, THERMAL_TOPIC = "/rgb/image_raw", "/thermal/image_raw"
 # The node keeps up if a pair comes this much more rarely than one inference lasts: player and recorder need a core too.
 _HEADROOM, _OVERHEAD_SEC = 2.0, 0.02
+_WARM_UP_PAIRS, _TIMED_PAIRS = 3, 7
 # Slower than this nobody waits for it: the node then skips pairs, and counts them.
 _LONGEST_PLAY_SEC = 150.0
 
@@ -157,7 +159,7 @@ def bag_timing(path: Path) -> tuple[float, float]:
 
 
 def measure_inference(checkpoint: Path, path: Path) -> float:
-    """Return how many seconds one pair of the bag takes on this machine, once warm."""
+    """Return how many seconds a pair of the bag takes on this machine: the median of several, once warm."""
     from fusion_mamba_ros.evaluation.bag_reading import Bag, picture_of
     from fusion_mamba_ros.perception.predictor import Predictor
 
@@ -166,11 +168,11 @@ def measure_inference(checkpoint: Path, path: Path) -> float:
         thermal = picture_of(next(bag.read([THERMAL_TOPIC]))[1]).to_thermal()
     predictor = Predictor.from_checkpoint(checkpoint)
     times = []
-    for _ in range(6):
+    for _ in range(_WARM_UP_PAIRS + _TIMED_PAIRS):
         started = time.perf_counter()
         predictor.predict({"rgb": rgb, "thermal": thermal})
         times.append(time.perf_counter() - started)
-    return sorted(times[2:])[2]
+    return statistics.median(times[_WARM_UP_PAIRS:])
 
 
 def play_rate(period_sec: float, duration_sec: float, inference_sec: float) -> float:
