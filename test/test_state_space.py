@@ -4,6 +4,9 @@ import pytest
 import state_space_formulas as formulas
 import torch
 
+from fusion_mamba_ros.network.selective_scan import use_backend
+from fusion_mamba_ros.network.selective_scan.problem import ScanInputs
+from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
 from fusion_mamba_ros.network.state_space import (
     SelectiveScan2d,
     VisualStateSpaceBlock,
@@ -72,3 +75,22 @@ def test_memory_layout_of_the_input_does_not_matter() -> None:
     x = torch.randn(2, 8, 4, 6)
     with torch.no_grad():
         torch.testing.assert_close(block(x.contiguous(memory_format=torch.channels_last)), block(x))
+
+
+def test_scan_and_its_states_stay_float32_under_autocast() -> None:
+    torch.manual_seed(4)
+    layer, x, seen = SelectiveScan2d(6, dt_rank=2, state_size=3), torch.randn(1, 6, 4, 5), []
+
+    class Watched(ReferenceBackend):
+        def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.extend(tensor.dtype for tensor in inputs.tensors().values())
+            return super().forward(inputs, keep_states)
+
+    with torch.no_grad(), use_backend(Watched()):
+        exact = layer(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = layer(x)
+    assert len(seen) == 14
+    assert set(seen) == {torch.float32}
+    # What is left of bfloat16 is the rounding of the projections, 8 bits.
+    torch.testing.assert_close(out, exact, rtol=0, atol=0.02 * float(exact.abs().max()))
