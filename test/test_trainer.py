@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import training_scenes as scenes
+from lightning_fabric.plugins import MixedPrecision
 
 from fusion_mamba_ros.training.box_overlap import complete_iou
 from fusion_mamba_ros.training.recipe import TrainingError
@@ -21,6 +24,11 @@ from fusion_mamba_ros.training.training_state import TrainingState
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scenes.write_pairs(tmp_path_factory.mktemp("few"), train=2)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +78,10 @@ def test_run_that_was_killed_in_mid_epoch_ends_in_the_same_bits(
 ) -> None:
     path = tmp_path / "state.pt"
     changes = {"save_every_minutes": 0}
-    command = [sys.executable, scenes.__file__, "kill", str(data), str(path), json.dumps(changes)]
-    assert subprocess.run(command, check=False, timeout=120).returncode == -9
+    process = multiprocessing.get_context("fork").Process(target=scenes.train_until_killed, args=(data, path, changes))
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode == -signal.SIGKILL
     state = TrainingState.load(path)
     assert (state.epoch, state.batch) == (1, 2)
     resumed = scenes.trainer(data, changes, state=state)
@@ -88,14 +98,11 @@ def test_workers_prepare_the_same_batches(data: Path, uninterrupted: Trainer) ->
 def test_two_processes_have_losses_and_gradients_of_one(data: Path, tmp_path: Path) -> None:
     # Frozen, because the statistics of half a batch are others.
     changes = {"freeze_batch_norm": True, "batch_size": 4}
-    outs = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.pt"
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
-        command = [sys.executable, *launcher, scenes.__file__, "step", str(data), str(out), json.dumps(changes)]
-        subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        outs.append(torch.load(out, weights_only=True))
-    alone, together = outs
+    out = tmp_path / "together.pt"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, scenes.__file__, str(data), str(out), json.dumps(changes)]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    alone, together = scenes.first_step(scenes.trainer(data, changes)), torch.load(out, weights_only=True)
     for name in ("box", "distribution", "classes"):
         assert together["losses"][0][name] == pytest.approx(alone["losses"][0][name], rel=1e-5)
     assert len(alone["gradients"]) > 400
@@ -134,15 +141,15 @@ def mean_overlap(trainer: Trainer) -> float:
     return sum(overlaps) / len(overlaps)
 
 
-def test_training_stops_when_validation_gets_no_better(data: Path) -> None:
-    trainer = scenes.trainer(data, {"epochs": 9, "patience": 2})
+def test_training_stops_when_validation_gets_no_better(few: Path) -> None:
+    trainer = scenes.trainer(few, {"epochs": 9, "patience": 2})
     fitness = iter([0.1, 0.3, 0.2, 0.3, 0.9])
     assert trainer.run(events(validate=lambda *_: {"fitness": next(fitness)}))
     assert (len(trainer.state.history), trainer.state.best_epoch) == (4, 1)
 
 
 def test_full_disk_leaves_the_state_before_untouched(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.pt"
     TrainingState({}, "before").save(path)
@@ -152,7 +159,7 @@ def test_full_disk_leaves_the_state_before_untouched(
 
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(TrainingError, match=r"No space left on device.*--resume"):
-        scenes.trainer(data, {"epochs": 1}).run(events(lambda state: state.save(path)))
+        scenes.trainer(few, {"epochs": 1}).run(events(lambda state: state.save(path)))
     assert TrainingState.load(path).data == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
@@ -162,6 +169,41 @@ def test_resuming_on_other_pairs_is_refused(data: Path, tmp_path: Path) -> None:
     state = TrainingState(scenes.RECIPE, scenes.trainer(data).state.data)
     with pytest.raises(TrainingError, match=r"started with 10 pairs .*, the data now are 6 pairs"):
         scenes.trainer(other, state=state)
+
+
+def test_resumed_state_follows_the_weights_to_where_the_run_computes(few: Path, tmp_path: Path) -> None:
+    # Set up in float64, which moves the weights as a GPU would: momenta read before would stay behind in float32.
+    path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 2, "nominal_batch_size": 2}
+    whole = scenes.trainer(few, changes, precision="64-true")
+    assert whole.run(events())
+    stopped = scenes.trainer(few, changes, precision="64-true")
+    assert not stopped.run(events(lambda state: state.save(path), stop=lambda: True))
+    resumed = scenes.trainer(few, changes, state=TrainingState.load(path), precision="64-true")
+    momenta = [values["momentum_buffer"] for values in resumed.optimizer.state_dict()["state"].values()]
+    assert {momentum.dtype for momentum in momenta} == {torch.float64}
+    assert resumed.run(events())
+    assert_same(resumed, whole)
+
+
+def test_overflow_in_fp16_leaves_a_step_out_and_the_scale_is_resumed(few: Path, tmp_path: Path) -> None:
+    path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 1, "precision": "fp16"}
+
+    def run(state: TrainingState | None = None) -> Trainer:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+        return scenes.trainer(few, changes, state, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    trainer = run()
+    before = {name: value.clone() for name, value in trainer.detector.named_parameters()}
+    assert trainer.run(events(lambda state: state.save(path)))
+    assert all(torch.equal(value, before[name]) for name, value in trainer.detector.named_parameters())
+    assert run(TrainingState.load(path)).fabric.strategy.precision.scaler.get_scale() == 2.0**59
+
+
+def test_gradient_that_is_infinite_ends_the_run_with_a_remedy(few: Path) -> None:
+    trainer = scenes.trainer(few, {"model": {"fusion": "add"}})
+    next(trainer.detector.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=r"the gradient is (nan|inf) in epoch 1: lower learning_rate"):
+        trainer.run(events())
 
 
 def test_loss_that_is_no_number_ends_the_run_with_a_remedy(data: Path) -> None:

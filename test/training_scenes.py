@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny data set and a tiny recipe for the tests of `training`; as a script, training in a process of its own."""
+"""A tiny data set and a tiny recipe for the tests of `training`; as a script, one step under `torchrun`."""
 
 from __future__ import annotations
 
@@ -64,19 +64,9 @@ def trainer(data: Path, changes: dict[str, Any] | None = None, state: Any = None
     return Trainer(recipe, FusionMambaDetector(recipe.model), dataset, process, state)
 
 
-def main() -> None:
-    """Train: `kill DATA STATE` dies by SIGKILL in mid-epoch, `step DATA OUT` takes one step and writes gradients."""
+def first_step(run: Any) -> dict[str, Any]:
+    """Take one step and return its `losses` and, by parameter, its `gradients`."""
     from fusion_mamba_ros.training.trainer import Events
-
-    torch.set_num_threads(1)
-    what, data, out, changes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    fabric = {"devices": processes, "strategy": "ddp"} if processes > 1 else {}
-    run = trainer(data, changes, **fabric)
-
-    def die_in_the_second_epoch(epoch: int, done: int, *_: Any) -> None:
-        if what == "kill" and (epoch, done) == (1, 4):
-            os.kill(os.getpid(), signal.SIGKILL)
 
     losses: list[dict[str, float]] = []
     gradients: dict[str, torch.Tensor] = {}
@@ -85,16 +75,29 @@ def main() -> None:
         gradients.update({name: p.grad.clone() for name, p in run.detector.named_parameters() if p.grad is not None})
 
     run.optimizer.optimizer.register_step_pre_hook(note_gradients)
-    run.run(
-        Events(
-            validate=lambda *_: {"fitness": 0.0},
-            save=lambda state: state.save(out) if what == "kill" else None,
-            on_batch=lambda *values: (losses.append(values[3]), die_in_the_second_epoch(*values)),
-            stop=lambda: what == "step",
-        )
-    )
+    run.run(Events(lambda *_: {}, lambda _: None, lambda *values: losses.append(values[3]), stop=lambda: True))
+    return {"gradients": gradients, "losses": losses}
+
+
+def train_until_killed(data: Path, out: Path, changes: dict[str, Any]) -> None:
+    """Train, saving to ``out``, and die by SIGKILL in the middle of the second epoch."""
+    from fusion_mamba_ros.training.trainer import Events
+
+    def die(epoch: int, done: int, *_: Any) -> None:
+        if (epoch, done) == (1, 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    trainer(data, changes).run(Events(lambda *_: {"fitness": 0.0}, lambda state: state.save(out), die))
+
+
+def main() -> None:
+    """Take one step, in as many processes as `torchrun` started, and write what it was: DATA OUT CHANGES."""
+    torch.set_num_threads(1)
+    data, out, changes = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    run = trainer(data, changes, devices=int(os.environ["WORLD_SIZE"]), strategy="ddp")
+    found = first_step(run)
     if run.fabric.is_global_zero:
-        torch.save({"gradients": gradients, "losses": losses}, out)
+        torch.save(found, out)
 
 
 if __name__ == "__main__":
