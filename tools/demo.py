@@ -160,8 +160,9 @@ def bag_timing(path: Path) -> tuple[float, float]:
 
 def measure_inference(checkpoint: Path, path: Path) -> float:
     """Return how many seconds a pair of the bag takes on this machine: the median of several, once warm."""
-    from fusion_mamba_ros.evaluation.bag_reading import Bag, picture_of
+    from fusion_mamba_ros.evaluation.bag_reading import Bag
     from fusion_mamba_ros.perception.predictor import Predictor
+    from fusion_mamba_ros.streams.message_decoding import picture_of
 
     with Bag(path) as bag:
         rgb = picture_of(next(bag.read([RGB_TOPIC]))[1]).to_rgb()

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion_mamba_ros.datasets.pair_source import ImagePair
-from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError, picture_of
+from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
+from fusion_mamba_ros.streams.message_decoding import picture_of
 
 
 def sample_bag_pairs(

@@ -14,9 +14,6 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from fusion_mamba_ros.streams.compressed_image_decoding import decode_compressed_image
-from fusion_mamba_ros.streams.image_decoding import Image, decode_image
-
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -140,20 +137,6 @@ class Bag:
             for connection in self._reader.connections:
                 _register(self._typestore, connection)
         return self._typestore
-
-
-def picture_of(fields: Any) -> Image:
-    """Return the picture of the fields of an Image or CompressedImage; raises ``ImageDecodingError``."""
-    if hasattr(fields, "format"):
-        return decode_compressed_image(fields.data, fields.format)
-    return decode_image(
-        height=fields.height,
-        width=fields.width,
-        encoding=fields.encoding,
-        step=fields.step,
-        is_bigendian=bool(fields.is_bigendian),
-        data=fields.data,
-    )
 
 
 def _register(typestore: Typestore, connection: Connection) -> None:

@@ -17,8 +17,9 @@ from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.drawing import draw_pair
 from fusion_mamba_ros.perception.letterbox import Size, size_of
+from fusion_mamba_ros.streams.message_decoding import picture_of
 
-from .bag_reading import Bag, picture_of
+from .bag_reading import Bag
 from .vision_messages import boxes_of, stamp_ns_of
 
 DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"

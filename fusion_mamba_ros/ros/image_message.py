@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to pictures, and what can be told about them before that."""
+"""What can be told about image messages before they are decoded."""
 
 from __future__ import annotations
 
@@ -10,30 +10,11 @@ import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 
-from fusion_mamba_ros.streams.compressed_image_decoding import check_compressed_image, decode_compressed_image
-from fusion_mamba_ros.streams.image_decoding import (
-    Image,
-    ImageDecodingError,
-    check_image,
-    decode_image,
-)
+from fusion_mamba_ros.streams.compressed_image_decoding import check_compressed_image
+from fusion_mamba_ros.streams.image_decoding import ImageDecodingError, check_image, decode_image
 
 _VIEWABLE = ("rgb8", "mono8", "mono16", "8UC1", "16UC1")
 _SAME_GREEN = {"bgr8": "rgb8", "8UC3": "rgb8"}
-
-
-def decode_message(message: ImageMessage | CompressedImage) -> Image:
-    """Return the picture of an image message, without a copy where none is needed; raises `ImageDecodingError`."""
-    if isinstance(message, CompressedImage):
-        return decode_compressed_image(message.data, message.format)
-    return decode_image(
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        step=message.step,
-        is_bigendian=bool(message.is_bigendian),
-        data=message.data,
-    )
 
 
 def fault_of(message: ImageMessage | CompressedImage) -> str | None:
