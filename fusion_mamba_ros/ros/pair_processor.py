@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,10 +16,10 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
-from fusion_mamba_ros.ros.image_message import decode_message
 from fusion_mamba_ros.ros.message_conversion import to_stamp
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
+from fusion_mamba_ros.streams.message_decoding import picture_of
 
 
 class DetectionSource(Protocol):
@@ -120,7 +120,7 @@ class PairProcessor:
         result = Result(
             detections=detections,
             mode=mode,
-            header=self._header(job.released),
+            header=self._header(job.released, images),
             images=images,
             offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and not lost_partner else None,
             arrived_ns=arrived_ns,
@@ -147,12 +147,17 @@ class PairProcessor:
         images: dict[str, npt.NDArray[Any]] = {}
         for frame in released.frames:
             try:
-                picture = decode_message(frame.payload.message)
+                picture = picture_of(frame.payload.message)
+                pixels = picture.to_rgb() if frame.side is Side.RGB else picture.to_thermal()
             except ImageDecodingError as error:
                 self._ledger.settle(frame.side, Outcome.REFUSED)
                 self._report(f"{frame.side.value} image refused: {error}")
                 continue
-            images[frame.side.value] = picture.to_rgb() if frame.side is Side.RGB else picture.to_thermal()
+            except Exception as error:
+                self._ledger.settle(frame.side, Outcome.FAILED)
+                self._report(f"{frame.side.value} image could not be decoded and is lost: {describe_failure(error)}")
+                continue
+            images[frame.side.value] = pixels
             frames.append(frame)
             if frame.side is Side.RGB:
                 self._rgb_frame_id = frame.payload.message.header.frame_id
@@ -175,13 +180,18 @@ class PairProcessor:
             torch.cuda.empty_cache()
         return None
 
-    def _header(self, released: Pair | LoneFrame) -> Header:
+    def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
+        """Return the header of the RGB frame, or one made of the thermal frame where that is all there is."""
         if isinstance(released, Pair):
-            return released.rgb.payload.message.header
-        header = released.frame.payload.message.header
-        if released.frame.side is Side.RGB:
-            return header
-        return Header(stamp=to_stamp(released.stamp_ns), frame_id=self._rgb_frame_id or header.frame_id)
+            if Side.RGB.value in images:
+                return released.rgb.payload.message.header
+            thermal, stamp_ns = released.thermal, released.stamp_ns + released.offset_ns
+        elif released.frame.side is Side.RGB:
+            return released.frame.payload.message.header
+        else:
+            thermal, stamp_ns = released.frame, released.stamp_ns
+        thermal_frame_id = thermal.payload.message.header.frame_id
+        return Header(stamp=to_stamp(stamp_ns), frame_id=self._rgb_frame_id or thermal_frame_id)
 
     def _settle(self, frames: list[Frame], outcome: Outcome) -> None:
         for frame in frames:

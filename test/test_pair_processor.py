@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the inference thread makes of a pair, whole or damaged: its mode, its header, and where the frames end."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from detector_graph import RGB_SIZE, THERMAL_SIZE, compressed_message
+from stand_in_detector import StandIn
+
+from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.ros import pair_processor
+from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.pair_processor import Job, PairProcessor, Result
+from fusion_mamba_ros.ros.pairing_filter import ReceivedImage
+from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+
+MS = 1_000_000
+STAMP_NS = 1_700_000_000 * 10**9
+CLOCK_OFFSET_NS, PAIR_OFFSET_NS = -40 * MS, 3 * MS
+THERMAL_ON_RGB_CLOCK_NS = STAMP_NS + PAIR_OFFSET_NS
+
+
+class Processing:
+    """A processor with a stand-in for the network, and everything that it hands on."""
+
+    def __init__(self, *, continue_alone: bool = True) -> None:
+        self.ledger = FrameLedger()
+        self.published: list[Result] = []
+        self.reports: list[str] = []
+        self.processor = PairProcessor(
+            StandIn(DetectorParameters.from_values({spec.name: spec.default for spec in SPECS})),
+            self.ledger,
+            publish=lambda result: self.published.append(result) is None,
+            conclude=lambda result: None,
+            report=self.reports.append,
+            continue_alone=lambda: continue_alone,
+        )
+
+    def outcomes(self) -> dict[Side, dict[Outcome, int]]:
+        return {side: dict(counts) for side, counts in self.ledger.snapshot()[0].items()}
+
+
+def frame(side: Side, *, damaged: bool = False) -> Frame:
+    shape = (*RGB_SIZE, 3) if side is Side.RGB else THERMAL_SIZE
+    message = compressed_message(side, np.full(shape, 7, np.uint8))
+    if damaged:
+        message.data = array.array("B", bytes(message.data[:40]))
+    stamp_ns = STAMP_NS if side is Side.RGB else THERMAL_ON_RGB_CLOCK_NS - CLOCK_OFFSET_NS
+    message.header.stamp = to_stamp(stamp_ns)
+    return Frame(side, stamp_ns, STAMP_NS, ReceivedImage(message, 0))
+
+
+def pair(*, damaged: Side | None = None) -> Job:
+    rgb, thermal = (frame(side, damaged=side is damaged) for side in Side)
+    return Job(Pair(rgb, thermal, STAMP_NS, PAIR_OFFSET_NS), 0)
+
+
+def header_of(result: Result) -> tuple[int, str]:
+    return to_nanoseconds(result.header.stamp), result.header.frame_id
+
+
+def test_a_pair_carries_the_header_of_its_rgb_frame() -> None:
+    processing = Processing()
+    processing.processor.process(pair())
+    (result,) = processing.published
+    assert (result.mode, result.offset_ns) == (Mode.FUSED, PAIR_OFFSET_NS)
+    assert header_of(result) == (STAMP_NS, "rgb_camera")
+    assert processing.outcomes() == {side: {Outcome.PAIRED: 1} for side in Side}
+
+
+@pytest.mark.parametrize("rgb_was_there", [False, True])
+def test_thermal_whose_partner_is_damaged_goes_on_with_its_own_stamp(rgb_was_there: bool) -> None:
+    processing = Processing()
+    if rgb_was_there:
+        processing.processor.process(pair())
+    processing.processor.process(pair(damaged=Side.RGB))
+    result = processing.published[-1]
+    assert (result.mode, result.offset_ns) == (Mode.THERMAL_ONLY, None)
+    assert header_of(result) == (THERMAL_ON_RGB_CLOCK_NS, "rgb_camera" if rgb_was_there else "thermal_camera")
+    assert processing.outcomes()[Side.RGB][Outcome.REFUSED] == 1
+    assert processing.outcomes()[Side.THERMAL][Outcome.ALONE] == 1
+    assert processing.reports[0].startswith("rgb image refused: ")
+
+
+def test_rgb_whose_partner_is_damaged_goes_on_alone() -> None:
+    processing = Processing()
+    processing.processor.process(pair(damaged=Side.THERMAL))
+    (result,) = processing.published
+    assert (result.mode, header_of(result)) == (Mode.RGB_ONLY, (STAMP_NS, "rgb_camera"))
+
+
+def test_a_partner_is_not_used_alone_where_that_is_not_wanted() -> None:
+    processing = Processing(continue_alone=False)
+    processing.processor.process(pair(damaged=Side.RGB))
+    assert processing.published == []
+    assert processing.outcomes() == {Side.RGB: {Outcome.REFUSED: 1}, Side.THERMAL: {Outcome.UNPAIRED: 1}}
+
+
+def test_a_lone_thermal_frame_carries_its_stamp_on_the_clock_of_rgb() -> None:
+    processing = Processing()
+    processing.processor.process(Job(LoneFrame(frame(Side.THERMAL), THERMAL_ON_RGB_CLOCK_NS), 0))
+    assert header_of(processing.published[0]) == (THERMAL_ON_RGB_CLOCK_NS, "thermal_camera")
+
+
+def test_a_decoder_that_runs_out_of_memory_costs_its_frames_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    processing = Processing()
+
+    def exhaust(message: object) -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pair_processor, "picture_of", exhaust)
+        processing.processor.process(pair())
+    assert processing.published == []
+    assert processing.outcomes() == {side: {Outcome.FAILED: 1} for side in Side}
+    assert processing.reports[0] == "rgb image could not be decoded and is lost: out of memory: no room"
+    processing.processor.process(pair())
+    assert len(processing.published) == 1
+
+
+def test_an_array_that_cannot_be_sent_is_counted_as_failed() -> None:
+    processing = Processing()
+
+    def refuse(result: Result) -> bool:
+        raise RuntimeError("no publisher")
+
+    processing.processor._publish = refuse
+    with pytest.raises(RuntimeError, match="no publisher"):
+        processing.processor.process(Job(LoneFrame(frame(Side.RGB), STAMP_NS), 0))
+    assert processing.outcomes()[Side.RGB] == {Outcome.FAILED: 1}
