@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import Cameras, DetectorProcess, Graph, running_detector, wait_until
+from detector_graph import ERROR, Cameras, DetectorProcess, Graph, running_detector, wait_until
 from rosgraph_msgs.msg import Clock
 
 from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
@@ -53,7 +53,7 @@ Simulation = tuple[DetectorProcess, Graph, SimulatedClock, Cameras]
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
     log = tmp_path_factory.mktemp("clock") / "detector.log"
     with running_detector(log, "checkpoint:=stand-in", "use_sim_time:=true") as (detector, graph):
-        wait_until(lambda: "cameras" in graph.diagnostics or graph.state() == "active", "an active node")
+        graph.wait_for_health("cameras", ERROR, "use_sim_time is set and no /clock arrives")
         clock = SimulatedClock(graph)
         cameras = Cameras(graph, now_ns=lambda: clock.now_ns)
         wait_until(lambda: len(graph.arrays) >= 3, "arrays")
@@ -79,6 +79,16 @@ def test_a_clock_that_jumps_is_followed(simulation: Simulation, jump_ns: int) ->
     clock.now_ns += jump_ns
     target_ns = clock.now_ns
     wait_until(lambda: abs(newest_stamp_ns(graph) - target_ns) < HOUR_NS // 2, "arrays with the new stamps")
+    fused_again(graph)
+
+
+def test_diagnostics_go_on_while_the_clock_stands_still(simulation: Simulation) -> None:
+    _, graph, clock, _ = simulation
+    clock.paused = True
+    time.sleep(1.5)
+    graph.diagnostics.clear()
+    wait_until(lambda: "cameras" in graph.diagnostics, "a report without a clock")
+    clock.paused = False
     fused_again(graph)
 
 

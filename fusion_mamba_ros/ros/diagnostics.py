@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/diagnostics` once a second, from a timer on the node's clock."""
+"""`/diagnostics` once a second, from a timer on the node's clock; by the steady clock while that one stands still."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from fusion_mamba_ros.ros.detection_session import DetectionSession
@@ -37,6 +38,11 @@ class Diagnostics:
         self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=node.get_clock())
+        # Simulated time may never begin, or end with its bag: just then somebody wants to know.
+        self._watchdog = node.create_timer(
+            PERIOD_SEC, self._tick_for_clock, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._watched_ns = 0
 
     def watch(self, session: DetectionSession | None) -> None:
         """Report about ``session`` from now on; None: the node is inactive."""
@@ -46,7 +52,8 @@ class Diagnostics:
 
     def close(self) -> None:
         """Stop reporting."""
-        self._node.destroy_timer(self._timer)
+        for timer in (self._timer, self._watchdog):
+            self._node.destroy_timer(timer)
         self._node.destroy_publisher(self._publisher)
 
     def findings(self) -> list[Finding]:
@@ -54,6 +61,11 @@ class Diagnostics:
         seen = self._observe()
         self._previous = dict(seen.counters)
         return [camera_finding(seen), pairing_finding(seen), inference_finding(seen, self._figures())]
+
+    def _tick_for_clock(self) -> None:
+        before_ns, self._watched_ns = self._watched_ns, int(self._node.get_clock().now().nanoseconds)
+        if self._watched_ns == before_ns:
+            self._tick()
 
     def _tick(self) -> None:
         session = self._session
