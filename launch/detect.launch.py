@@ -27,6 +27,11 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="Path of the .safetensors checkpoint. Without it: that of params_file, or the package's own.",
         ),
+        DeclareLaunchArgument(
+            "image_transport",
+            default_value="",
+            description="raw or compressed. Without it: that of params_file, or raw.",
+        ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="thermal/image_raw", description="Topic of the thermal camera."
@@ -56,9 +61,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    checkpoint = LaunchConfiguration("checkpoint")
-    if checkpoint.perform(context):  # An empty one would hide that of params_file.
-        parameters["checkpoint"] = ParameterValue(checkpoint, value_type=str)
+    for name in ("checkpoint", "image_transport"):
+        if LaunchConfiguration(name).perform(context):  # An empty one would hide that of params_file.
+            parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",

@@ -38,10 +38,10 @@ def generate_launch_description() -> LaunchDescription:
             "thermal_topic", default_value="/thermal/image_raw", description="Thermal topic in the bag."
         ),
         DeclareLaunchArgument(
-            "compressed",
-            default_value="false",
-            choices=["true", "false"],
-            description="The bag holds CompressedImage on <topic>/compressed; set image_transport in params_file too.",
+            "image_transport",
+            default_value="raw",
+            choices=["raw", "compressed"],
+            description="compressed: the bag holds CompressedImage on <topic>/compressed.",
         ),
         DeclareLaunchArgument(
             "params_file",
@@ -64,6 +64,7 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(share / "launch" / "detect.launch.py")),
         launch_arguments={
             "checkpoint": LaunchConfiguration("checkpoint"),
+            "image_transport": LaunchConfiguration("image_transport"),
             "rgb_topic": LaunchConfiguration("rgb_topic"),
             "thermal_topic": LaunchConfiguration("thermal_topic"),
             "params_file": LaunchConfiguration("params_file"),
@@ -78,7 +79,7 @@ def _player(context: LaunchContext) -> list:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    suffix = "/compressed" if value("compressed") == "true" else ""
+    suffix = "/compressed" if value("image_transport") == "compressed" else ""
     topics = [value("rgb_topic") + suffix, value("thermal_topic") + suffix]
     flags = [f"--{name}" for name in ("loop", "clock") if value(name) == "true"]
     player = Node(

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))
 ARGUMENTS = {
     "checkpoint": "",
+    "image_transport": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -114,11 +115,12 @@ def test_the_arguments_are_the_documented_ones_with_their_defaults(describe: Cal
 
 
 def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., list[Call]]) -> None:
-    (node,) = named(describe(DETECT, checkpoint="a.safetensors"), "LifecycleNode")
+    (node,) = named(describe(DETECT, checkpoint="a.safetensors", image_transport="compressed"), "LifecycleNode")
     assert node.options["namespace"] == configuration("namespace")
     file, values = node.options["parameters"]
     assert file == configuration("params_file")
-    assert values["checkpoint"] == Call("ParameterValue", configuration("checkpoint"), value_type=str)
+    for name in ("checkpoint", "image_transport"):
+        assert values[name] == Call("ParameterValue", configuration(name), value_type=str)
     assert values["use_sim_time"] == Call("ParameterValue", configuration("use_sim_time"), value_type=bool)
     assert dict(node.options["remappings"]) == {
         "rgb/image_raw": configuration("rgb_topic"),
@@ -127,7 +129,7 @@ def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., 
     assert f"install_executable({node.options['executable']} " in (ROOT / "CMakeLists.txt").read_text()
 
 
-def test_without_a_checkpoint_that_of_the_params_file_is_left_alone(describe: Callable[..., list[Call]]) -> None:
+def test_what_is_not_given_is_left_to_the_params_file(describe: Callable[..., list[Call]]) -> None:
     (node,) = named(describe(DETECT), "LifecycleNode")
     _, values = node.options["parameters"]
     assert values.keys() == {"use_sim_time"}
@@ -162,14 +164,14 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
     assert handed_on == {name: configuration(name) for name in declared & {*ARGUMENTS, "params_file"}}
 
 
-@pytest.mark.parametrize("compressed", ["false", "true"])
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
 def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
-    describe: Callable[..., list[Call]], compressed: str
+    describe: Callable[..., list[Call]], transport: str
 ) -> None:
-    replay = describe(REPLAY, bag="drive", rate="0.5", clock="true", compressed=compressed)
+    replay = describe(REPLAY, bag="drive", rate="0.5", clock="true", image_transport=transport)
     (player,), (handler,) = named(replay, "Node"), named(replay, "RegisterEventHandler")
     path, options = parse_arguments(list(player.options["arguments"]))
-    suffix = "/compressed" if compressed == "true" else ""
+    suffix = "/compressed" if transport == "compressed" else ""
     assert (path, options.rate, options.clock, options.loop) == (Path("drive"), 0.5, True, False)
     assert options.topics == (f"/rgb/image_raw{suffix}", f"/thermal/image_raw{suffix}")
     assert options.require_subscribers
