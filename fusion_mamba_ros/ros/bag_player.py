@@ -14,6 +14,7 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -226,6 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 0
+    except rclpy_implementation.RCLError:
+        if rclpy.ok():
+            raise
+        return 0  # A signal took the context away between the check and the call.
     finally:
         rclpy.try_shutdown()
 

@@ -37,7 +37,7 @@ class DetectionSession:
     """From two subscriptions through pairing and inference to the outputs.
 
     Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
-    activation, closed on deactivation. Raises ``ValueError`` if a QoS override is unknown.
+    activation, closed on deactivation. Raises, and leaves nothing subscribed, if a QoS override is unknown.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DetectionSession:
         try:
             for side in Side:
                 self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
-        except ValueError:
+        except Exception:
             for subscription in self.subscriptions.values():
                 subscription.close()
             raise
@@ -127,7 +127,8 @@ class DetectionSession:
         self._outputs.publish_status(status)
 
     def _fault_of(self, side: Side, message: Any) -> str | None:
-        self.statistics.note_arrival(side, self._filter.now_ns())
+        # Not by `_filter`: the first image may come while that is being made.
+        self.statistics.note_arrival(side, int(self._node.get_clock().now().nanoseconds))
         return fault_of(message)
 
     def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:

@@ -77,26 +77,23 @@ def replay(
         duration_sec = bag.duration_ns / 1e9 / options.rate
         compressed = bag.topics[options.rgb_topic].message_type.endswith("CompressedImage")
     arguments = _node_arguments(options, compressed)
-    rclpy.init()
-    observer = _Observer(recording, on_progress)
-    try:
-        with _process("detector_node", arguments, options.logs) as detector:
-            observer.bring_up(detector)
-            player_arguments = [
-                str(bag_path), "--rate", f"{options.rate:g}", "--topics", options.rgb_topic, options.thermal_topic,
-                "--wait-for-subscribers", "30", "--require-subscribers",
-            ]  # fmt: skip
-            with _process("bag_player", player_arguments, options.logs) as player:
-                done = lambda: player.poll() is not None or detector.poll() is not None  # noqa: E731
-                if not observer.spin_until(done, duration_sec + _PLAYER_GRACE_SEC):
-                    raise ReplayError(f"bag_player did not end {_PLAYER_GRACE_SEC:g} s after the end of the bag")
-                detector.require_alive()
-                player.require_success()
-            observer.spin_until(lambda: observer.settled(*frames), _SETTLE_SEC)
+    with (
+        _observe(recording, on_progress) as observer,
+        _process("detector_node", arguments, options.logs) as detector,
+    ):
+        observer.bring_up(detector)
+        player_arguments = [
+            str(bag_path), "--rate", f"{options.rate:g}", "--topics", options.rgb_topic, options.thermal_topic,
+            "--wait-for-subscribers", "30", "--require-subscribers",
+        ]  # fmt: skip
+        with _process("bag_player", player_arguments, options.logs) as player:
+            done = lambda: player.poll() is not None or detector.poll() is not None  # noqa: E731
+            if not observer.spin_until(done, duration_sec + _PLAYER_GRACE_SEC):
+                raise ReplayError(f"bag_player did not end {_PLAYER_GRACE_SEC:g} s after the end of the bag")
             detector.require_alive()
-    finally:
-        observer.close()
-        rclpy.try_shutdown()
+            player.require_success()
+        observer.spin_until(lambda: observer.settled(*frames), _SETTLE_SEC)
+        detector.require_alive()
     if observer.last_status is None:
         raise ReplayError("the detector node sent no status: see its log")
     return observer.last_status
@@ -156,6 +153,19 @@ def _process(module: str, arguments: list[str], logs: Path) -> Iterator[Process]
         yield process
     finally:
         process.stop()
+
+
+@contextmanager
+def _observe(recording: Path, on_progress: Callable[[FusionStatus], None]) -> Iterator[_Observer]:
+    rclpy.init()
+    try:
+        observer = _Observer(recording, on_progress)
+        try:
+            yield observer
+        finally:
+            observer.close()
+    finally:
+        rclpy.try_shutdown()
 
 
 def _node_arguments(options: ReplayOptions, compressed: bool) -> list[str]:
