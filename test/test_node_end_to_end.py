@@ -15,6 +15,7 @@ import torch
 from detector_graph import DetectorProcess, Graph, image_message, isolate, wait_until
 from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
@@ -39,6 +40,12 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "small.safetensors"
     save_checkpoint(path, model, CheckpointMetadata(CLASSES, (160, 128)))
     return path
+
+
+def fused_array(graph: Graph) -> Detection2DArray | None:
+    """Return the first array of a pair, as soon as its status has come too."""
+    fused = [status.header.stamp for status in list(graph.statuses) if status.mode == "fused"]
+    return next((array for array in list(graph.arrays) if array.header.stamp in fused), None)
 
 
 def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path: Path) -> None:
@@ -68,8 +75,8 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
                 message.header.stamp = to_stamp(stamp_ns + (side is Side.THERMAL) * 2_000_000)
                 publishers[side].publish(message)
             time.sleep(0.1)
-        wait_until(lambda: graph.arrays and pictures, "an array and a picture")
-        array = next(a for a, s in zip(graph.arrays, graph.statuses, strict=False) if s.mode == "fused")
+        array = wait_until(lambda: fused_array(graph), "an array of a pair")
+        wait_until(lambda: pictures, "a picture")
         assert array.header.frame_id == "rgb_camera"
         assert array.header.stamp in [to_stamp(stamp_ns) for stamp_ns in sent]
         boxes = [
