@@ -16,6 +16,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 PACKAGE = "fusion_mamba_ros"
+BOOLEAN = ["true", "false", "True", "False"]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -41,12 +42,12 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", choices=["true", "false"], description="Follow the /clock topic."
+            "use_sim_time", default_value="false", choices=BOOLEAN, description="Follow the /clock topic."
         ),
         DeclareLaunchArgument(
             "autostart",
             default_value="true",
-            choices=["true", "false"],
+            choices=BOOLEAN,
             description="Configure and activate the node; otherwise it waits for somebody to do so.",
         ),
         DeclareLaunchArgument(

@@ -19,6 +19,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 PACKAGE = "fusion_mamba_ros"
+BOOLEAN = ["true", "false", "True", "False"]
 # The node loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
 
@@ -50,12 +51,12 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("rate", default_value="1.0", description="Of the recorded speed."),
         DeclareLaunchArgument(
-            "loop", default_value="false", choices=["true", "false"], description="Begin again at the end of the bag."
+            "loop", default_value="false", choices=BOOLEAN, description="Begin again at the end of the bag."
         ),
         DeclareLaunchArgument(
             "clock",
             default_value="false",
-            choices=["true", "false"],
+            choices=BOOLEAN,
             description="Publish the bag's time on /clock, and let the node follow it.",
         ),
         DeclareLaunchArgument("log_level", default_value="info", description="Lowest severity that the node logs."),
@@ -81,7 +82,7 @@ def _player(context: LaunchContext) -> list:
 
     suffix = "/compressed" if value("image_transport") == "compressed" else ""
     topics = [value("rgb_topic") + suffix, value("thermal_topic") + suffix]
-    flags = [f"--{name}" for name in ("loop", "clock") if value(name) == "true"]
+    flags = [f"--{name}" for name in ("loop", "clock") if value(name).lower() == "true"]
     player = Node(
         package=PACKAGE,
         executable="bag_player",

@@ -168,7 +168,7 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
 def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
     describe: Callable[..., list[Call]], transport: str
 ) -> None:
-    replay = describe(REPLAY, bag="drive", rate="0.5", clock="true", image_transport=transport)
+    replay = describe(REPLAY, bag="drive", rate="0.5", clock="True", image_transport=transport)
     (player,), (handler,) = named(replay, "Node"), named(replay, "RegisterEventHandler")
     path, options = parse_arguments(list(player.options["arguments"]))
     suffix = "/compressed" if transport == "compressed" else ""
