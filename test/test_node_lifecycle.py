@@ -134,6 +134,24 @@ def test_a_fixed_qos_that_the_publisher_does_not_offer_is_named(tmp_path: Path) 
         cameras.close()
 
 
+@pytest.mark.parametrize(("policy", "value"), [("reliability", "sometimes"), ("depth", "many")])
+def test_an_activation_that_fails_leaves_nothing_subscribed(policy: str, value: str) -> None:
+    isolate()
+    context = Context()
+    rclpy.init(context=context)
+    overrides = [
+        Parameter("checkpoint", value="stand-in"),
+        Parameter(f"qos_overrides./thermal/image_raw.subscription.{policy}", value=value),
+    ]
+    node = DetectorNode(context=context, load=StandIn, parameter_overrides=overrides)
+    assert node.trigger_configure() == SUCCESS
+    before = [subscription.topic_name for subscription in node.subscriptions]
+    assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert [subscription.topic_name for subscription in node.subscriptions] == before
+    node.destroy_node()
+    context.try_shutdown()
+
+
 def test_two_nodes_in_namespaces_share_one_process_and_one_executor() -> None:
     isolate()
     context = Context()
