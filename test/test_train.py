@@ -23,7 +23,8 @@ from fusion_mamba_ros.training.training_state import TrainingState
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=6)
+    # Enough steps that a run is still under way when the signal comes.
+    return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=16)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     while not path.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
