@@ -25,8 +25,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -64,43 +64,52 @@ def make_map(channels: int, length: int) -> tuple[Tensor, ...]:
 
 
 def make_sequences(channels: int, length: int) -> Sequences:
-    """Return u, delta, A, B, C, D of sequences (channels, L); B and C (N, L)."""
+    """Return u, delta, A, B, C, D of sequences (channels, L); B and C (4, N, L), one of each per direction."""
     u, delta, A, B, C, D = make_map(channels, length)
     repeated = u.expand(4, -1, -1, -1).reshape(channels, length).contiguous()
     return (
         repeated,
         delta.reshape(channels, length),
         A.reshape(channels, STATE_SIZE),
-        B[0, 0].reshape(STATE_SIZE, length).contiguous(),
-        C[0, 0].reshape(STATE_SIZE, length).contiguous(),
+        B.reshape(4, STATE_SIZE, length),
+        C.reshape(4, STATE_SIZE, length),
         D.reshape(channels),
     )
 
 
 def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by mamba_ssm's reference algorithm."""
+    """Return the scan by mamba_ssm's reference algorithm for B and C in groups, which repeats them for each channel."""
     delta = torch.nn.functional.softplus(delta)
     decays = torch.exp(torch.einsum("dl,dn->dln", delta, A))
-    inputs = torch.einsum("dl,nl,dl->dln", delta, B, u)
+    B, C = (projection.repeat_interleave(len(u) // 4, dim=0) for projection in (B, C))
+    inputs = torch.einsum("dl,dnl,dl->dln", delta, B, u)
     state = u.new_zeros(A.shape)
     outputs = []
     for t in range(u.shape[1]):
         state = decays[:, t] * state + inputs[:, t]
-        outputs.append(torch.einsum("dn,n->d", state, C[:, t]))
+        outputs.append(torch.einsum("dn,dn->d", state, C[:, :, t]))
     return torch.stack(outputs, dim=1) + u * D[:, None]
 
 
+def entering_states(delta_u: Tensor, B: Tensor) -> Tensor:
+    """Return delta u B (L, channels, N) of delta u (L, channels), without repeating B for each channel."""
+    return (delta_u.unflatten(1, (4, -1))[..., None] * B.permute(2, 0, 1)[:, :, None]).flatten(1, 2)
+
+
 def time_major(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by the same loop over tensors with the steps outermost."""
+    """Return the scan by the same loop over tensors with the steps outermost.
+
+    They are unbound at once, since the gradient of each single ``decays[t]`` would be a tensor of all steps.
+    """
     delta, u_steps = torch.nn.functional.softplus(delta).t().contiguous(), u.t().contiguous()
     decays = torch.exp(delta[:, :, None] * A)
-    inputs = (delta * u_steps)[:, :, None] * B.t().contiguous()[:, None, :]
-    C_steps = C.t().contiguous()
+    inputs = entering_states(delta * u_steps, B)
+    C_steps = C.permute(2, 0, 1)[..., None].contiguous()
     state = u.new_zeros(A.shape)
     outputs = []
-    for t in range(u.shape[1]):
-        state = torch.addcmul(inputs[t], decays[t], state)
-        outputs.append(torch.mv(state, C_steps[t]))
+    for decay, entering, C_step in zip(decays.unbind(), inputs.unbind(), C_steps.unbind(), strict=True):
+        state = torch.addcmul(entering, decay, state)
+        outputs.append(torch.bmm(state.view(4, -1, STATE_SIZE), C_step).view(-1))
     return torch.stack(outputs, dim=1) + u * D[:, None]
 
 
@@ -110,9 +119,9 @@ def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
 
     delta, u_steps = torch.nn.functional.softplus(delta).t(), u.t()
     decays = torch.exp(delta[:, :, None] * A)
-    inputs = (delta * u_steps)[:, :, None] * B.t()[:, None, :]
-    states = pscan(decays[None], inputs[None])[0]
-    return torch.matmul(states, C.t()[:, :, None])[..., 0].t() + u * D[:, None]
+    states = pscan(decays[None], entering_states(delta * u_steps, B)[None])[0]
+    y = torch.matmul(states.unflatten(1, (4, -1)), C.permute(2, 0, 1)[..., None])
+    return y.flatten(1).t() + u * D[:, None]
 
 
 class ExpBound:
@@ -126,14 +135,16 @@ class ExpBound:
         subprocess.run([*build.compiler(), *flags, "-o", str(library), str(here / "exp_bound.c")], check=True)
         self._function = ctypes.CDLL(str(library)).exponentials
         self._function.argtypes, self._function.restype = [ctypes.c_int64], ctypes.c_float
-        self._pools = {threads: ThreadPoolExecutor(threads) for threads in (1, 2, 4, 8)}
 
     def __call__(self, elements: int) -> None:
         """Evaluate so many exponentials."""
-        threads = torch.get_num_threads()
-        pool = self._pools.setdefault(threads, ThreadPoolExecutor(threads))
-        share = elements // self.lanes // threads
-        list(pool.map(self._function, [share] * threads))
+        share = elements // self.lanes // torch.get_num_threads()
+        others = [Thread(target=self._function, args=(share,)) for _ in range(torch.get_num_threads() - 1)]
+        for thread in others:
+            thread.start()
+        self._function(share)
+        for thread in others:
+            thread.join()
 
 
 def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -149,7 +160,8 @@ def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def time_once(run: Callable[[], Any]) -> float:
-    """Return the seconds of one call."""
+    """Return the seconds of one call, begun when the threads of the call before have ceased to spin."""
+    time.sleep(0.02)
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -178,14 +190,15 @@ def extra_memory(run: Callable[[], Tensor]) -> int | None:
 def measure(
     runs: dict[str, Callable[[], Any]], repeats: int, slow_repeats: int
 ) -> dict[str, dict[str, float | list[float]]]:
-    """Return the times of each run, interleaved; those that take over half a second are repeated less."""
+    """Return the times of each run, interleaved; what takes half a second is repeated less, a minute never."""
     times: dict[str, list[float]] = {name: [time_once(run)] for name, run in runs.items()}
-    fast = {name for name, first in times.items() if first[0] < 0.5}
-    for name in fast:
-        times[name] = []
-    for repeat in range(repeats):
+    wanted = {name: repeats if t[0] < 0.5 else slow_repeats if t[0] < 60 else 1 for name, t in times.items()}
+    for name, count in wanted.items():
+        if count == repeats:
+            times[name] = []
+    for _ in range(repeats):
         for name, run in runs.items():
-            if name in fast or len(times[name]) + repeat < slow_repeats:
+            if len(times[name]) < wanted[name]:
                 times[name].append(time_once(run))
     return {
         name: {"median": statistics.median(t), "least": min(t), "most": max(t), "all": t} for name, t in times.items()
@@ -214,7 +227,10 @@ def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, opt
         sequences = make_sequences(channels, length)
         runs |= {name: (lambda peer=peer: peer(*sequences)) for name, peer in peers.items()}
         if (channels, length) == SHAPES[0]:
-            backward["loop"] = lambda: with_backward(loop)(*sequences)
+            backward |= {
+                "loop": lambda: with_backward(loop)(*sequences),
+                "time-major": lambda: with_backward(time_major)(*sequences),
+            }
     with torch.no_grad():
         forward_times = measure(runs, options.repeats, options.slow_repeats)
         memory = {"kernel": extra_memory(runs["kernel"])} | {name: extra_memory(runs[name]) for name in peers}
@@ -251,7 +267,7 @@ def print_table(results: list[dict], console: Console) -> None:
     table = Table(title=f"selective scan on the CPU, N = {STATE_SIZE}, {cpu.instruction_set()}", title_justify="left")
     for name in ("K D, L", "threads", "kernel", "of exp bound", "loop", "time-major", "pscan", "memory", "fwd+bwd"):
         table.add_column(name, justify="right")
-    table.add_column("loop fwd+bwd", justify="right")
+    table.add_column("loop, time-major fwd+bwd", justify="right")
     table.add_column("bwd memory", justify="right")
 
     def ratio(times: dict, name: str) -> str:
@@ -271,7 +287,7 @@ def print_table(results: list[dict], console: Console) -> None:
             *(ratio(forward, name) for name in ("loop", "time-major", "pscan")),
             "-" if memory is None else f"{100 * memory / row['input_output_bytes']:.1f} %",
             f"{1e3 * both['kernel']['median']:.1f} ms",
-            ratio(both, "loop"),
+            f"{ratio(both, 'loop')}, {ratio(both, 'time-major')}",
             "-" if backward_bytes is None else f"{backward_bytes / row['u_bytes']:.2f} u",
         )
     console.print(table)
