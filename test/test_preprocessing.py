@@ -15,9 +15,14 @@ from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.batches import collate
+from fusion_mamba_ros.training.recipe import Recipe
+from fusion_mamba_ros.training.trainer import detection_loss
+from fusion_mamba_ros.training.validation import Validation
 
 Size = tuple[int, int]
+WHITE_HOT = ThermalScaling()
 
 
 class Recorder(nn.Module):
@@ -31,6 +36,9 @@ class Recorder(nn.Module):
     def forward(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
         self.seen.append(images)
         return images
+
+    def __deepcopy__(self, memo: dict) -> Recorder:
+        return self
 
     def decode(self, images: dict[str, Tensor]) -> Tensor:
         return torch.zeros(len(images["rgb"]), 1, 5)
@@ -63,8 +71,8 @@ def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Pai
     )
 
 
-def shown_in_training(sample: PairedSample, size: Size) -> dict[str, Tensor]:
-    prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size)
+def shown_in_training(sample: PairedSample, size: Size, scaling: ThermalScaling = WHITE_HOT) -> dict[str, Tensor]:
+    prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     plain = Augmentation(AugmentationConfig.none(size))(prepared, 0, np.random.default_rng(0))
     return collate([plain], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
 
@@ -98,6 +106,28 @@ def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size
         half_pixel = 255 * (served[name][..., 1:] - served[name][..., :-1]).abs().mean() / 2
         assert float(difference.mean()) < max(0.6, float(half_pixel) / 4)
         assert float(difference.quantile(0.999)) <= 4
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("method", ["percentile", "range", "passthrough"])
+def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, depth, tmp_path):
+    size = (320, 256)
+    sample = soft_pair(size, size, depth)
+    scaling = ThermalScaling(method, range_min=29000, range_max=30100, polarity="black_hot")
+    metadata = CheckpointMetadata(("thing",), size, scaling)
+    recorder = Recorder()
+    prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
+    loss = detection_loss(Recipe())
+    Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(
+        recorder, tmp_path / "samples.jpg"
+    )
+    Predictor(recorder, metadata, device="cpu").predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    validated, served = (seen["thermal"] for seen in recorder.seen)
+    assert torch.equal(validated, served)
+    assert torch.equal(shown_in_training(sample, size, scaling)["thermal"], served)
+    # Counts that rise are grey levels that fall.
+    counts = torch.from_numpy(sample.thermal.astype(np.float32)).flatten()
+    assert method == "passthrough" or float(torch.corrcoef(torch.stack([counts, served.flatten()]))[0, 1]) < -0.9
 
 
 @pytest.mark.parametrize("mode", list(Mode))

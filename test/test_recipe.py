@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training import recipe as recipes
 from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
 
@@ -28,7 +29,7 @@ def test_paper_recipe_is_that_of_the_paper() -> None:
 
 
 def test_recipe_comes_back_from_its_plain_form() -> None:
-    recipe = Recipe(epochs=7, input_size=(320, 256))
+    recipe = Recipe(epochs=7, input_size=(320, 256), thermal=ThermalScaling("range", 7000, 9000, polarity="black_hot"))
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
@@ -62,6 +63,10 @@ def test_override_reaches_a_section(tmp_path: Path) -> None:
         ({"learning_rate": float("nan")}, "learning_rate is nan: give a number"),
         ({"channels_last": "maybe"}, "channels_last is 'maybe': set it to true or false"),
         ({"augmentation": 3}, "augmentation is 3: write it as a mapping"),
+        ({"thermal": "range"}, "thermal scaling is 'range': write it as a mapping"),
+        ({"thermal": {"polarity": "hot"}}, "thermal polarity is 'hot': expected one of white_hot, black_hot"),
+        ({"thermal": {"range_min": "cold"}}, "thermal range_min is 'cold': expected a number"),
+        ({"thermal": {"scaling": "range"}}, "thermal scaling has unknown keys: scaling"),
         ({"augmentation": {"scale": "abc"}}, "augmentation scale is 'abc': expected a number"),
     ],
     ids=str,

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.training_state import TrainingState
 
 
@@ -30,7 +31,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(scenes.RECIPE))
+    # For 16-bit counts: pictures of 8 bits pass.
+    path.write_text(yaml.safe_dump(scenes.RECIPE | {"thermal": {"method": "range", "range_max": 16383}}))
     return path
 
 
@@ -82,6 +84,7 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert metadata.class_names == ("person", "bicycle", "car")[: model.config.classes]
     assert set(metadata.metrics["modes"]) == {"fused", "rgb_only", "thermal_only"}
     assert metadata.training["recipe"]["epochs"] == 2
+    assert metadata.thermal == ThermalScaling("range", range_max=16383)
     rows = list(csv.DictReader((whole / "results.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"train_box", "val_box", "fused_mAP50", "rgb_only_mAP", "fitness"} <= set(rows[0])

@@ -62,10 +62,15 @@ class ThermalScaling:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ThermalScaling:
-        """Return the scaling that ``to_dict`` described; raises ``ValueError`` on an unknown key."""
+        """Return the scaling that ``to_dict`` described; raises ``ValueError`` on an unknown key or no number."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"thermal scaling is {values!r}: write it as a mapping of fields")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"thermal scaling has unknown keys: {', '.join(unknown)}")
+        for name, value in values.items():
+            if name not in ("method", "polarity") and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise ValueError(f"thermal {name} is {value!r}: expected a number")
         return cls(**values)
 
 

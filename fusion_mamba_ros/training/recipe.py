@@ -14,6 +14,7 @@ import yaml
 
 from fusion_mamba_ros.datasets import AugmentationConfig
 from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
 SCHEDULES = ("linear", "cosine")
@@ -37,6 +38,8 @@ class Recipe:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     input_size: tuple[int, int] = (640, 640)
     """Width and height of the network's canvas, pixels."""
+    thermal: ThermalScaling = field(default_factory=ThermalScaling)
+    """How 16-bit counts of the data become grey levels, and whether warm is bright; the checkpoint carries it on."""
 
     epochs: int = 150
     batch_size: int = 8
@@ -145,6 +148,7 @@ class Recipe:
         changed = dict(values)
         changed["model"] = ModelConfig.from_dict(values.get("model") or {})
         changed["augmentation"] = AugmentationConfig.from_dict(values.get("augmentation") or {})
+        changed["thermal"] = ThermalScaling.from_dict(values.get("thermal") or {})
         return cls(**changed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,6 +158,7 @@ class Recipe:
             **values,
             "model": self.model.to_dict(),
             "augmentation": self.augmentation.to_dict(),
+            "thermal": self.thermal.to_dict(),
             "input_size": list(self.input_size),
         }
 

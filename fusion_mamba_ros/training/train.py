@@ -66,9 +66,9 @@ def train(run: Run, console: Console) -> bool:
         console = Console(quiet=True)
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    train_set = PreparedDataset(training, recipe.input_size)
+    train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
     # At their own size: validation figures are those that the finished checkpoint will have.
-    val_set = PreparedDataset(validating, recipe.input_size, headroom=1e3)
+    val_set = PreparedDataset(validating, recipe.input_size, scaling=recipe.thermal, headroom=1e3)
     model = _model(run, recipe, state, console)
     if fabric.is_global_zero:
         if state is None:
@@ -77,7 +77,7 @@ def train(run: Run, console: Console) -> bool:
     _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
     metadata = CheckpointMetadata(
-        training.class_names, recipe.input_size, training=_provenance(run, recipe, training, validating)
+        training.class_names, recipe.input_size, recipe.thermal, training=_provenance(run, recipe, training, validating)
     )
     validation = Validation(
         val_set,

@@ -16,6 +16,7 @@ from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.drawing import contact_sheet, draw_pair
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.batches import EpochBatches
 from fusion_mamba_ros.training.loss import DetectionLoss
 
@@ -102,5 +103,11 @@ class Validation:
     def _predictor(self, model: FusionMambaDetector, thresholds: Thresholds) -> Predictor:
         # A copy, because a predictor folds the batch normalisations of the model that it is given.
         return Predictor(
-            copy.deepcopy(model), self.metadata, device=str(self.device), precision="fp32", thresholds=thresholds
+            copy.deepcopy(model),
+            self.metadata,
+            device=str(self.device),
+            precision="fp32",
+            thresholds=thresholds,
+            # The dataset's thermal pictures are white-hot grey levels already.
+            thermal=ThermalScaling(),
         )
