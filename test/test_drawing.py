@@ -88,6 +88,12 @@ def test_thermal_alone_is_drawn_in_the_size_of_the_reference():
     assert drawn[-240, -300].tolist() == [77] * 3
 
 
+def test_thermal_that_never_had_a_reference_is_not_warped():
+    thermal = np.full((120, 160), 77, np.uint8)
+    aside = np.array([[0.5, 0, 0.5], [0, 1, 0], [0, 0, 1]])
+    assert (draw_pair(None, thermal, detections(), NAMES, homography=aside)[-120:, -160:] == 77).all()
+
+
 def test_no_image_at_all_is_refused():
     with pytest.raises(ValueError, match="no image to draw on"):
         draw_pair(None, None, detections(), NAMES)

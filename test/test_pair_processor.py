@@ -85,6 +85,7 @@ def test_thermal_whose_partner_is_damaged_goes_on_with_its_own_stamp(rgb_was_the
     result = processing.published[-1]
     assert (result.mode, result.offset_ns) == (Mode.THERMAL_ONLY, None)
     assert header_of(result) == (THERMAL_ON_RGB_CLOCK_NS, "rgb_camera" if rgb_was_there else "thermal_camera")
+    assert result.reference_size == ((RGB_SIZE[1], RGB_SIZE[0]) if rgb_was_there else None)
     assert processing.outcomes()[Side.RGB][Outcome.REFUSED] == 1
     assert processing.outcomes()[Side.THERMAL][Outcome.ALONE] == 1
     assert processing.reports[0].startswith("rgb image refused: ")

@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
-from fusion_mamba_ros.evaluation.replay_report import COUNTERS, PublishedArray, Recording, draw_replay, summarize
+from fusion_mamba_ros.evaluation.replay_report import (
+    COUNTERS,
+    PublishedArray,
+    Recording,
+    ThermalView,
+    draw_replay,
+    summarize,
+)
 from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 START_NS, PERIOD_NS = 10**9, 10**8
@@ -14,16 +24,21 @@ START_NS, PERIOD_NS = 10**9, 10**8
 
 @pytest.fixture
 def source(tmp_path):
+    return cameras(tmp_path / "cameras")
+
+
+def cameras(path, *, thermal_clock_ns=0):
     bag = ImageBagWriter(
-        tmp_path / "cameras",
+        path,
         topics={"rgb": TOPICS["rgb_topic"], "thermal": TOPICS["thermal_topic"]},
         frame_ids={"rgb": "rgb", "thermal": "thermal"},
     )
     for index in range(4):
         bag.write_picture("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
-        bag.write_picture("thermal", START_NS + index * PERIOD_NS, np.full((30, 40), 200, np.uint8))
+        thermal_ns = START_NS + index * PERIOD_NS + thermal_clock_ns
+        bag.write_picture("thermal", thermal_ns, np.full((30, 40), 200 - 40 * index, np.uint8))
     bag.close()
-    return tmp_path / "cameras"
+    return path
 
 
 def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
@@ -86,3 +101,29 @@ def test_every_mode_is_drawn(source, tmp_path):
     arrays = (array(0), array(1, mode=Mode.RGB_ONLY), array(2, mode=Mode.THERMAL_ONLY))
     written = draw_replay(source, recording(*arrays), tmp_path, rate_hz=10, **TOPICS)
     assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}
+
+
+def thermal_panels(folder):
+    """Return the right halves of the annotated video, grey, without the banner."""
+    video = cv2.VideoCapture(str(folder / "annotated.mp4"))
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)[-48:, -64:])
+    return frames
+
+
+def test_thermal_is_drawn_as_the_node_saw_it(tmp_path):
+    # The thermal clock is 250 ms ahead, the second pair one period apart.
+    path = cameras(tmp_path / "cameras", thermal_clock_ns=250_000_000)
+    arrays = (
+        dataclasses.replace(array(0, boxes=0), pair_offset_ns=0),
+        dataclasses.replace(array(1, boxes=0), pair_offset_ns=PERIOD_NS),
+        array(3, boxes=0, mode=Mode.THERMAL_ONLY),
+    )
+    right_half = np.array([[0.5, 0, 0.5], [0, 1, 0], [0, 0, 1]])
+    view = ThermalView(homography=right_half, scaling=ThermalScaling(polarity="black_hot"), offset_sec=-0.25)
+    draw_replay(path, recording(*arrays), tmp_path, rate_hz=10, view=view, **TOPICS)
+    panels = thermal_panels(tmp_path)
+    levels = [float(panel[24, 48]) for panel in panels]
+    assert levels == pytest.approx([255 - 200, 255 - 120, 255 - 80], abs=6)
+    assert [float(panel[24, 12]) for panel in panels] == pytest.approx([114] * 3, abs=6)

@@ -54,11 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the bag, replay it, and write what came of it."""
     from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-    from fusion_mamba_ros.ros.replay import ReplayOptions, replay
+    from fusion_mamba_ros.ros.replay import ReplayOptions, replay, thermal_view_of
 
     checkpoint = arguments.checkpoint or default_checkpoint()
     if not checkpoint.is_file():
         raise ValueError(f"checkpoint '{checkpoint}' does not exist: name one with --checkpoint")
+    parameters = node_parameters(arguments)
     out = prepare_folder(arguments.out)
     started = time.monotonic()
 
@@ -71,7 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
         f"one pair takes about {1e3 * inference_sec:.0f} ms here: playing at {rate:.2f} of the recorded speed"
     )
 
-    options = ReplayOptions(checkpoint, logs=out, rate=rate, rgb_topic=RGB_TOPIC, thermal_topic=THERMAL_TOPIC)
+    options = ReplayOptions(
+        checkpoint,
+        logs=out,
+        rate=rate,
+        rgb_topic=RGB_TOPIC,
+        thermal_topic=THERMAL_TOPIC,
+        parameters=parameters,
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} frames"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("detecting", total=round(duration_sec / period_sec) + 1)
@@ -87,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     summary: dict[str, Any] = summarize(source, recording, **topics)
     summary |= {"checkpoint": str(checkpoint), "rate": round(rate, 4), "wall_sec": 0.0}
     if recording.arrays:
-        draw_replay(source, recording, out, rate_hz=min(1 / period_sec, 30.0), **topics)
+        view = thermal_view_of(options)
+        draw_replay(source, recording, out, rate_hz=min(1 / period_sec, 30.0), view=view, **topics)
     summary["wall_sec"] = round(time.monotonic() - started, 1)
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     tell(summary, out)
@@ -104,6 +113,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rgb", type=Path, help="video or folder of pictures of the RGB camera")
     parser.add_argument("--thermal", type=Path, help="video or folder of pictures of the thermal camera")
     parser.add_argument("--checkpoint", type=Path, help="weights (default: those that come with the package)")
+    parser.add_argument("--registration", type=Path, help="YAML of 'fusion-mamba register' (default: the checkpoint's)")
+    parser.add_argument(
+        "--thermal-offset", type=float, default=0.0, help="seconds added to thermal stamps (default: 0)"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
     parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
@@ -118,6 +131,18 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.rate is not None and not 0.001 <= arguments.rate <= 1000:
         parser.error(f"--rate is {arguments.rate:g}: expected 0.001 to 1000")
     return arguments
+
+
+def node_parameters(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what the options change of the node's parameters, as text."""
+    from fusion_mamba_ros.perception.registration import read_homography
+
+    parameters = {}
+    if arguments.registration is not None:
+        parameters["registration.homography"] = str(read_homography(arguments.registration).ravel().tolist())
+    if arguments.thermal_offset:
+        parameters["pairing.thermal_offset_sec"] = str(arguments.thermal_offset)
+    return parameters
 
 
 def prepare_folder(out: Path) -> Path:

@@ -17,6 +17,8 @@ from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.drawing import draw_pair
 from fusion_mamba_ros.perception.letterbox import Size, size_of
+from fusion_mamba_ros.perception.registration import Homography
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
 from .bag_reading import Bag
@@ -28,11 +30,25 @@ COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropp
 
 @dataclass(frozen=True)
 class PublishedArray:
-    """One array of the node, with the mode it was computed in."""
+    """One array of the node, with the mode it was computed in; ``pair_offset_ns`` as in the status, 0 if not fused."""
 
     stamp_ns: int
     frame_id: str
     detections: Detections
+    pair_offset_ns: int = 0
+
+
+@dataclass(frozen=True)
+class ThermalView:
+    """How the node saw the thermal camera: what draws its pictures must see it likewise.
+
+    ``homography``: thermal to RGB, None for aligned cameras. ``scaling``: counts to grey levels, None for the default.
+    ``offset_sec``: what the node added to thermal stamps.
+    """
+
+    homography: Homography | None = None
+    scaling: ThermalScaling | None = None
+    offset_sec: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,8 @@ def read_recording(path: Path) -> Recording:
                 statuses.append(fields)
             else:
                 class_names = tuple(entry.class_name for entry in fields.class_map)
-    modes = {stamp_ns_of(status): Mode(status.mode) for status in statuses if status.mode != "none"}
-    arrays = tuple(_array(fields, class_names, modes) for fields in found)
+    of_arrays = {stamp_ns_of(status): status for status in statuses if status.mode != "none"}
+    arrays = tuple(_array(fields, class_names, of_arrays.get(stamp_ns_of(fields))) for fields in found)
     return Recording(arrays, class_names, tuple(statuses))
 
 
@@ -102,19 +118,30 @@ def draw_replay(
     rgb_topic: str,
     thermal_topic: str,
     rate_hz: float,
+    view: ThermalView | None = None,
     tiles: int = 8,
 ) -> list[Path]:
     """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder``; return what was written.
 
+    ``view``: the node's, so that pictures lie under the boxes as they did when those were detected.
     Arrays of mode `thermal_only` are drawn on the thermal picture alone, at the size that their boxes are meant for:
     that of the RGB pictures if they carry the RGB camera's frame.
     """
+    view = view or ThermalView()
     rgb_size, rgb_frame_id = _rgb_camera(source, rgb_topic)
     writer = AnnotationWriter(folder, as_video=True, rate_hz=rate_hz, sheet_tiles=tiles)
     try:
-        for array, rgb, thermal in _with_pictures(source, recording, rgb_topic, thermal_topic):
-            reference_size = rgb_size if array.frame_id == rgb_frame_id else None
-            picture = draw_pair(rgb, thermal, array.detections, recording.class_names, reference_size=reference_size)
+        offset_ns = round(view.offset_sec * 1e9)
+        for array, rgb, thermal in _with_pictures(source, recording, rgb_topic, thermal_topic, offset_ns):
+            picture = draw_pair(
+                rgb,
+                thermal,
+                array.detections,
+                recording.class_names,
+                scaling=view.scaling,
+                homography=view.homography,
+                reference_size=rgb_size if array.frame_id == rgb_frame_id else None,
+            )
             writer.add(f"{array.stamp_ns / 1e9:.3f} s", picture)
     finally:
         writer.close()
@@ -129,9 +156,9 @@ def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
 
 
 def _with_pictures(
-    source: Path, recording: Recording, rgb_topic: str, thermal_topic: str
+    source: Path, recording: Recording, rgb_topic: str, thermal_topic: str, thermal_offset_ns: int
 ) -> Iterator[tuple[PublishedArray, npt.NDArray[np.uint8] | None, npt.NDArray[Any] | None]]:
-    """Yield each array with the RGB picture of its stamp and the thermal picture next to it in time."""
+    """Yield each array with the pictures it was computed from: RGB by its stamp, thermal by that and their offsets."""
     with Bag(source) as bag:
         stamps = {
             topic: np.array([stamp_ns_of(fields) for _, fields in bag.read([topic])], np.int64)
@@ -144,7 +171,9 @@ def _with_pictures(
             chosen = topics.get(array.detections.mode, [thermal_topic])
             missing.append(len(chosen))
             for topic in chosen:
-                nearest = int(stamps[topic][np.abs(stamps[topic] - array.stamp_ns).argmin()])
+                # Of a lone thermal frame the array has the stamp on the RGB camera's clock.
+                stamp_ns = array.stamp_ns + (array.pair_offset_ns - thermal_offset_ns if topic == thermal_topic else 0)
+                nearest = int(stamps[topic][np.abs(stamps[topic] - stamp_ns).argmin()])
                 wanted[topic].setdefault(nearest, []).append(index)
         pictures: dict[int, dict[str, Any]] = {}
         for message, fields in bag.read([rgb_topic, thermal_topic]):
@@ -157,12 +186,13 @@ def _with_pictures(
                     yield recording.arrays[index], ready.get(rgb_topic), ready.get(thermal_topic)
 
 
-def _array(fields: Any, class_names: tuple[str, ...], modes: dict[int, Mode]) -> PublishedArray:
+def _array(fields: Any, class_names: tuple[str, ...], status: Any | None) -> PublishedArray:
     boxes, scores, class_ids = boxes_of(fields)
-    stamp_ns = stamp_ns_of(fields)
     labels = np.array([_label(class_id, class_names) for class_id in class_ids], np.int64)
-    detections = Detections(boxes, scores, labels, modes.get(stamp_ns, Mode.FUSED))
-    return PublishedArray(stamp_ns, fields.header.frame_id, detections)
+    mode = Mode.FUSED if status is None else Mode(status.mode)
+    offset_sec = status.pair_offset_sec if status is not None and mode is Mode.FUSED else 0.0
+    detections = Detections(boxes, scores, labels, mode)
+    return PublishedArray(stamp_ns_of(fields), fields.header.frame_id, detections, round(offset_sec * 1e9))
 
 
 def _label(class_id: str, class_names: tuple[str, ...]) -> int:

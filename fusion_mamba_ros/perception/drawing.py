@@ -75,10 +75,13 @@ def draw_pair(
 ) -> Picture:
     """Return RGB and thermal side by side under a banner with the mode, boxes on both.
 
-    The thermal picture is shown as the RGB camera would see it (warped by ``homography``), so that the boxes fit. An
-    image that is missing is a dark panel that says so. ``thermal`` as for :func:`scale_thermal`.
+    The thermal picture is shown as the RGB camera would see it (warped by ``homography``), so that the boxes fit;
+    without RGB and ``reference_size`` as it is, since boxes are in its own pixels then. An image that is missing is a
+    dark panel that says so. ``thermal`` as for :func:`scale_thermal`.
     """
     size = _reference_size(rgb, thermal, reference_size)
+    if rgb is None and reference_size is None:
+        homography = None
     panels = []
     for name, picture in (("RGB", rgb), ("thermal", _thermal_view(thermal, size, scaling, homography))):
         if picture is None:

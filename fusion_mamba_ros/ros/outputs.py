@@ -86,6 +86,7 @@ class Outputs:
             self._class_names,
             scaling=self._scaling,
             homography=self._homography,
+            reference_size=result.reference_size,
         )
         message = self._bridge.cv2_to_imgmsg(picture, encoding="rgb8", header=result.header)
         self._debug_image.publish(message)

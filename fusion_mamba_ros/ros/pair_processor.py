@@ -47,14 +47,16 @@ class DetectionSource(Protocol):
 class Result:
     """Detections with what they were made from and what that took, ready to be published.
 
-    ``header``: of the array. ``images``: the decoded pictures, for drawing. ``offset_ns``: thermal minus RGB, None
-    without pair. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
+    ``header``: of the array. ``images``: the decoded pictures, for drawing; ``reference_size``: (width, height) of the
+    last RGB picture, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
+    unless fused. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
     """
 
     detections: Detections
     mode: Mode
     header: Header
     images: dict[str, npt.NDArray[Any]]
+    reference_size: tuple[int, int] | None
     offset_ns: int | None
     arrived_ns: int
     pairing_ms: float
@@ -122,6 +124,7 @@ class PairProcessor:
             mode=mode,
             header=self._header(job.released, images),
             images=images,
+            reference_size=self._rgb_size,
             offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and not lost_partner else None,
             arrived_ns=arrived_ns,
             pairing_ms=(job.released_ns - arrived_ns) * 1e-6,

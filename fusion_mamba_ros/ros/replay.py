@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+import yaml
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
@@ -23,8 +24,12 @@ from rclpy.node import Node
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from fusion_mamba_ros.evaluation.bag_reading import IMAGE_TYPES, Bag
+from fusion_mamba_ros.evaluation.replay_report import ThermalView
 from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.perception.checkpoint import read_metadata
 from fusion_mamba_ros.ros.bag_recorder import BagRecorder
+from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.predictor_loading import homography_of, thermal_scaling_of
 
 DETECTOR, STATUS = "detector_node", "detector_node/status"
 
@@ -97,6 +102,19 @@ def replay(
     if observer.last_status is None:
         raise ReplayError("the detector node sent no status: see its log")
     return observer.last_status
+
+
+def thermal_view_of(options: ReplayOptions) -> ThermalView:
+    """Return how the node of such a replay sees the thermal camera. Raises ``ValueError`` as the node would refuse."""
+    values = {spec.name: spec.default for spec in SPECS}
+    values |= {name: yaml.safe_load(text) for name, text in options.parameters.items() if name in values}
+    parameters = DetectorParameters.from_values(values)
+    _, metadata = read_metadata(options.checkpoint)
+    return ThermalView(
+        homography_of(parameters, metadata),
+        thermal_scaling_of(parameters, metadata),
+        parameters.pairing_thermal_offset_sec,
+    )
 
 
 class Process:
