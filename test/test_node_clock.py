@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import ERROR, Cameras, DetectorProcess, Graph, running_detector, wait_until
+from detector_graph import ERROR, DetectorProcess, Graph, running_detector, wait_until
+from ros_cameras import Cameras
 from rosgraph_msgs.msg import Clock
 
 from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp

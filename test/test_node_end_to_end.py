@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("rclpy")
 
 import torch
-from detector_graph import DetectorProcess, Graph, image_message, isolate, wait_until
+from detector_graph import DetectorProcess, Graph, isolate, wait_until
 from lifecycle_msgs.msg import Transition
+from ros_cameras import image_message
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 

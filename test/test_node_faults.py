@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import ERROR, WARN, Cameras, DetectorProcess, Graph, running_detector, wait_until
+from detector_graph import ERROR, WARN, DetectorProcess, Graph, running_detector, wait_until
+from ros_cameras import Cameras
 from sensor_msgs.msg import Image
 from stand_in_detector import BOX, EXHAUST_MEMORY, RAISE
 

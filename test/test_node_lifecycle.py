@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
-from detector_graph import Cameras, DetectorProcess, Graph, isolate, running_detector, wait_until
+from detector_graph import DetectorProcess, Graph, isolate, running_detector, wait_until
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -26,6 +26,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_cameras import Cameras
 from stand_in_detector import HANG, StandIn
 from vision_msgs.msg import LabelInfo
 

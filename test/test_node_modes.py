@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import ERROR, Cameras, running_detector, wait_until
+from detector_graph import ERROR, running_detector, wait_until
+from ros_cameras import Cameras
 
 from fusion_mamba_ros.streams.frames import Side
 

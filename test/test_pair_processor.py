@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import RGB_SIZE, THERMAL_SIZE, compressed_message
+from ros_cameras import RGB_SIZE, THERMAL_SIZE, compressed_message
 from stand_in_detector import StandIn
 
 from fusion_mamba_ros.perception.detections import Mode

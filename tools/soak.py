@@ -24,7 +24,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-from detector_graph import Cameras, DetectorProcess, Graph, isolate  # noqa: E402
+from detector_graph import DetectorProcess, Graph, isolate  # noqa: E402
+from ros_cameras import Cameras  # noqa: E402
 
 from fusion_mamba_ros.streams.frames import Side  # noqa: E402
 
