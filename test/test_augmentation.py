@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, DatasetError, PairedSample, UnreadableImageError
+from fusion_mamba_ros.datasets.paired_geometry import letterbox_matrix, warp_boxes, warp_into
 from fusion_mamba_ros.perception.letterbox import Letterbox
 
 SIZE = (320, 256)
@@ -75,19 +76,35 @@ def test_mosaic_keeps_the_boxes_of_all_four_pairs_on_their_patches(seed):
     np.testing.assert_array_equal(changed.thermal > 200, changed.rgb[..., 0] > 200)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (520, 301), (320, 256), (200, 400)])
+@pytest.mark.parametrize("size", [(640, 480), (520, 301), (320, 256), (200, 400), (80, 64)])
 def test_without_changes_it_is_the_letterbox_of_inference(size):
     rng = np.random.default_rng(0)
     smooth = np.clip(np.add.outer(np.linspace(0, 120, size[1]), np.linspace(0, 120, size[0])), 0, 255).astype(np.uint8)
     sample = PairedSample(
-        "a", np.dstack([smooth] * 3), smooth, np.array([[10, 20, 110, 90]], np.float32), np.zeros(1, np.int64)
+        "a", np.dstack([smooth] * 3), smooth, np.array([[10, 20, 70, 60]], np.float32), np.zeros(1, np.int64)
     )
     changed = Augmentation(PLAIN)([sample], 0, rng)
     letterbox = Letterbox(size, SIZE)
     np.testing.assert_allclose(changed.boxes, letterbox.boxes_to_canvas(sample.boxes), atol=1e-3)
     difference = np.abs(changed.rgb.astype(int) - letterbox.place(sample.rgb).astype(int))
-    # The warp leaves the outermost ring of a picture as padding where an enlargement would read beyond it.
-    assert np.percentile(difference, 97) <= 2
+    assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("zoom", [0.4, 1.0, 3.7])
+@pytest.mark.parametrize("degrees", [0.0, 12.0])
+def test_picture_fills_exactly_the_pixels_whose_centre_it_covers(zoom, degrees):
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix = np.array([[zoom * cosine, -zoom * sine, 60.3], [zoom * sine, zoom * cosine, 20.2], [0, 0, 1]])
+    canvas = np.full((256, 320), 7, np.uint8)
+    warp_into(canvas, np.full((40, 50), 200, np.uint8), matrix)
+    x, y = np.meshgrid(np.arange(320) + 0.5, np.arange(256) + 0.5)
+    source = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(matrix).T
+    inside = ((source[..., :2] >= 0) & (source[..., :2] < (50, 40))).all(axis=-1)
+    # OpenCV places to 1/1024 of a pixel.
+    near_an_edge = (np.abs(source[..., :2] - np.round(source[..., :2] / (50, 40)) * (50, 40)) < 0.01).any(axis=-1)
+    expected = np.where(inside, 200, 7)
+    assert inside.sum() > 300
+    np.testing.assert_array_equal(canvas[~near_an_edge], expected[~near_an_edge])
 
 
 def test_flip_exchanges_left_and_right():
@@ -140,8 +157,6 @@ def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays():
     sample = PairedSample("a", np.dstack([grey] * 3), grey, boxes, np.array([0, 1]))
     # Four times enlarged about the centre: a sixteenth of the first box shows, all of the second.
     config = replace(PLAIN, minimum_visibility=0.2)
-    from fusion_mamba_ros.datasets.paired_geometry import letterbox_matrix, warp_boxes
-
     zoom = np.array([[4, 0, -1.5 * SIZE[0]], [0, 4, -1.5 * SIZE[1]], [0, 0, 1]])
     _, keep = warp_boxes(sample.boxes, zoom @ letterbox_matrix(sample.size, SIZE), SIZE, config)
     assert keep.tolist() == [False, True]

@@ -60,7 +60,7 @@ def random_misalignment(config: AugmentationConfig, size: tuple[int, int], gener
 
 
 def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], matrix: Matrix) -> None:
-    """Draw ``picture`` through ``matrix`` over ``canvas``; pixels outside the picture stay as they are."""
+    """Draw ``picture`` through ``matrix`` over ``canvas``, on the pixels whose centre lies in the picture."""
     height, width = picture.shape[:2]
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64) @ matrix[:2].T
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
@@ -70,15 +70,11 @@ def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], mat
     # OpenCV counts from pixel centres, the matrices from picture corners.
     shifted = matrix[:2].copy()
     shifted[:, 2] += matrix[:2, :2] @ (0.5, 0.5) - 0.5 - (left, top)
-    region = canvas[top:bottom, left:right]
-    cv2.warpAffine(
-        picture,
-        shifted,
-        (right - left, bottom - top),
-        dst=region,
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_TRANSPARENT,
-    )
+    size = (int(right - left), int(bottom - top))
+    # Not BORDER_TRANSPARENT: that leaves out what reads beyond the picture's edge, a ring as wide as the enlargement.
+    warped = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), shifted, size, flags=cv2.INTER_NEAREST)
+    cv2.copyTo(warped, inside, canvas[top:bottom, left:right])
 
 
 def warp_boxes(
