@@ -105,6 +105,25 @@ def test_a_partner_is_not_used_alone_where_that_is_not_wanted() -> None:
     assert processing.outcomes() == {Side.RGB: {Outcome.REFUSED: 1}, Side.THERMAL: {Outcome.UNPAIRED: 1}}
 
 
+@pytest.mark.parametrize("mode", [Mode.RGB_ONLY, Mode.THERMAL_ONLY])
+def test_a_model_of_one_camera_uses_its_picture_of_a_pair(mode: Mode) -> None:
+    processing = Processing()
+    processing.processor._predictor.modes = (mode,)
+    processing.processor.process(pair())
+    (result,) = processing.published
+    assert (result.mode, result.offset_ns) == (mode, None)
+    stamp_ns = STAMP_NS if mode is Mode.RGB_ONLY else THERMAL_ON_RGB_CLOCK_NS
+    assert header_of(result) == (stamp_ns, "rgb_camera")
+    assert [f"{name}_only" for name in result.images] == [mode.value]
+    processing.processor.process(Job(LoneFrame(frame(side := _other(mode)), STAMP_NS), 0))
+    assert len(processing.published) == 1
+    assert processing.outcomes()[side] == {Outcome.PAIRED: 1, Outcome.UNPAIRED: 1}
+
+
+def _other(mode: Mode) -> Side:
+    return Side.THERMAL if mode is Mode.RGB_ONLY else Side.RGB
+
+
 def test_a_lone_thermal_frame_carries_its_stamp_on_the_clock_of_rgb() -> None:
     processing = Processing()
     processing.processor.process(Job(LoneFrame(frame(Side.THERMAL), THERMAL_ON_RGB_CLOCK_NS), 0))

@@ -109,7 +109,9 @@ class PairProcessor:
         decoded_ns = time.monotonic_ns()
         if not frames:
             return
-        mode = _mode(images)
+        mode = _mode(images, self._predictor.modes)
+        if mode is not Mode.FUSED:
+            images = {name: image for name, image in images.items() if f"{name}_only" == mode.value}
         lost_partner = len(frames) < len(job.released.frames)
         if mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
             self._settle(frames, Outcome.UNPAIRED)
@@ -125,7 +127,7 @@ class PairProcessor:
             header=self._header(job.released, images),
             images=images,
             reference_size=self._rgb_size,
-            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and not lost_partner else None,
+            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and mode is Mode.FUSED else None,
             arrived_ns=arrived_ns,
             pairing_ms=(job.released_ns - arrived_ns) * 1e-6,
             queue_ms=(taken_ns - job.released_ns) * 1e-6,
@@ -201,9 +203,10 @@ class PairProcessor:
             self._ledger.settle(frame.side, outcome)
 
 
-def _mode(images: dict[str, npt.NDArray[Any]]) -> Mode:
+def _mode(images: dict[str, npt.NDArray[Any]], modes: tuple[Mode, ...]) -> Mode:
+    """Return what a prediction on ``images`` is; of a pair, a model of one camera looks at that one's picture only."""
     if len(images) == 2:
-        return Mode.FUSED
+        return Mode.FUSED if Mode.FUSED in modes else modes[0]
     return Mode.RGB_ONLY if Side.RGB.value in images else Mode.THERMAL_ONLY
 
 
