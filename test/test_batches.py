@@ -6,6 +6,7 @@ import torch
 import training_scenes as scenes
 
 from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedSample, PreparedDataset, open_dataset
+from fusion_mamba_ros.perception.preprocessing import prepare
 from fusion_mamba_ros.training.batches import EpochBatches, collate, load
 
 
@@ -61,6 +62,15 @@ def test_absent_stream_is_zeros_and_grey_fills_a_stem_of_three_channels() -> Non
     assert batch.images["rgb"].shape == batch.images["thermal"].shape == (1, 3, 32, 64)
     assert int(batch.images["rgb"].sum()) == 0
     assert bool((batch.images["thermal"] == 7).all())
+
+
+def test_colour_becomes_grey_for_a_stem_of_one_channel_as_in_inference() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    shown = collate([PairedSample("a", picture, None)], {"rgb": 1}).images["rgb"]
+    served = prepare(picture, None, channels={"rgb": 1}, canvas_size=(64, 32), homography=np.eye(3)).canvases["rgb"]
+    np.testing.assert_array_equal(shown[0].permute(1, 2, 0), served)
+    # The luma of ITU-R BT.601.
+    np.testing.assert_allclose(shown[0, 0], picture @ [0.299, 0.587, 0.114], atol=0.51)
 
 
 def test_objects_are_padded_and_marked() -> None:

@@ -100,6 +100,7 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
         (["--out", "{tmp}/none", "--resume"], "there is no run to resume"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--resume"], "leave out --config"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.width=q"], "width is 'q'"),
+        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.modalities={{rgb: 2}}"], "2 channels of rgb"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--train-split", "holiday"], "holiday"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -74,9 +74,9 @@ def prepare(
         if name not in seen:
             canvas = np.zeros((canvas_size[1], canvas_size[0], count), np.uint8)
         elif name == "thermal":
-            canvas = _with_channels(place_thermal(seen[name], homography, letterbox), count)
+            canvas = with_channels(place_thermal(seen[name], homography, letterbox), count)
         else:
-            canvas = _with_channels(letterbox.place(seen[name]), count)
+            canvas = with_channels(letterbox.place(seen[name]), count)
         canvases[name] = canvas
     return PreparedImages(canvases, letterbox, _mode_of(seen))
 
@@ -87,7 +87,8 @@ def _mode_of(seen: Collection[str]) -> Mode:
     return Mode.RGB_ONLY if "rgb" in seen else Mode.THERMAL_ONLY
 
 
-def _with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+def with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+    """Return a picture (H, W) or (H, W, C) as (H, W, ``count``): colour to grey by its luma, grey repeated."""
     channels = 1 if canvas.ndim == 2 else canvas.shape[2]
     if channels == 3 and count == 1:
         return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)[:, :, None]

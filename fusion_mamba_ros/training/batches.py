@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fusion_mamba_ros.datasets import Augmentation, PairedSample
+from fusion_mamba_ros.perception.preprocessing import with_channels
 from fusion_mamba_ros.training.loss import Targets
 
 
@@ -37,13 +38,11 @@ class Batch:
 
 
 def collate(samples: Sequence[PairedSample], modalities: Mapping[str, int]) -> Batch:
-    """Return samples of one size as a batch; a modality of other channels is repeated or averaged to fit its stem."""
+    """Return samples of one size as a batch; for a stem of other channels, grey is repeated and colour becomes grey."""
     images = {}
     for name, channels in modalities.items():
-        pictures = np.stack([_picture(sample, name) for sample in samples])
-        tensor = torch.from_numpy(pictures)
-        tensor = tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-        images[name] = tensor.expand(-1, channels, -1, -1) if tensor.shape[1] == 1 else tensor
+        pictures = np.stack([with_channels(_picture(sample, name), channels) for sample in samples])
+        images[name] = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     most = max(len(sample.labels) for sample in samples)
     targets = Targets(
         torch.zeros(len(samples), most, dtype=torch.int64),

@@ -121,6 +121,9 @@ def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...])
     unknown = set(recipe.model.modalities) - _KNOWN_MODALITIES
     if unknown:
         raise TrainingError(f"the recipe's model wants {', '.join(sorted(unknown))}: data sets have rgb and thermal")
+    for name, channels in recipe.model.modalities.items():
+        if channels not in (1, 3):
+            raise TrainingError(f"the recipe's model wants {channels} channels of {name}: pictures have 1 or 3")
     return recipe.for_data(class_names)
 
 
