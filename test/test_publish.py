@@ -32,11 +32,12 @@ def publish(trained: Path, metrics: Path, out: Path, *more: str) -> tuple[int, s
 
 def test_published_checkpoint_is_half_as_large_and_predicts_nearly_the_same(trained: Path, tmp_path: Path) -> None:
     metrics, out = tmp_path / "metrics.json", tmp_path / "published.safetensors"
-    metrics.write_text(json.dumps({"modes": {"fused": {"mAP50": 0.5}}}))
+    metrics.write_text(json.dumps({"data": "/a/night, /b/day", "modes": {"fused": {"mAP50": 0.5}}}))
     assert publish(trained, metrics, out, "--note", "made for a test")[0] == 0
     assert out.stat().st_size < 0.6 * trained.stat().st_size
     _, metadata = read_metadata(out)
     assert metadata.metrics["modes"]["fused"]["mAP50"] == 0.5
+    assert metadata.metrics["data"] == "night, day"
     assert metadata.training == {"recipe": {"epochs": 3}, "note": "made for a test"}
     generator = torch.Generator().manual_seed(1)
     images = {

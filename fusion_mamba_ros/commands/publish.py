@@ -38,6 +38,10 @@ def register(app: typer.Typer) -> None:
                 ) from error
             if not isinstance(measured, dict) or "modes" not in measured:
                 raise ValueError(f"metrics '{metrics}' has no 'modes': give the metrics.json that eval wrote")
+            # Names say enough to those who get the file; folders are nobody else's.
+            for place in ("checkpoint", "data"):
+                if isinstance(measured.get(place), str):
+                    measured[place] = ", ".join(Path(path).name for path in measured[place].split(", "))
             training = {**metadata.training, **({"note": note} if note else {})}
             save_checkpoint(out, model, replace(metadata, metrics=measured, training=training), half=True)
         except ValueError as error:
