@@ -49,7 +49,7 @@ class BrightRegions:
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
 
-    def __call__(self, batch, *, reference_size):
+    def __call__(self, batch, *, reference_size, homography):
         self.batches.append([images["rgb"].shape[:2] for images in batch if images["rgb"] is not None])
         found = []
         for images in batch:

@@ -11,6 +11,8 @@ from paired_folders import write_lines, write_pair, write_paired_yolo, write_pic
 
 from fusion_mamba_ros.datasets import DatasetError, UnreadableImageError, open_dataset
 from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+from fusion_mamba_ros.datasets.prepared_dataset import prepare
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
 
 
 def kinds(dataset):
@@ -178,9 +180,10 @@ def test_different_classes_need_a_list(tmp_path):
 def test_homography_of_a_yaml_entry_brings_thermal_to_rgb(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     write_lines(tmp_path / "d.yaml", ["datasets:", "- {path: data, homography: [1, 0, 0.25, 0, 1, 0, 0, 0, 1]}"])
-    plain, moved = open_dataset(root, "train")[0].thermal, open_dataset(tmp_path / "d.yaml", "train")[0].thermal
-    # A quarter of 64 pixels to the right.
+    plain, moved = (prepare(open_dataset(path, "train")[0]).thermal for path in (root, tmp_path / "d.yaml"))
+    # A quarter of 64 pixels to the right; what the thermal camera does not see is padding.
     np.testing.assert_array_equal(moved[:, 16:], plain[:, :-16])
+    assert (moved[:, :16] == PADDING_LEVEL).all()
 
 
 @pytest.mark.parametrize(

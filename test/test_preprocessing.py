@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from fusion_mamba_ros.evaluation.evaluate import evaluate
 from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
 from fusion_mamba_ros.perception.predictor import Predictor
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.batches import collate
@@ -128,6 +131,21 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     # Counts that rise are grey levels that fall.
     counts = torch.from_numpy(sample.thermal.astype(np.float32)).flatten()
     assert method == "passthrough" or float(torch.corrcoef(torch.stack([counts, served.flatten()]))[0, 1]) < -0.9
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
+    homography = np.array([[0.8, 0.02, 0.15], [0.0, 0.9, 0.02], [0.0, 0.0, 1.0]])
+    sample = replace(soft_pair((320, 240), (160, 128), depth), homography=homography)
+    predictor, recorder = predictor_of((320, 256))
+    evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [Mode.FUSED, Mode.THERMAL_ONLY])
+    node = Predictor(recorder, predictor.metadata, device="cpu", homography=homography)
+    node.predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    *evaluated, served = (seen["thermal"] for seen in recorder.seen)
+    assert all(torch.equal(thermal, served) for thermal in evaluated)
+    difference = 255 * (shown_in_training(sample, (320, 256))["thermal"] - served).abs()
+    assert float(difference.max()) <= 2
+    assert bool((255 * served[..., :8] == PADDING_LEVEL).all())
 
 
 @pytest.mark.parametrize("mode", list(Mode))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..perception.registration import warp_to_rgb_view
 from ..perception.thermal_scaling import ThermalScaling, scale_thermal
 from .paired_dataset import PairedDataset
 from .problems import UnreadableImageError
@@ -21,7 +22,7 @@ DEFAULT_SCALING = ThermalScaling()
 def prepare(
     sample: PairedSample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None
 ) -> PairedSample:
-    """Return the sample with thermal uint8 at the size of RGB; if larger, both shrunk to fill ``fit`` (width, height).
+    """Return the sample with thermal uint8 as RGB sees it; if larger, both shrunk to fill ``fit`` (width, height).
 
     A sample that is so already comes back as it is. ``scaling`` is that of the camera: of black-hot pictures, of 8 bits
     too, the result is white-hot, so prepare them once only.
@@ -31,15 +32,16 @@ def prepare(
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     thermal = sample.thermal
     grey = thermal is None or (thermal.dtype == np.uint8 and scaling.polarity == "white_hot")
-    ready = grey and (thermal is None or thermal.shape == (height, width))
+    ready = grey and (thermal is None or (thermal.shape == (height, width) and sample.homography is None))
     if ready and size == (width, height):
         return sample
     boxes = sample.boxes * np.array([size[0] / width, size[1] / height] * 2, np.float32)
     return replace(
         sample,
         rgb=None if sample.rgb is None else _resize(sample.rgb, size),
-        thermal=None if thermal is None else _resize(scale_thermal(thermal, scaling), size),
+        thermal=None if thermal is None else _as_rgb_sees_it(scale_thermal(thermal, scaling), sample, size),
         boxes=boxes,
+        homography=None,
     )
 
 
@@ -95,6 +97,14 @@ class PreparedDataset(Sequence[PairedSample]):
                 unreadable[name] = str(error)
             on_progress(index + 1)
         return unreadable
+
+
+def _as_rgb_sees_it(
+    thermal: npt.NDArray[np.uint8], sample: PairedSample, size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    if sample.homography is None or sample.rgb is None:
+        return _resize(thermal, size)
+    return warp_to_rgb_view(thermal, sample.homography, size)
 
 
 def _resize(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

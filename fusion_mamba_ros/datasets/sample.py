@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..perception.registration import Homography
+
 
 def _no_boxes() -> npt.NDArray[np.float32]:
     return np.zeros((0, 4), np.float32)
@@ -24,7 +26,8 @@ class PairedSample:
     ``name`` is unique in its dataset; ``group`` (for example ``day``, ``night``) may be empty; ``rgb`` (H, W, 3) uint8
     RGB or None; ``thermal`` (H', W') uint8 or uint16, or None; ``boxes`` (n, 4) float32 x1 y1 x2 y2 in pixels of RGB
     (of thermal if there is no RGB); ``labels`` (n,) int64, indices into the dataset's ``class_names``. No boxes at all
-    is a true negative. Raises ``ValueError`` if both pictures are missing or the lengths disagree.
+    is a true negative. ``homography`` brings thermal to RGB in normalised coordinates; None: they are aligned.
+    Raises ``ValueError`` if both pictures are missing or the lengths disagree.
     """
 
     name: str
@@ -33,6 +36,7 @@ class PairedSample:
     boxes: npt.NDArray[np.float32] = field(default_factory=_no_boxes)
     labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
     group: str = ""
+    homography: Homography | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.rgb is None and self.thermal is None:

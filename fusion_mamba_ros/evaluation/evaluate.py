@@ -14,6 +14,7 @@ from ..datasets.problems import DatasetError, UnreadableImageError
 from ..datasets.sample import PairedSample
 from ..perception.detections import Detections, Mode
 from ..perception.predictor import Thresholds
+from ..perception.registration import Homography
 from .box_matching import confusion_matrix
 from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure
 from .detection_results import DetectionResults, ImageResult
@@ -28,7 +29,9 @@ Images = dict[str, npt.NDArray[Any] | None]
 class PredictBatch(Protocol):
     """``Predictor.predict_batch``: detections of several pairs in pixels of ``reference_size`` (width, height)."""
 
-    def __call__(self, batch: Sequence[Images], *, reference_size: tuple[int, int]) -> list[Detections]: ...
+    def __call__(
+        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homography | None
+    ) -> list[Detections]: ...
 
 
 class EvaluatedDataset(Protocol):
@@ -104,8 +107,9 @@ def evaluate(
     """Return the metrics of a detector on ``dataset`` in each of ``modes``.
 
     ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
-    neighbours of the same size. Pairs that cannot be read are skipped and named in the result, or refused with
-    ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if none is left.
+    neighbours of the same size and homography. Pairs that cannot be read are skipped and named in the result, or
+    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if
+    none is left.
     """
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
     seconds = dict.fromkeys(modes, 0.0)
@@ -113,7 +117,11 @@ def evaluate(
     for samples, done in _batches(dataset, batch_size, refuse_unreadable, skipped):
         for mode in modes:
             started = time.perf_counter()
-            found = predict_batch([_images(sample, mode) for sample in samples], reference_size=samples[0].size)
+            found = predict_batch(
+                [_images(sample, mode) for sample in samples],
+                reference_size=samples[0].size,
+                homography=samples[0].homography,
+            )
             seconds[mode] += time.perf_counter() - started
             images[mode] += [
                 ImageResult(sample.name, sample.boxes, sample.labels, detections, sample.group)
@@ -145,7 +153,7 @@ def _images(sample: PairedSample, mode: Mode) -> Images:
 def _batches(
     dataset: EvaluatedDataset, batch_size: int, refuse_unreadable: bool, skipped: dict[str, str]
 ) -> Iterator[tuple[list[PairedSample], int]]:
-    """Yield neighbouring samples of one size, and how many pairs are done after them."""
+    """Yield neighbouring samples of one size and one homography, and how many pairs are done after them."""
     batch: list[PairedSample] = []
     for index in range(len(dataset)):
         try:
@@ -155,7 +163,8 @@ def _batches(
                 raise
             skipped[dataset.names[index]] = str(error)
             continue
-        if batch and (len(batch) == batch_size or sample.size != batch[0].size):
+        same = batch and sample.size == batch[0].size and sample.homography is batch[0].homography
+        if batch and (len(batch) == batch_size or not same):
             yield batch, index
             batch = []
         batch.append(sample)

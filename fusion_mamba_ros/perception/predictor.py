@@ -186,13 +186,19 @@ class Predictor:
         """
         return self.predict_batch([images], reference_size=reference_size)[0]
 
-    def predict_batch(self, batch: Sequence[Images], *, reference_size: Size | None = None) -> list[Detections]:
-        """Return the detections of several pairs, whose sizes may differ, in one pass through the network."""
+    def predict_batch(
+        self, batch: Sequence[Images], *, reference_size: Size | None = None, homography: Homography | None = None
+    ) -> list[Detections]:
+        """Return the detections of several pairs, whose sizes may differ, in one pass through the network.
+
+        ``homography`` is that of these pairs, if it is not the predictor's.
+        """
         if not batch:
             return []
         thresholds, labels = self._selection
         started = time.perf_counter()
-        prepared = [self._prepare(images, reference_size) for images in batch]
+        registration = self.homography if homography is None else homography
+        prepared = [self._prepare(images, registration, reference_size) for images in batch]
         tensors = to_tensors(prepared, self.device)
         ready = time.perf_counter()
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
@@ -217,7 +223,7 @@ class Predictor:
         self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
         return results
 
-    def _prepare(self, images: Images, reference_size: Size | None) -> PreparedImages:
+    def _prepare(self, images: Images, homography: Homography, reference_size: Size | None) -> PreparedImages:
         unknown = sorted(set(images) - set(KNOWN_MODALITIES))
         if unknown:
             raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(KNOWN_MODALITIES)}")
@@ -231,6 +237,6 @@ class Predictor:
             scaled,
             channels=self._channels,
             canvas_size=self.metadata.input_size,
-            homography=self.homography,
+            homography=homography,
             reference_size=reference_size,
         )
