@@ -14,6 +14,7 @@ import sys
 os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
+from scan_problems import relative_error
 from torch import Tensor
 
 from fusion_mamba_ros.network.selective_scan import selective_scan, selective_scan_2d, use_backend
@@ -33,11 +34,7 @@ MAPS = {
 def errors(expected: list[Tensor | None], found: list[Tensor | None]) -> dict[str, float]:
     """Return the error of y and of each gradient."""
     compared = zip(("y", *NAMES), expected, found, strict=True)
-    return {
-        name: float((got.double() - right).abs().max() / right.abs().max())
-        for name, right, got in compared
-        if right is not None and got is not None
-    }
+    return {name: relative_error(got, right) for name, right, got in compared if right is not None and got is not None}
 
 
 def run(function: object, backend: object, tensors: list[Tensor | None], softplus: bool) -> list[Tensor | None]:

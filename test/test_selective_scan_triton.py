@@ -53,7 +53,8 @@ def test_interpreted_kernels_match_the_reference_forth_and_back(interpreted: dic
     errors = interpreted[case]
     assert {"y", "u", "delta", "A", "B", "C"} <= set(errors)
     assert errors.pop("y") < 2e-5
-    assert max(errors.values()) < 1e-4, errors
+    # One by one: the maximum of a list with a NaN may be any of it.
+    assert all(error < 1e-4 for error in errors.values()), errors
 
 
 def test_extreme_steps_and_rates_stay_finite(interpreted: dict[str, Any]) -> None:

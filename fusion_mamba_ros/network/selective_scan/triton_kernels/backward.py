@@ -1,135 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # What triton's compiler hands to these functions has no Python type.
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""The Triton kernels of the scan. Importing this needs triton; `triton_backend` does so when a scan asks for it.
-
-All tensors are float32 and dense, in the shapes of ``ScanInputs``. A *walk* is one direction over one map of the batch;
-a *step* is a place in its order, and only its address depends on the direction. Tiles are (channels, states, steps).
-Out of range, a step has delta = 0: it keeps the state and adds nothing to any sum.
-"""
+"""The backward pass in two kernels: carries from chunk to chunk, then all chunks in parallel."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-LOG2_E = tl.constexpr(1.4426950408889634)
-
-
-@triton.jit
-def _pixel(step, direction, height, width):
-    """Return where a step of the walk lies in the row-major map."""
-    step = tl.where(direction >= 2, height * width - 1 - step, step)
-    return tl.where(direction % 2 == 1, (step % height) * width + step // height, step)
-
-
-@triton.jit
-def _step_size(raw, inside, SOFTPLUS: tl.constexpr):
-    """Return delta, with softplus(x) = max(x, 0) + log1p(exp(-|x|)); 0 outside."""
-    delta = raw
-    if SOFTPLUS:
-        # log1p(e) = 2 atanh(e / (2 + e)): the hardware's logarithm loses the digits of 1 + e for small e.
-        e = tl.exp(-tl.abs(raw))
-        ratio = e / (2.0 + e)
-        square = ratio * ratio
-        series = 1.0 / 13.0 + square * (1.0 / 15.0)
-        series = 1.0 / 11.0 + square * series
-        series = 1.0 / 9.0 + square * series
-        series = 1.0 / 7.0 + square * series
-        series = 1.0 / 5.0 + square * series
-        series = 1.0 / 3.0 + square * series
-        delta = tl.maximum(raw, 0.0) + 2.0 * ratio * (1.0 + square * series)
-    return tl.where(inside, delta, 0.0)
-
-
-@triton.jit
-def _then(first_decay, first_added, second_decay, second_added):
-    """Return the map h -> decay h + added of two steps, one after the other."""
-    return second_decay * first_decay, second_decay * first_added + second_added
-
-
-@triton.jit
-def forward_kernel(
-    u,
-    delta,
-    A,
-    B,
-    C,
-    D,
-    delta_bias,
-    y,
-    states,
-    directions,
-    channels,
-    groups,
-    state_size,
-    height,
-    width,
-    HAS_D: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    SOFTPLUS: tl.constexpr,
-    KEEP_STATES: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    STATES: tl.constexpr,
-    STEPS: tl.constexpr,
-):
-    """Write y (walk, channel, pixel) of one walk for CHANNELS channels, and the state at the start of each chunk."""
-    group_channels = channels // groups
-    group_blocks = tl.cdiv(group_channels, CHANNELS)
-    blocks = groups * group_blocks
-    block = tl.program_id(0) % blocks
-    walk = (tl.program_id(0) // blocks).to(tl.int64)
-    direction = (walk % directions).to(tl.int32)
-    group = block // group_blocks
-
-    in_group = (block % group_blocks) * CHANNELS + tl.arange(0, CHANNELS)
-    has_channel = in_group < group_channels
-    channel = group * group_channels + in_group
-    state = tl.arange(0, STATES)
-    has_state = state < state_size
-    has_both = has_channel[:, None] & has_state[None, :]
-    parameter = direction * channels + channel
-
-    pixels = height * width
-    of_u = u + ((walk // directions) * channels + channel)[:, None] * pixels
-    of_delta = delta + (walk * channels + channel)[:, None] * pixels
-    of_y = y + (walk * channels + channel)[:, None] * pixels
-    of_B = B + ((walk * groups + group) * state_size + state)[:, None] * pixels
-    of_C = C + ((walk * groups + group) * state_size + state)[:, None] * pixels
-
-    rate = tl.load(A + parameter[:, None] * state_size + state[None, :], mask=has_both, other=0.0) * LOG2_E
-    bias = tl.zeros((CHANNELS,), tl.float32)
-    if HAS_BIAS:
-        bias = tl.load(delta_bias + parameter, mask=has_channel, other=0.0)
-    skip = tl.zeros((CHANNELS,), tl.float32)
-    if HAS_D:
-        skip = tl.load(D + parameter, mask=has_channel, other=0.0)
-
-    in_chunk = tl.arange(0, STEPS)
-    chunks = tl.cdiv(pixels, STEPS)
-    h_start = tl.zeros((CHANNELS, STATES), tl.float32)
-    for chunk in range(chunks):
-        if KEEP_STATES:
-            of_states = ((walk * chunks + chunk) * channels + channel)[:, None] * state_size + state[None, :]
-            tl.store(states + of_states, h_start, mask=has_both)
-        step = chunk * STEPS + in_chunk
-        pixel = _pixel(step, direction, height, width)[None, :]
-        inside = (step < pixels)[None, :]
-        has_value = has_channel[:, None] & inside
-        has_matrix = has_state[:, None] & inside
-
-        raw = tl.load(of_delta + pixel, mask=has_value, other=0.0) + bias[:, None]
-        dt = _step_size(raw, has_value, SOFTPLUS)
-        value = tl.load(of_u + pixel, mask=has_value, other=0.0)
-        into = tl.load(of_B + pixel, mask=has_matrix, other=0.0)
-        out = tl.load(of_C + pixel, mask=has_matrix, other=0.0)
-
-        decay = tl.exp2(dt[:, None, :] * rate[:, :, None])
-        added = (dt * value)[:, None, :] * into[None, :, :]
-        since_start, own = tl.associative_scan((decay, added), 2, _then)
-        h = since_start * h_start[:, :, None] + own
-        tl.store(of_y + pixel, tl.sum(h * out[None, :, :], 1) + skip[:, None] * value, mask=has_value)
-        h_start = tl.sum(tl.where((in_chunk == STEPS - 1)[None, None, :], h, 0.0), 2)
+from fusion_mamba_ros.network.selective_scan.triton_kernels.steps import LOG2_E, pixel_of, step_size, then
 
 
 @triton.jit
@@ -191,12 +70,12 @@ def carry_kernel(
         of_carries = ((walk * chunks + chunk) * channels + channel)[:, None] * state_size + state[None, :]
         tl.store(carries + of_carries, carry, mask=has_both)
         step = chunk * STEPS + in_chunk
-        pixel = _pixel(step, direction, height, width)[None, :]
+        pixel = pixel_of(step, direction, height, width)[None, :]
         inside = (step < pixels)[None, :]
         has_value = has_channel[:, None] & inside
 
         raw = tl.load(of_delta + pixel, mask=has_value, other=0.0) + bias[:, None]
-        dt = _step_size(raw, has_value, SOFTPLUS)
+        dt = step_size(raw, has_value, SOFTPLUS)
         grad = tl.load(of_grad_y + pixel, mask=has_value, other=0.0)
         out = tl.load(of_C + pixel, mask=has_state[:, None] & inside, other=0.0)
         since_start = tl.exp2(tl.cumsum(dt, 1)[:, None, :] * rate[:, :, None])
@@ -258,9 +137,9 @@ def backward_kernel(
     inside = step < pixels
     has_before = inside & (in_chunk > 0)
     has_after = (step + 1 < pixels) & (in_chunk < STEPS - 1)
-    pixel = _pixel(step, direction, height, width)
-    pixel_before = _pixel(step - 1, direction, height, width)
-    pixel_after = _pixel(step + 1, direction, height, width)
+    pixel = pixel_of(step, direction, height, width)
+    pixel_before = pixel_of(step - 1, direction, height, width)
+    pixel_after = pixel_of(step + 1, direction, height, width)
 
     of_matrix = (((walk * groups + group) * state_size + state) * pixels)[:, None]
     has_matrix = has_state[:, None] & inside[None, :]
@@ -293,23 +172,23 @@ def backward_kernel(
         raw = tl.load(delta + of_value + pixel, mask=inside, other=0.0) + bias
         raw_before = tl.load(delta + of_value + pixel_before, mask=has_before, other=0.0) + bias
         raw_after = tl.load(delta + of_value + pixel_after, mask=has_after, other=0.0) + bias
-        dt = _step_size(raw, inside, SOFTPLUS)
-        dt_before = _step_size(raw_before, has_before, SOFTPLUS)
-        dt_after = _step_size(raw_after, has_after, SOFTPLUS)
+        dt = step_size(raw, inside, SOFTPLUS)
+        dt_before = step_size(raw_before, has_before, SOFTPLUS)
+        dt_after = step_size(raw_after, has_after, SOFTPLUS)
         value = tl.load(u + of_shared + pixel, mask=inside, other=0.0)
         value_before = tl.load(u + of_shared + pixel_before, mask=has_before, other=0.0)
         grad = tl.load(grad_y + of_shared + pixel, mask=inside, other=0.0)
         grad_after = tl.load(grad_y + of_shared + pixel_after, mask=has_after, other=0.0)
 
         since_start, own = tl.associative_scan(
-            (tl.exp2(rate[:, None] * dt_before[None, :]), into_before * (dt_before * value_before)[None, :]), 1, _then
+            (tl.exp2(rate[:, None] * dt_before[None, :]), into_before * (dt_before * value_before)[None, :]), 1, then
         )
         h_start = tl.load(states + of_state, mask=has_state, other=0.0)
         h_before = since_start * h_start[:, None] + own
 
         decay_after = tl.exp2(rate[:, None] * dt_after[None, :])
         until_end, own = tl.associative_scan(
-            (decay_after, decay_after * out_after * grad_after[None, :]), 1, _then, reverse=True
+            (decay_after, decay_after * out_after * grad_after[None, :]), 1, then, reverse=True
         )
         carry = tl.load(carries + of_state, mask=has_state, other=0.0)
         g = out * grad[None, :] + until_end * carry[:, None] + own
