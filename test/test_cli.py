@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from pathlib import Path
 
 import pytest
 import typer
@@ -30,3 +31,30 @@ def test_unknown_command_is_named() -> None:
     result = CliRunner().invoke(app, ["fly"])
     assert result.exit_code == 2
     assert "fly" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check-data", "NOTHING"],
+        ["compare", "NOTHING", "NOTHING"],
+        ["eval", "--checkpoint", "NOTHING", "--data", "NOTHING", "--out", "NOTHING"],
+        ["import-weights", "NOTHING", "--out", "NOTHING"],
+        ["make-bag", "--rgb", "NOTHING", "--thermal", "NOTHING", "--out", "NOTHING"],
+        ["predict", "--checkpoint", "NOTHING", "--rgb", "NOTHING"],
+        ["publish", "NOTHING", "--metrics", "NOTHING", "--out", "NOTHING"],
+        ["register", "--rgb", "NOTHING", "--thermal", "NOTHING"],
+        ["train", "--config", "NOTHING", "--data", "NOTHING", "--out", "NOTHING"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_file_that_is_not_there_is_one_sentence_and_code_2(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [argument.replace("NOTHING", "nothing.here") for argument in arguments])
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ") and "nothing.here" in lines[0]
+    assert list(tmp_path.iterdir()) == []

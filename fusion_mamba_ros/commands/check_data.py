@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
             dataset = open_dataset(data, split, validate_on_test=True)
             unlisted = unlisted_problems(data)
         except DatasetError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("reading pairs", total=len(dataset))

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
             ]
             found = compare_map50(*sides, samples=samples, seed=seed)
         except (ValueError, ImportError) as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         typer.echo(f"mAP50  first {100 * found.first:.1f}  second {100 * found.second:.1f}  over {found.images} images")
         typer.echo(

@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
                     on_progress=lambda done: progress.update(task, completed=done),
                 )
         except (ValueError, ImportError, OSError) as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         subject = {
             "checkpoint": str(checkpoint),

@@ -40,6 +40,6 @@ def register(app: typer.Typer) -> None:
             provenance = {"imported_from": source.name, "tensors_imported": found, "tensors": total}
             save_checkpoint(out, model, CheckpointMetadata(weights.class_names, (640, 640), training=provenance))
         except ValueError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         typer.echo(f"{weights.backbone}{weights.width}: {found} of {total} tensors came from {source.name} -> {out}")

@@ -83,10 +83,10 @@ def make_bag(
                 raise ValueError("give --rgb and --thermal, or --scene night")
             recording = record_sequences(out, options, rgb=rgb, thermal=thermal)
     except (BagError, DatasetError, ImageSequenceError, OSError, ValueError) as error:
-        typer.echo(f"make-bag: {error}", err=True)
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     for note in recording.notes:
-        typer.echo(f"make-bag: {note}", err=True)
+        typer.echo(f"note: {note}", err=True)
     typer.echo(
         f"{out}: {recording.rgb_count} RGB and {recording.thermal_count} thermal frames, {recording.duration_sec:.1f} s"
     )

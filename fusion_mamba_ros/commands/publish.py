@@ -45,6 +45,6 @@ def register(app: typer.Typer) -> None:
             training = {**metadata.training, **({"note": note} if note else {})}
             save_checkpoint(out, model, replace(metadata, metrics=measured, training=training), half=True)
         except ValueError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

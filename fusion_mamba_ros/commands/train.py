@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
             from ..training.train import Run
             from ..training.train import train as run_training
         except ModuleNotFoundError as error:
-            typer.echo(f"training needs {error.name}: pip install 'fusion_mamba_ros[train]'", err=True)
+            typer.echo(f"error: training needs {error.name}: pip install 'fusion_mamba_ros[train]'", err=True)
             raise typer.Exit(2) from error
         if threads:
             torch.set_num_threads(threads)
@@ -59,6 +59,6 @@ def register(app: typer.Typer) -> None:
             # No markup: paths and names of pairs may hold brackets.
             complete = run_training(run, Console(highlight=False, markup=False))
         except (ValueError, OSError) as error:
-            typer.echo(str(error), err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         raise typer.Exit(0 if complete else 130)
