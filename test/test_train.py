@@ -47,10 +47,11 @@ def _torch_as_it_was() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def run_here(*arguments: object) -> None:
-    """Train in this process, which spares the start of another one."""
+def run_here(*arguments: object) -> str:
+    """Train in this process, which spares the start of another one; return what was printed."""
     result = CliRunner().invoke(app, ["train", *map(str, arguments), "--threads", "1"])
     assert result.exit_code == 0, result.output
+    return result.output
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -91,6 +92,18 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((whole / "samples").glob("*.jpg"))) == 2
     assert list((whole / "events").iterdir())
+
+
+def test_broken_pictures_and_pairs_in_both_splits_are_named_and_training_goes_on(recipe: Path, tmp_path: Path) -> None:
+    folder = scenes.write_pairs(tmp_path / "pairs", train=2)
+    # Its ends are right, so that only decoding finds it.
+    (folder / "rgb" / "pair_02.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")
+    short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=2"]
+    output = run_here("--config", recipe, "--data", folder, "--out", tmp_path / "run", "--train-split", "all", *short)
+    assert "2 of the 2 validation pairs are trained on as well" in output
+    assert "pairs/pair_02 is left out: " in output
+    assert "pairs/pair_02 is left out of the validation: " in output
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

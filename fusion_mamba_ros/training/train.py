@@ -95,6 +95,8 @@ def train(run: Run, console: Console) -> bool:
 
         def validate(epoch: int, averaged: FusionMambaDetector) -> dict[str, float]:
             row = validation.measure(averaged)
+            for name, reason in validation.skipped.items():
+                console.print(f"{name} is left out of the validation: {reason}", highlight=False)
             validation.draw(averaged, folder.samples / f"epoch_{epoch + 1:04d}.jpg")
             return row
 
@@ -184,6 +186,15 @@ def _describe(
         highlight=False,
         soft_wrap=True,
     )
+    shared = len(set(training.names) & set(validating.names))
+    if shared:
+        console.print(
+            f"{shared} of the {len(validating)} validation pairs are trained on as well: "
+            "their figures do not say how well the model does on other pictures",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _provenance(run: Run, recipe: Recipe, training: PairedDataset, validating: PairedDataset) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset, UnreadableImageError
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Evaluation, evaluate
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
@@ -81,19 +81,29 @@ class Validation:
         return {f"val_{name}": value for name, value in totals.items()}
 
     def draw(self, model: FusionMambaDetector, path: Path) -> None:
-        """Write a picture of some validation pairs with what the model detects in them."""
+        """Write a picture of some validation pairs with what the model detects in them; none if none can be read."""
         if not self.drawn:
             return
         predictor = self._predictor(model, Thresholds(score_threshold=_DRAWN_SCORE))
         tiles, captions = [], []
         for index in self.drawn:
-            sample = self.dataset[index]
+            try:
+                sample = self.dataset[index]
+            except UnreadableImageError:  # among ``skipped``
+                continue
             detections = predictor.predict({"rgb": sample.rgb, "thermal": sample.thermal}, reference_size=sample.size)
             tiles.append(draw_pair(sample.rgb, sample.thermal, detections, self.metadata.class_names))
             captions.append(f"{sample.name}: {len(sample.labels)} true boxes")
+        if not tiles:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(tiles, captions, columns=1, tile_width=960)
         cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Pairs that could not be read when measured last, with the reason."""
+        return {} if self.evaluation is None else self.evaluation.skipped
 
     def finished_metadata(self) -> CheckpointMetadata:
         """Return the metadata with what was measured last."""
