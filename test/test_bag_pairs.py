@@ -49,8 +49,14 @@ def test_more_pairs_than_there_are_gives_all(folders, tmp_path):
 
 def test_cameras_that_never_look_at_one_moment_are_refused(folders, tmp_path):
     bag = make_bag(folders, tmp_path / "bag", "--thermal-offset", 0.05)
-    with pytest.raises(BagError, match=r"within 0.02 s: the cameras' clocks differ"):
+    with pytest.raises(BagError, match=r"within 0.02 s: .* clocks differ: say by how much"):
         sample_bag_pairs(bag, *TOPICS, count=5)
+
+
+def test_clocks_that_differ_are_brought_together(folders, tmp_path):
+    bag = make_bag(folders, tmp_path / "bag", "--thermal-offset", 0.35)
+    pairs = sample_bag_pairs(bag, *TOPICS, count=4, thermal_offset_sec=-0.35)
+    assert [int(pair.thermal[0, 0]) // 1000 for pair in pairs] == [int(pair.rgb[0, 0, 0]) // 10 for pair in pairs]
 
 
 def test_missing_topic_is_refused_by_name(folders, tmp_path):

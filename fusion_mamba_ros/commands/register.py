@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
         bag: Annotated[Path | None, typer.Option(help="Bag with both cameras, instead of --rgb and --thermal.")] = None,
         rgb_topic: Annotated[str, typer.Option(help="RGB topic of the bag.")] = "/rgb/image_raw",
         thermal_topic: Annotated[str, typer.Option(help="Thermal topic of the bag.")] = "/thermal/image_raw",
+        thermal_offset: Annotated[
+            float, typer.Option(help="Seconds added to the bag's thermal stamps, as pairing.thermal_offset_sec.")
+        ] = 0.0,
         pairs: Annotated[int, typer.Option(min=1, help="Most pairs to use, spread over the input.")] = 24,
         polarity: Annotated[str, typer.Option(help="white_hot or black_hot.")] = "white_hot",
         out: Annotated[Path, typer.Option(help="YAML to write; the blend goes beside it.")] = Path("registration.yaml"),
@@ -51,7 +54,9 @@ def register(app: typer.Typer) -> None:
             if (bag is None) == (rgb is None or thermal is None) or source is None:
                 raise ValueError("give --rgb and --thermal, or --bag")
             found = (
-                _from_bag(bag, rgb_topic, thermal_topic, pairs) if bag is not None else _from_files(rgb, thermal, pairs)
+                _from_bag(bag, rgb_topic, thermal_topic, pairs, thermal_offset)
+                if bag is not None
+                else _from_files(rgb, thermal, pairs)
             )
             pictures = [
                 (pair.rgb, scale_thermal(pair.thermal, scaling))
@@ -83,10 +88,10 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"written: {out}, {blend}")
 
 
-def _from_bag(bag: Path, rgb_topic: str, thermal_topic: str, count: int) -> list[ImagePair]:
+def _from_bag(bag: Path, rgb_topic: str, thermal_topic: str, count: int, thermal_offset_sec: float) -> list[ImagePair]:
     from fusion_mamba_ros.evaluation.bag_pairs import sample_bag_pairs
 
-    return sample_bag_pairs(bag, rgb_topic, thermal_topic, count=count)
+    return sample_bag_pairs(bag, rgb_topic, thermal_topic, count=count, thermal_offset_sec=thermal_offset_sec)
 
 
 def _from_files(rgb: Path | None, thermal: Path | None, count: int) -> list[ImagePair]:

@@ -14,9 +14,16 @@ from fusion_mamba_ros.streams.message_decoding import picture_of
 
 
 def sample_bag_pairs(
-    path: Path, rgb_topic: str, thermal_topic: str, *, count: int, max_offset_sec: float = 0.02
+    path: Path,
+    rgb_topic: str,
+    thermal_topic: str,
+    *,
+    count: int,
+    thermal_offset_sec: float = 0.0,
+    max_offset_sec: float = 0.02,
 ) -> list[ImagePair]:
-    """Return at most ``count`` pairs, evenly spread: each RGB picture with the thermal one nearest in header stamp.
+    """Return at most ``count`` pairs, evenly spread: each RGB picture with the thermal one nearest in header stamp,
+    to which ``thermal_offset_sec`` is added.
 
     Reads the bag twice, so that only the chosen pictures are ever decoded and held. Raises :class:`BagError` if a
     topic is missing or no two stamps are within ``max_offset_sec``.
@@ -28,12 +35,13 @@ def sample_bag_pairs(
         for message, fields in bag.read(topics):
             stamps[message.topic].append(stamp_ns_of(fields))
         rgb, thermal = (np.array(stamps[topic]) for topic in topics)
+        thermal = thermal + round(thermal_offset_sec * 1e9)
         nearest = np.array([int(np.abs(thermal - stamp).argmin()) for stamp in rgb])
         close = np.flatnonzero(np.abs(thermal[nearest] - rgb) <= 1e9 * max_offset_sec)
         if not len(close):
             raise BagError(
                 f"bag '{path}' has no two pictures on '{rgb_topic}' and '{thermal_topic}' within {max_offset_sec:g} s: "
-                "the cameras' clocks differ, or one of them is missing"
+                "one camera is missing, or their clocks differ: say by how much (--thermal-offset)"
             )
         chosen = close[np.unique(np.linspace(0, len(close) - 1, count).round().astype(int))]
         wanted = {rgb_topic: set(chosen.tolist()), thermal_topic: set(nearest[chosen].tolist())}
