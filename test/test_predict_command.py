@@ -56,6 +56,7 @@ def test_image_pair_gives_a_picture_and_coco_json(checkpoint, tmp_path):
     rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2, (48, 64))
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--max-detections", 5)
     assert result.exit_code == 0, result.output
+    assert "ms (with its start) on cpu" in result.output
     document = read(tmp_path / "out")
     assert document["images"] == [{"id": 0, "file_name": "a", "width": 90, "height": 60, "mode": "fused"}]
     assert document["categories"] == [{"id": 0, "name": "person"}, {"id": 1, "name": "car"}]
@@ -95,6 +96,7 @@ def test_videos_of_unequal_length_stop_at_the_shorter_and_say_so(checkpoint, tmp
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal)
     assert result.exit_code == 0, result.output
     assert "ends after 3 frames" in result.output
+    assert "ms (median) on cpu" in result.output
     capture = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
     assert [image["mode"] for image in read(tmp_path / "out")["images"]] == ["fused"] * 3
