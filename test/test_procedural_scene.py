@@ -13,10 +13,7 @@ from fusion_mamba_ros.datasets.street.canvas import (
 
 
 def same(a, b):
-    return all(
-        np.array_equal(getattr(a, name), getattr(b, name))
-        for name in ("rgb", "thermal", "boxes", "labels")
-    )
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("rgb", "thermal", "boxes", "labels"))
 
 
 @pytest.mark.parametrize("night", [True, False])
@@ -50,12 +47,7 @@ def test_boxes_lie_inside_the_image_and_carry_known_labels(seed):
     for frame in range(0, 400, 57):
         sample = scene.render(frame)
         x0, y0, x1, y1 = sample.boxes.T
-        assert (
-            (x0 >= 0).all()
-            and (y0 >= 0).all()
-            and (x1 <= 640).all()
-            and (y1 <= 480).all()
-        )
+        assert (x0 >= 0).all() and (y0 >= 0).all() and (x1 <= 640).all() and (y1 <= 480).all()
         assert (x1 - x0 >= 5).all() and (y1 - y0 >= 10).all()
         assert set(sample.labels) <= set(range(len(CLASS_NAMES)))
 
@@ -75,23 +67,14 @@ def test_a_box_is_where_the_pictures_change_when_its_object_is_taken_away():
             )
             without = scene.render(frame)
             scene.actors, scene._patterns = actors, patterns
-            gone = [
-                i
-                for i, box in enumerate(full.boxes)
-                if not (without.boxes == box).all(axis=1).any()
-            ]
+            gone = [i for i, box in enumerate(full.boxes) if not (without.boxes == box).all(axis=1).any()]
             if len(gone) != 1:
                 continue
-            changed = (full.rgb != without.rgb).any(axis=2) | (
-                full.thermal != without.thermal
-            )
+            changed = (full.rgb != without.rgb).any(axis=2) | (full.thermal != without.thermal)
             columns = np.nonzero(changed)[1]
             x0, y0, x1, y1 = full.boxes[gone[0]]
             lamps_or_blur_px = 60 if (scene.actors[index].label != 0) else 6
-            assert (
-                columns.min() >= x0 - lamps_or_blur_px
-                and columns.max() <= x1 + lamps_or_blur_px
-            )
+            assert columns.min() >= x0 - lamps_or_blur_px and columns.max() <= x1 + lamps_or_blur_px
             assert changed[int(y0) : int(y1), int(x0) : int(x1)].any()
             checked += 1
     assert checked >= 3
@@ -111,15 +94,8 @@ def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
                 (2 * x0 + x1) // 3 : (x0 + 2 * x1) // 3,
             ]
             beside = np.s_[(3 * y0 + y1) // 4 : (y0 + y1) // 2, x0 - 15 : x0 - 3]
-            contrast["rgb"].append(
-                abs(float(grey[middle].mean()) - float(grey[beside].mean()))
-            )
-            contrast["thermal"].append(
-                abs(
-                    float(sample.thermal[middle].mean())
-                    - float(sample.thermal[beside].mean())
-                )
-            )
+            contrast["rgb"].append(abs(float(grey[middle].mean()) - float(grey[beside].mean())))
+            contrast["thermal"].append(abs(float(sample.thermal[middle].mean()) - float(sample.thermal[beside].mean())))
     assert len(contrast["rgb"]) >= 5
     assert np.median(contrast["thermal"]) > 3 * np.median(contrast["rgb"])
 
@@ -137,9 +113,7 @@ def test_a_frame_rate_of_zero_is_refused_by_name():
 def test_camera_sees_a_metre_as_focal_length_over_depth():
     camera = StreetCamera(focal_px=500, height=1.5, side=0.5, horizon_px=200)
     pixels = camera.project(np.array([[0.5, 0.0, 10.0], [1.5, 1.0, 10.0]]))
-    np.testing.assert_allclose(
-        pixels, [[320, 200 + 500 * 1.5 / 10], [320 + 50, 200 + 500 * 0.5 / 10]]
-    )
+    np.testing.assert_allclose(pixels, [[320, 200 + 500 * 1.5 / 10], [320 + 50, 200 + 500 * 0.5 / 10]])
 
 
 def test_heading_turns_forward_and_left():
@@ -157,10 +131,5 @@ def test_canvas_keeps_temperature_and_coverage_beside_colour():
     sprite = canvas.sprite()
     middle = sprite.surface[30 - sprite.top, 20 - sprite.left]
     assert tuple(middle[:3]) == (200, 100, 50)
-    assert middle[3] * CELSIUS_PER_STEP + COLDEST_CELSIUS == pytest.approx(
-        30.0, abs=CELSIUS_PER_STEP
-    )
-    assert (
-        sprite.coverage[30 - sprite.top, 20 - sprite.left] == 255
-        and sprite.coverage[0, 0] == 0
-    )
+    assert middle[3] * CELSIUS_PER_STEP + COLDEST_CELSIUS == pytest.approx(30.0, abs=CELSIUS_PER_STEP)
+    assert sprite.coverage[30 - sprite.top, 20 - sprite.left] == 255 and sprite.coverage[0, 0] == 0

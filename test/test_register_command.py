@@ -50,6 +50,7 @@ def test_weak_evidence_is_one_sentence_and_writes_nothing(tmp_path):
         ([], "give --rgb and --thermal, or --bag"),
         (["--rgb", "a.png"], "give --rgb and --thermal, or --bag"),
         (["--rgb", "a.png", "--thermal", "b.png", "--bag", "c"], "give --rgb and --thermal, or --bag"),
+        (["--bag", "c", "--thermal-offset", "inf"], "--thermal-offset inf is not a number of seconds"),
         (["--rgb", "absent.png", "--thermal", "b.png"], "does not exist"),
         (["--bag", "absent"], "absent"),
         (["--rgb", "a", "--thermal", "b", "--polarity", "up"], "thermal polarity is 'up'"),

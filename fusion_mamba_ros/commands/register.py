@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
 
         try:
+            if not math.isfinite(thermal_offset):
+                raise ValueError(f"--thermal-offset {thermal_offset} is not a number of seconds")
             scaling = ThermalScaling(polarity=polarity)
             source = bag or rgb
             if (bag is None) == (rgb is None or thermal is None) or source is None:

@@ -83,6 +83,10 @@ class DetectionResults:
                     strict=True,
                 )
             )
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"detections file {str(path)!r} does not exist: give what `fusion-mamba eval` wrote"
+            ) from error
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"detections file {str(path)!r} cannot be read: {error}") from error
         return cls(tuple(str(name) for name in arrays["class_names"]), mode, images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -112,6 +113,7 @@ class Diagnostics:
         device = self._predictor.device
         figures: dict[str, Any] = {
             "device": device,
+            "memory of the process (MB)": _resident_mb(),
             "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         if torch.cuda.is_initialized():
@@ -133,6 +135,15 @@ class Diagnostics:
             hardware_id=str(self._predictor.device),
             values=values,
         )
+
+
+def _resident_mb() -> float | None:
+    """Return the memory that the process holds now, None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * resource.getpagesize() / 2**20
 
 
 def _text(value: Any) -> str:
