@@ -77,14 +77,14 @@ def test_a_pair_carries_the_header_of_its_rgb_frame() -> None:
 
 
 @pytest.mark.parametrize("rgb_was_there", [False, True])
-def test_thermal_whose_partner_is_damaged_goes_on_with_its_own_stamp(rgb_was_there: bool) -> None:
+def test_thermal_whose_partner_is_damaged_goes_on_with_the_stamp_of_the_pair(rgb_was_there: bool) -> None:
     processing = Processing()
     if rgb_was_there:
         processing.processor.process(pair())
     processing.processor.process(pair(damaged=Side.RGB))
     result = processing.published[-1]
     assert (result.mode, result.offset_ns) == (Mode.THERMAL_ONLY, None)
-    assert header_of(result) == (THERMAL_ON_RGB_CLOCK_NS, "rgb_camera" if rgb_was_there else "thermal_camera")
+    assert header_of(result) == (STAMP_NS, "rgb_camera" if rgb_was_there else "thermal_camera")
     assert result.reference_size == ((RGB_SIZE[1], RGB_SIZE[0]) if rgb_was_there else None)
     assert processing.outcomes()[Side.RGB][Outcome.REFUSED] == 1
     assert processing.outcomes()[Side.THERMAL][Outcome.ALONE] == 1

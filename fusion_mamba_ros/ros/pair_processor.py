@@ -186,11 +186,13 @@ class PairProcessor:
         return None
 
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
-        """Return the header of the RGB frame, or one made of the thermal frame where that is all there is."""
+        """Return the header of the RGB frame, or one made for the thermal picture where that is all there is."""
         if isinstance(released, Pair):
             if Side.RGB.value in images:
                 return released.rgb.payload.message.header
-            thermal, stamp_ns = released.thermal, released.stamp_ns + released.offset_ns
+            # Where RGB is damaged its stamp still holds; thermal's may be later than that of the next RGB image.
+            shift_ns = 0 if Mode.FUSED in self._predictor.modes else released.offset_ns
+            thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
         elif released.frame.side is Side.RGB:
             return released.frame.payload.message.header
         else:
