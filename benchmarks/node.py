@@ -3,13 +3,16 @@
 
     python benchmarks/node.py [--seconds 20] [--rate 30] [--json FILE]
     python benchmarks/node.py --rate 60 --inference-ms 200     # a node that cannot keep up
+    python benchmarks/node.py --inference-ms 100 --outages 10  # how long until it goes on with one camera
 
 Three processes. The cameras (this one) publish 640x480 rgb8 and 640x512 mono16 and receive the arrays. The node runs
 with a predictor that returns at once. The peer is a process that does nothing but receive both images and answer with
 an empty header when the later one is there: the transport's own time, in the same run, under the same load. The
 overhead is the difference between the node and the peer, percentile by percentile. With --inference-ms the predictor
 sleeps that long, and the age of the arrays (from the arrival of the later image, as in ~/status) is held against the
-bound of the design: two inferences (p99 as measured), one period of the faster camera and 20 ms.
+bound of the design: two inferences (p99 as measured), one period of the faster camera and 20 ms. With --outages thermal
+then stops so many times for two seconds: from its last image to the first array made of RGB alone, against
+`pairing.timeout_sec` and two inferences.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 RGB_SHAPE, THERMAL_SHAPE = (480, 640, 3), (512, 640)
 WARM_UP_FRAMES = 60
+OUTAGE_SEC = 2.0
+TIMEOUT_SEC = 0.5
 
 
 def run_peer() -> None:
@@ -97,7 +102,7 @@ def run_node_with(inference_ms: float) -> None:
     run_node(lambda: DetectorNode(load=lambda parameters: StandIn()))
 
 
-def measure(seconds: float, rate_hz: float) -> dict[str, Any]:
+def measure(seconds: float, rate_hz: float, outages: int) -> dict[str, Any]:
     """Publish for ``seconds`` and return what came back, in milliseconds."""
     import rclpy
     from lifecycle_msgs.msg import Transition
@@ -114,7 +119,8 @@ def measure(seconds: float, rate_hz: float) -> dict[str, Any]:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     sent: dict[tuple[int, int], int] = {}
-    took: dict[str, list[float]] = {"node": [], "peer": [], "inside": [], "inference": []}
+    took: dict[str, list[float]] = {"node": [], "peer": [], "inside": [], "inference": [], "switch": []}
+    thermal_stopped_ns: int | None = None
 
     def note(name: str, header: Header) -> None:
         start_ns = sent.get((header.stamp.sec, header.stamp.nanosec))
@@ -125,6 +131,10 @@ def measure(seconds: float, rate_hz: float) -> dict[str, Any]:
     node.create_subscription(Header, "answer", lambda message: note("peer", message), 10)
 
     def note_status(status: FusionStatus) -> None:
+        nonlocal thermal_stopped_ns
+        if status.mode == FusionStatus.RGB_ONLY and thermal_stopped_ns is not None:
+            took["switch"].append((time.monotonic_ns() - thermal_stopped_ns) * 1e-6)
+            thermal_stopped_ns = None
         if status.mode == FusionStatus.FUSED:
             took["inside"].append(status.age_sec * 1e3)
             took["inference"].append(status.inference_ms)
@@ -149,15 +159,20 @@ def measure(seconds: float, rate_hz: float) -> dict[str, Any]:
         for _ in range(8)
     ]  # fmt: skip
     frames = WARM_UP_FRAMES + int(seconds * rate_hz)
+    outage_frames = int(OUTAGE_SEC * rate_hz)
     due = time.monotonic()
-    for number in range(frames):
+    for number in range(frames + 2 * outage_frames * outages):
         images = pictures[number % len(pictures)]
         stamp = node.get_clock().now().to_msg()
         for image in images:
             image.header.stamp = stamp
-        if number >= WARM_UP_FRAMES:
+        if WARM_UP_FRAMES <= number < frames:
             sent[(stamp.sec, stamp.nanosec)] = time.monotonic_ns()
-        thermal.publish(images[1])
+        outage_frame = (number - frames) % (2 * outage_frames) if number >= frames else outage_frames
+        if outage_frame == 0:
+            thermal_stopped_ns = time.monotonic_ns() - int(1e9 / rate_hz)
+        if outage_frame >= outage_frames:
+            thermal.publish(images[1])
         rgb.publish(images[0])
         due += 1 / rate_hz
         while (left := due - time.monotonic()) > 0:
@@ -195,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=30.0, help="pairs per second")
     parser.add_argument("--inference-ms", type=float, default=0.0, help="how long the predictor takes")
+    parser.add_argument("--outages", type=int, default=0, help="how many times thermal stops for two seconds")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--role", choices=("cameras", "node", "peer"), default="cameras", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
@@ -219,7 +235,7 @@ def main() -> None:
             for role in ("node", "peer")
         ]
         try:
-            figures = summarise(measure(options.seconds, options.rate))
+            figures = summarise(measure(options.seconds, options.rate, options.outages))
         finally:
             for child in children:
                 child.terminate()
@@ -235,6 +251,12 @@ def main() -> None:
         bound_ms = 2 * figures["inference"]["p99_ms"] + 1e3 / options.rate + 20
         figures["age_bound_ms"] = bound_ms
         print(f"age p99 {figures['inside']['p99_ms']:.1f} ms, bound {bound_ms:.1f} ms")
+    if options.outages:
+        switch = figures["switch"]
+        bound_ms = TIMEOUT_SEC * 1e3 + 2 * figures["inference"]["p99_ms"]
+        figures["switch_bound_ms"] = bound_ms
+        print(f"RGB alone after p50 {switch['p50_ms']:.1f} ms, p99 {switch['p99_ms']:.1f} ms, bound {bound_ms:.1f} ms "
+              f"({switch['count']} of {options.outages} outages)")  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
