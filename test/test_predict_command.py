@@ -158,6 +158,15 @@ def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
         assert not (tmp_path / "out" / "detections.json").exists()
 
 
+@pytest.mark.parametrize("given", ["a.jpg", "."])
+def test_pictures_are_never_written_over_those_that_are_read(checkpoint, tmp_path, given):
+    before = write_image(tmp_path / "a.jpg", 1).read_bytes()
+    result = run(checkpoint, tmp_path, "--rgb", tmp_path / given)
+    assert result.exit_code == 2
+    assert "could overwrite it: name another folder" in result.stderr
+    assert (tmp_path / "a.jpg").read_bytes() == before
+
+
 def test_full_disk_in_the_middle_is_said(checkpoint, tmp_path, monkeypatch):
     image = write_image(tmp_path / "a.png", 1)
     monkeypatch.setattr(cv2, "imwrite", lambda *arguments: False)

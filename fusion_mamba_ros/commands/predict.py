@@ -65,6 +65,8 @@ def register(app: typer.Typer) -> None:
 
         try:
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
+            if source.kind != "video":
+                _require_own_folder(out, rgb, thermal)
             checkpoint = checkpoint or default_checkpoint()
             predictor = Predictor.from_checkpoint(
                 checkpoint,
@@ -84,6 +86,15 @@ def register(app: typer.Typer) -> None:
         except (ValueError, OSError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
+
+
+def _require_own_folder(out: Path, *inputs: Path | None) -> None:
+    """Refuse a folder that holds pictures to be read: an annotated one bears the name of its original."""
+    for path in inputs:
+        if path and out.resolve() == (path if path.is_dir() else path.parent).resolve():
+            raise ValueError(
+                f"--out '{out}' is where '{path}' is read from, and could overwrite it: name another folder"
+            )
 
 
 def _override_scaling(

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 FUSIONS = ("fusion_mamba", "add", "concat", "cross_attention")
 LEVELS = (3, 4, 5)
 STRIDES = tuple(2**level for level in LEVELS)
@@ -152,19 +150,6 @@ class ModelConfig:
         """Return plain lists, mappings and scalars, as JSON and YAML hold them."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return {**values, "modalities": dict(self.modalities), "levels": list(self.levels)}
-
-    @classmethod
-    def from_yaml(cls, text: str) -> ModelConfig:
-        """Return the configuration that YAML text describes."""
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"the model configuration is not YAML: {' '.join(str(error).split())}") from error
-        return cls.from_dict({} if values is None else values)
-
-    def to_yaml(self) -> str:
-        """Return YAML text, one line for each field."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
 def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
