@@ -57,7 +57,7 @@ class Server:
         self.changes: list[DetectorParameters] = []
         try:
             self.server = ParameterServer(
-                self.node, may_change=lambda name: not configured, on_change=on_change or self.changes.append
+                self.node, may_change=lambda: not configured, on_change=on_change or self.changes.append
             )
         except ParameterError:
             self.node.destroy_node()
@@ -114,6 +114,9 @@ def test_every_parameter_has_a_descriptor(context: Context, spec: Any) -> None:
         ("registration.homography", [1.0, 0.0], "homography has 2 numbers [1.0, 0.0]: give nine finite ones by rows"),
         ("thermal.range_min", 65535.0, "expected range_min < range_max"),
         ("classes", [1, 2], "parameter classes is [1, 2]: expected a list of class names"),
+        ("classes", 5, "parameter classes is 5: expected a list, as in [5]"),
+        ("classes", "person", "parameter classes is 'person': expected a list, as in [person]"),
+        ("registration.homography", 1.0, "parameter registration.homography is 1.0: expected a list, as in [1.0]"),
     ],
 )
 def test_a_bad_start_value_is_one_sentence(context: Context, name: str, value: Any, sentence: str) -> None:
@@ -156,4 +159,25 @@ def test_what_the_listener_refuses_is_refused_with_its_sentence(context: Context
     server = Server(context, on_change=refuse)
     assert server.set(classes=["dragon"]) == (False, "unknown class dragon")
     assert server.server.current.classes == ()
+    server.node.destroy_node()
+
+
+@pytest.mark.parametrize("value", [5, "person", True])
+def test_a_live_scalar_for_a_list_is_refused_with_a_sentence(context: Context, value: Any) -> None:
+    server = Server(context, configured=True)
+    accepted, reason = server.set(classes=value)
+    assert not accepted
+    assert reason.startswith(f"parameter classes is {value!r}: expected a list")
+    assert server.node.get_parameter("classes").value == []
+    server.node.destroy_node()
+
+
+def test_a_fault_of_the_listener_still_answers_the_caller(context: Context) -> None:
+    def fail(parameters: DetectorParameters) -> None:
+        raise RuntimeError("the publisher is gone")
+
+    server = Server(context, on_change=fail)
+    accepted, reason = server.set(score_threshold=0.5)
+    assert (accepted, reason) == (False, "parameters could not be changed: RuntimeError: the publisher is gone")
+    assert server.node.get_parameter("score_threshold").value == 0.25
     server.node.destroy_node()

@@ -38,7 +38,7 @@ class DetectorNode(LifecycleNode):
         self._diagnostics: Diagnostics | None = None
         self._answer_illegal_transitions()
         self._settings = ParameterServer(
-            self, may_change=lambda _: self._predictor is None, on_change=self._on_parameters_changed
+            self, may_change=lambda: self._predictor is None, on_change=self._on_parameters_changed
         )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

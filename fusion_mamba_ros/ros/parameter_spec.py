@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,10 @@ class ParameterSpec:
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
             value = float(value)
         elif self.kind is list:
-            value = tuple(value) if value is not None else ()
+            # Text is a sequence as well: without this, "person" would be six names.
+            if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
+                raise ParameterError(f"parameter {self.name} is {value!r}: expected a list, as in [{value}]")
+            value = tuple(value or ())
         elif not isinstance(value, self.kind) or isinstance(value, bool):
             raise ParameterError(f"parameter {self.name} is {value!r}: expected {self.expectation()}")
         if self.choices and value not in self.choices:

@@ -234,8 +234,8 @@ def _homography(values: tuple[Any, ...]) -> tuple[float, ...] | None:
 class ParameterServer:
     """Declares the table on a node, refuses bad changes with a sentence and hands good ones on.
 
-    ``may_change(name)``: whether a parameter that is not live may change now. ``on_change``: called with the new values
-    after a change was accepted; what it refuses (:class:`ParameterError`) is refused to the caller as well.
+    ``may_change()``: whether parameters that are not live may change now. ``on_change``: called with the new values
+    before a change is accepted; what it raises refuses the change.
     Raises :class:`ParameterError` if a start value (YAML, command line) is bad.
     """
 
@@ -243,9 +243,10 @@ class ParameterServer:
         self,
         node: Node,
         *,
-        may_change: Callable[[str], bool],
+        may_change: Callable[[], bool],
         on_change: Callable[[DetectorParameters], None],
     ) -> None:
+        self._logger = node.get_logger()
         self._may_change = may_change
         self._on_change = on_change
         self._values: dict[str, Any] = {}
@@ -260,7 +261,7 @@ class ParameterServer:
             return SetParametersResult(successful=True)
         try:
             for spec in SPECS:
-                if spec.name in changes and not spec.live and not self._may_change(spec.name):
+                if spec.name in changes and not spec.live and not self._may_change():
                     raise ParameterError(
                         f"parameter {spec.name} may change only while the node is unconfigured: clean it up first"
                     )
@@ -269,6 +270,11 @@ class ParameterServer:
             self._on_change(current)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:
+            # Whatever it is, the caller waits for an answer: out of here, rclpy would send none.
+            reason = f"parameters could not be changed: {type(error).__name__}: {error}"
+            self._logger.error(reason)
+            return SetParametersResult(successful=False, reason=reason)
         self._values, self.current = values, current
         return SetParametersResult(successful=True)
 
