@@ -15,9 +15,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return PreparedDataset(open_dataset(scenes.write_pairs(tmp_path_factory.mktemp("pairs")), "train"), (64, 64))
 
 
-def batches(dataset: PreparedDataset, **changes: int) -> EpochBatches:
+def batches(dataset: PreparedDataset, augmentation: Augmentation | None = None, **changes: int) -> EpochBatches:
     values = {"batch_size": 4, "seed": 0, "epoch": 0} | changes
-    augmentation = Augmentation(AugmentationConfig(size=(64, 64)))
+    augmentation = augmentation or Augmentation(AugmentationConfig(size=(64, 64)))
     return EpochBatches(dataset, augmentation, {"rgb": 3, "thermal": 1}, **values)
 
 
@@ -47,6 +47,22 @@ def test_processes_share_out_what_one_would_take(dataset: PreparedDataset) -> No
     for number in range(len(whole)):
         together = torch.stack([part[number].images["rgb"] for part in parts], dim=1).flatten(0, 1)
         assert torch.equal(together, whole[number].images["rgb"])
+
+
+@pytest.mark.parametrize(("rgb_dropout", "thermal_dropout"), [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("sharing", [{"batch_size": 1}, {"batch_size": 4}, {"batch_size": 2, "processes": 2}], ids=str)
+def test_no_stream_is_dropped_in_every_pair_of_a_part(
+    dataset: PreparedDataset, sharing: dict[str, int], rgb_dropout: float, thermal_dropout: float
+) -> None:
+    config = AugmentationConfig(size=(64, 64), rgb_dropout=rgb_dropout, thermal_dropout=thermal_dropout)
+    for rank in range(sharing.get("processes", 1)):
+        some = batches(dataset, Augmentation(config), rank=rank, **sharing)
+        assert all(image.any() for number in range(len(some)) for image in some[number].images.values())
+
+
+def test_a_pair_that_keeps_its_stream_leaves_the_others_of_its_batch_as_they_are(dataset: PreparedDataset) -> None:
+    some = batches(dataset, Augmentation(AugmentationConfig(size=(64, 64), rgb_dropout=1.0, thermal_dropout=0.0)))
+    assert [bool(image.any()) for image in some[0].images["rgb"]] == [True, False, False, False]
 
 
 def test_epoch_can_be_entered_anywhere(dataset: PreparedDataset) -> None:

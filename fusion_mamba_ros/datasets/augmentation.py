@@ -57,11 +57,12 @@ class Augmentation:
         generator: np.random.Generator,
         *,
         size: tuple[int, int] | None = None,
+        dropout: bool = True,
     ) -> PairedSample:
         """Return the pair at ``index``, changed; mosaics take their other three from the whole dataset.
 
-        ``size`` (width, height) overrides the configuration's for this pair. Raises ``DatasetError`` if nothing in
-        the dataset can be read.
+        ``size`` (width, height) overrides the configuration's for this pair; without ``dropout`` it keeps both streams,
+        whatever is drawn. Raises ``DatasetError`` if nothing in the dataset can be read.
         """
         size = size or self.config.size
         config = self.config
@@ -76,10 +77,11 @@ class Augmentation:
             placements = [letterbox_matrix(first.size, size)]
         affine = random_affine(config, size, generator)
         misalignment = random_misalignment(config, size, generator)
-        dropped = generator.random()
-        with_rgb = dropped >= config.rgb_dropout and any(sample.rgb is not None for sample in samples)
-        with_thermal = not config.rgb_dropout <= dropped < config.rgb_dropout + config.thermal_dropout
-        with_thermal &= any(sample.thermal is not None for sample in samples)
+        drawn = generator.random()
+        drop_rgb = dropout and drawn < config.rgb_dropout
+        drop_thermal = dropout and config.rgb_dropout <= drawn < config.rgb_dropout + config.thermal_dropout
+        with_rgb = not drop_rgb and any(sample.rgb is not None for sample in samples)
+        with_thermal = not drop_thermal and any(sample.thermal is not None for sample in samples)
 
         shape = (size[1], size[0])
         rgb = np.full((*shape, 3), PADDING_LEVEL, np.uint8) if with_rgb else np.zeros((*shape, 3), np.uint8)

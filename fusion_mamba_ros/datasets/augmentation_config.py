@@ -50,7 +50,8 @@ class AugmentationConfig:
     misalignment_degrees: float = 0.5
     misalignment_scale: float = 0.01
 
-    # A whole stream zeroed, as the node feeds it when a camera is missing. Never both.
+    # A whole stream zeroed, as the node feeds it when a camera is missing. Never both, and never the same one in all
+    # pairs that a process trains on at once, so nothing in batches of one.
     rgb_dropout: float = 0.1
     thermal_dropout: float = 0.1
 

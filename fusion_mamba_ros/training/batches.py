@@ -70,7 +70,8 @@ class EpochBatches(Dataset[Batch]):
     """The batches of one epoch, those of one process of several.
 
     Order and augmentation follow from ``seed``, ``epoch`` and the position in the epoch, so a batch is the same however
-    many workers prepare it, wherever the epoch is entered and over however many processes it is split.
+    many workers prepare it, wherever the epoch is entered and over however many processes it is split. One exception:
+    where all pairs of a process's part would drop the same stream, its first pair keeps both.
     """
 
     def __init__(
@@ -97,16 +98,16 @@ class EpochBatches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         positions = range(number * self.batch_size, min((number + 1) * self.batch_size, len(self.order)))
         size = self.augmentation.draw_size(np.random.default_rng((self.seed, self.epoch, 1, number)))
-        samples = [
-            self.augmentation(
-                self.dataset,
-                int(self.order[position]),
-                np.random.default_rng((self.seed, self.epoch, 0, position)),
-                size=size,
-            )
-            for position in positions[self.rank :: self.processes]
-        ]
+        own = positions[self.rank :: self.processes]
+        samples = [self._sample(position, size) for position in own]
+        # Batch normalisation over nothing but zeros would multiply gradients by 1 / sqrt(eps) in each layer.
+        if not all(any(_picture(sample, name).any() for sample in samples) for name in self.modalities):
+            samples[0] = self._sample(own[0], size, dropout=False)
         return collate(samples, self.modalities)
+
+    def _sample(self, position: int, size: tuple[int, int], *, dropout: bool = True) -> PairedSample:
+        generator = np.random.default_rng((self.seed, self.epoch, 0, position))
+        return self.augmentation(self.dataset, int(self.order[position]), generator, size=size, dropout=dropout)
 
 
 def load(batches: EpochBatches, *, first: int = 0, workers: int = 0) -> DataLoader[Batch]:
