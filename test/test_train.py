@@ -106,6 +106,29 @@ def test_broken_pictures_and_pairs_in_both_splits_are_named_and_training_goes_on
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
 
+def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path: Path) -> None:
+    folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
+    (folder / "val.txt").rename(folder / "test.txt")
+    short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
+    run_here("--config", recipe, "--data", folder, "--out", out, "--val-split", "test", *short)
+    output = run_here("--data", folder, "--out", out, "--resume")
+    assert "2 pairs to train, 1 to validate" in output
+    again = ["train", "--data", str(folder), "--out", str(out), "--resume"]
+    refused = CliRunner().invoke(app, [*again, "--val-split", "train"])
+    assert refused.exit_code == 2 and "started with --val-split test: leave out --val-split train" in refused.output
+
+    (folder / "test.txt").write_text("pair_01\npair_02\n")
+    (folder / "train.txt").write_text("pair_00\npair_01\n")
+    (folder / "data.yaml").write_text("datasets: [{path: ., name: pairs}]\nallow_overlap: true\n")
+    refused = CliRunner().invoke(app, ["train", "--data", str(folder / "data.yaml"), *again[3:]])
+    assert refused.exit_code == 2 and "was validated on 1 pairs" in refused.output
+
+    state = torch.load(out / "state.pt", weights_only=True)
+    del state["splits"], state["validation"]
+    torch.save(state, out / "state.pt")
+    run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", help="Change one field of the recipe: --set epochs=50 --set model.width=s"),
         ] = None,
-        train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
-        val_split: Annotated[str, typer.Option(help="Split to validate on.")] = "val",
+        train_split: Annotated[str | None, typer.Option(help="Split to train on (train).")] = None,
+        val_split: Annotated[str | None, typer.Option(help="Split to validate on (val).")] = None,
         accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
     ) -> None:

@@ -25,7 +25,7 @@ from fusion_mamba_ros.training.journal import Journal, draw_curves
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
 from fusion_mamba_ros.training.run_folder import RunFolder
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
-from fusion_mamba_ros.training.training_state import TrainingState
+from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
 from fusion_mamba_ros.training.validation import Validation
 
 _KNOWN_MODALITIES = {"rgb", "thermal"}
@@ -35,16 +35,16 @@ _KNOWN_MODALITIES = {"rgb", "thermal"}
 class Run:
     """What to train on, where, and on what.
 
-    ``data``: dataset folder or YAML file, with splits ``train_split`` and ``val_split``; ``out``: folder of the run;
-    ``resume``: go on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: as Lightning
+    ``data``: dataset folder or YAML file, with splits ``train_split`` and ``val_split`` (None: those of the run that is
+    resumed, else `train` and `val`); ``out``: folder of the run; ``resume``: go on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: as Lightning
     Fabric takes it. Under `torchrun` every process calls `train` with the same values.
     """
 
     recipe: Recipe
     data: Path
     out: Path
-    train_split: str = "train"
-    val_split: str = "val"
+    train_split: str | None = None
+    val_split: str | None = None
     resume: bool = False
     weights: Path | None = None
     accelerator: str = "auto"
@@ -57,8 +57,14 @@ def train(run: Run, console: Console) -> bool:
     """
     folder = RunFolder(run.out)
     state = TrainingState.load(folder.state) if run.resume else None
-    training = open_dataset(run.data, run.train_split)
-    validating = open_dataset(run.data, run.val_split, classes=training.class_names)
+    splits = _splits(run, state)
+    training = open_dataset(run.data, splits["train"])
+    validating = open_dataset(run.data, splits["val"], classes=training.class_names)
+    validation_data = fingerprint(validating.names, validating.class_names)
+    if state is not None and state.validation not in ("", validation_data):
+        raise TrainingError(
+            f"the run was validated on {state.validation}, the data now are {validation_data}: give the same data"
+        )
     recipe = _recipe(run, state, training.class_names)
     fabric = _fabric(run, recipe)
     fabric.launch()
@@ -76,8 +82,9 @@ def train(run: Run, console: Console) -> bool:
         _describe(console, recipe, model, training, validating, fabric)
     _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
+    trainer.state.splits, trainer.state.validation = splits, validation_data
     metadata = CheckpointMetadata(
-        training.class_names, recipe.input_size, recipe.thermal, training=_provenance(run, recipe, training, validating)
+        training.class_names, recipe.input_size, recipe.thermal, training=_provenance(run, splits, recipe, training, validating)
     )
     validation = Validation(
         val_set,
@@ -116,6 +123,18 @@ def train(run: Run, console: Console) -> bool:
         complete = trainer.run(events)
     _conclude(console, run, folder, trainer, complete)
     return complete
+
+
+def _splits(run: Run, state: TrainingState | None) -> dict[str, str]:
+    before = state.splits if state is not None else {}
+    splits = {}
+    for name, asked in (("train", run.train_split), ("val", run.val_split)):
+        splits[name] = asked or before.get(name, name)
+        if name in before and splits[name] != before[name]:
+            raise TrainingError(
+                f"the run was started with --{name}-split {before[name]}: leave out --{name}-split {asked}"
+            )
+    return splits
 
 
 def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
@@ -197,11 +216,13 @@ def _describe(
         )
 
 
-def _provenance(run: Run, recipe: Recipe, training: PairedDataset, validating: PairedDataset) -> dict[str, Any]:
+def _provenance(
+    run: Run, splits: dict[str, str], recipe: Recipe, training: PairedDataset, validating: PairedDataset
+) -> dict[str, Any]:
     return {
         "data": run.data.name,
-        "train": {"split": run.train_split, "pairs": len(training)},
-        "val": {"split": run.val_split, "pairs": len(validating)},
+        "train": {"split": splits["train"], "pairs": len(training)},
+        "val": {"split": splits["val"], "pairs": len(validating)},
         "version": __version__,
         "commit": _commit(),
         "torch": torch.__version__,

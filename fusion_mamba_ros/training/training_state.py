@@ -24,12 +24,16 @@ class TrainingState:
     """A run between two optimizer steps.
 
     ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch
-    that is complete. ``data`` is the fingerprint of the training pairs. The order of pairs, the augmentation and the
-    learning rate follow from seed and position and need no state. ``scaler`` is the loss scaler's, of fp16.
+    that is complete. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs,
+    ``splits`` the names of their splits, for `train` and `val` (older files lack the latter two). The order of pairs,
+    the augmentation and the learning rate follow from seed and position and need no state. ``scaler`` is the loss
+    scaler's, of fp16.
     """
 
     recipe: dict[str, Any]
     data: str
+    validation: str = ""
+    splits: dict[str, str] = field(default_factory=dict)
     epoch: int = 0
     batch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
