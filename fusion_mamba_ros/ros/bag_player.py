@@ -7,24 +7,25 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rosbags.interfaces import QosDurability
 from rosgraph_msgs.msg import Clock
 
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError, BagMessage, BagTopic
+from fusion_mamba_ros.ros.process import ArgumentError, own_arguments
 
 _CLOCK_PERIOD_SEC = 0.01
 # A signal ends the context from another thread: no sleep is longer than this.
@@ -81,11 +82,6 @@ class BagPlayer(Node):
         if not self._publishers_by_topic:
             raise BagError(f"bag '{bag.path}' has no topic whose message type is installed here")
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if options.clock else None
-
-    @property
-    def played_topics(self) -> Collection[str]:
-        """Names of the topics in the bag that are published."""
-        return self._publishers_by_topic.keys()
 
     def wait_for_subscribers(self) -> list[str]:
         """Wait until every topic has a subscriber, at most as long as asked; return the topics that have none."""
@@ -177,7 +173,8 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
     parser = argparse.ArgumentParser(
         prog="bag_player",
         description="Play a rosbag2 (mcap or sqlite3) into a live graph with its recorded timing.",
-        epilog="example: bag_player drive --rate 0.5 --clock --ros-args -r /rgb/image_raw:=/camera/image_raw",
+        epilog="example:\n  bag_player drive --rate 0.5 --clock --ros-args -r /rgb/image_raw:=/camera/image_raw",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", type=Path, help="folder or file of the bag")
     parser.add_argument("--rate", type=float, default=1.0, help="of the recorded speed (default: 1)")
@@ -212,17 +209,17 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
 def main(arguments: list[str] | None = None) -> int:
     """Play a bag; return 0 at its end or after an interruption, 2 if it cannot be played."""
     command_line = sys.argv if arguments is None else ["bag_player", *arguments]
-    path, options = parse_arguments(remove_ros_args(command_line)[1:])
     try:
+        path, options = parse_arguments(own_arguments(command_line))
         bag = Bag(path)
-    except BagError as error:
+    except (ArgumentError, BagError) as error:
         print(f"bag_player: {error}", file=sys.stderr)
         return 2
     rclpy.init(args=command_line)
     try:
         with bag:
             return _play(bag, options)
-    except BagError as error:
+    except (BagError, ParameterException) as error:
         print(f"bag_player: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -15,6 +16,19 @@ from fusion_mamba_ros.ros.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.parameters import DetectorParameters, ParameterError, ParameterServer
 from fusion_mamba_ros.ros.predictor_loading import homography_of, load_predictor, thermal_scaling_of, thresholds_of
 from fusion_mamba_ros.ros.process import run_node
+
+_DESCRIPTION = """\
+Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: it waits for
+`ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
+
+inputs      rgb/image_raw, thermal/image_raw
+outputs     detections, label_info, debug_image, ~/status, /diagnostics
+parameters  with meaning, range and default: config/detector.yaml of the package
+
+example:
+  detector_node --ros-args -p checkpoint:=mine.safetensors -p "classes:=[person, car]" \\
+      -r rgb/image_raw:=/camera/image_raw --params-file detector.yaml
+"""
 
 LoadPredictor = Callable[[DetectorParameters], DetectionSource]
 
@@ -155,4 +169,10 @@ class DetectorNode(LifecycleNode):
 
 def main() -> NoReturn:
     """Run the node until it is told to stop."""
-    run_node(DetectorNode)
+    parser = argparse.ArgumentParser(
+        prog="detector_node",
+        usage="%(prog)s [-h] [--ros-args ...]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run_node(DetectorNode, parser)

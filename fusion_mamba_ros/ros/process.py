@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
 import threading
 import time
@@ -11,24 +13,47 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 
 # Of the two seconds that whoever sent the signal waits.
 _GRACE_SEC = 1.5
 _POLL_SEC = 0.1
 
 
-def run_node(create_node: Callable[[], Node], args: list[str] | None = None) -> NoReturn:
+class ArgumentError(ValueError):
+    """A command line that ROS cannot read; the message is one sentence."""
+
+
+def own_arguments(command_line: list[str]) -> list[str]:
+    """Return the arguments that are not for ROS. Raises `ArgumentError` if ROS cannot read those for it."""
+    try:
+        return list(remove_ros_args(command_line)[1:])
+    except rclpy_implementation.UnknownROSArgsError as error:
+        raise ArgumentError(f"ROS knows no argument {error}: see --help") from error
+    except rclpy_implementation.RCLError as error:
+        # The first line, without the places in ROS's own source.
+        sentence = re.sub(r"\s*, at \S+:\d+", "", str(error)).splitlines()[0]
+        raise ArgumentError(f"{sentence}: see --help") from error
+
+
+def run_node(create_node: Callable[[], Node], parser: argparse.ArgumentParser | None = None) -> NoReturn:
     """Spin the node until SIGINT, SIGTERM or the shutdown of its context, then end the process.
 
-    Exit code 0 after a signal; 2, with one sentence on stderr, if the node refuses its parameters (``ValueError``). A
-    callback that raises is logged and costs its message, not the node.
+    Exit code 0 after a signal; 2, with one sentence on stderr, if ROS cannot read its arguments or the node refuses its
+    parameters (``ValueError``). ``parser`` reads the other arguments. A callback that raises is logged and costs its
+    message, not the node.
     """
-    rclpy.init(args=args)
     try:
+        own = own_arguments(sys.argv)
+        if parser is not None:
+            parser.parse_args(own)
+        rclpy.init()
         node = create_node()
-    except ValueError as error:
+    except (ValueError, ParameterException) as error:
         print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         sys.exit(2)
