@@ -54,7 +54,7 @@ def test_folders_become_images_that_another_reader_reads_back(tmp_path):
     for value, (time, message) in enumerate(rgb):
         assert (message.encoding, message.width, message.height, message.step) == ("rgb8", 60, 40, 180)
         assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == time
-        assert message.header.frame_id == "rgb_camera"
+        assert message.header.frame_id == "rgb_camera_optical_frame"
         # Written blue first by OpenCV: (value, 50, 200) is red 200, green 50, blue value.
         assert tuple(message.data[:3]) == (200, 50, value)
     for value, (_, message) in enumerate(thermal):

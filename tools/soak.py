@@ -2,7 +2,7 @@
 """Run the node for a long time behind two live cameras that now and then stop, and watch its memory and threads.
 
     python tools/soak.py                   # 30 minutes, with a checkpoint made for the purpose
-    python tools/soak.py --seconds 40      # as in continuous integration
+    python tools/soak.py --seconds 60      # as in the test suite
     python tools/soak.py --checkpoint FILE
 
 Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles

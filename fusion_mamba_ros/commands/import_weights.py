@@ -21,9 +21,10 @@ def register(app: typer.Typer) -> None:
             typer.Option("--set", help="Field of the model: --set dssf_count=1 --set modalities=\\[rgb]"),
         ] = None,
     ) -> None:
-        """Map the weights onto every stream, the neck and the head; fusion blocks start at random.
+        """Make a start for training from an Ultralytics YOLOv8 or YOLOv5 checkpoint.
 
-        No code in the file is run. The result is a start for `train --weights`, not a detector to use.
+        Its weights go onto every stream, the neck and the head; fusion blocks start at random. No code in the file
+        is run. The result is a start for `train --weights`, not a detector to use.
 
         Example: fusion-mamba import-weights yolov8s.pt --out start.safetensors --set dssf_count=2
         """

@@ -27,7 +27,7 @@ from fusion_mamba_ros.datasets.procedural_scene import CLASS_NAMES, ProceduralSc
 from .bag_writing import ImageBagWriter
 
 LABEL_TOPIC = "/ground_truth"
-FRAME_IDS = {"rgb": "rgb_camera", "thermal": "thermal_camera"}
+FRAME_IDS = {"rgb": "rgb_camera_optical_frame", "thermal": "thermal_camera_optical_frame"}
 
 _FOLDER_RATE = 30.0
 _SCENE_RATE = 15.0
