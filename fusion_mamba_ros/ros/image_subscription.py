@@ -16,6 +16,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_policy_name_from_kind,
 )
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 try:
@@ -51,32 +52,23 @@ class ImageSubscription(message_filters.SimpleFilter):
         self._message_type = CompressedImage if compressed else Image
         self._overrides = {policy: self._declare_override(policy) for policy in _OVERRIDES}
         self._follows = self._overrides["reliability"] == FOLLOW
-        self._subscriber: message_filters.Subscriber | None = None
+        self._subscription: Subscription | None = None
         self._subscribe("reliable" if self._follows else str(self._overrides["reliability"]))
 
     def close(self) -> None:
         """Unsubscribe; nothing is passed on any more."""
         self.callbacks.clear()
-        if self._subscriber is not None:
-            self._node.destroy_subscription(self._subscriber.sub)
-            self._subscriber = None
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
 
     def follow_publishers(self) -> None:
         """Adopt the reliability that all publishers offer by now; to be called now and then."""
-        if not self._follows or self._subscriber is None:
+        if not self._follows or self._subscription is None:
             return
         offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self.topic)}
         if offered:
             self._adopt("reliable" if offered == {ReliabilityPolicy.RELIABLE} else "best_effort")
-
-    @property
-    def reliability(self) -> str:
-        """``reliable`` or ``best_effort``: what is asked of the publisher now."""
-        return self._reliability
-
-    def publisher_count(self) -> int:
-        """Return how many publishers the topic has, compatible or not."""
-        return int(self._node.count_publishers(self.topic))
 
     def _declare_override(self, policy: str) -> str | int:
         name = f"qos_overrides.{self.topic}.subscription.{policy}"
@@ -95,20 +87,20 @@ class ImageSubscription(message_filters.SimpleFilter):
             reliability=_policy(ReliabilityPolicy, "reliability", reliability),
             durability=_policy(DurabilityPolicy, "durability", self._overrides["durability"]),
         )
-        self._subscriber = message_filters.Subscriber(
-            self._node,
+        # Not through message_filters.Subscriber: that of some releases takes no event callbacks.
+        self._subscription = self._node.create_subscription(
             self._message_type,
             self.topic,
-            qos_profile=profile,
+            self.signalMessage,
+            profile,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
-        self._subscriber.registerCallback(self.signalMessage)
 
     def _adopt(self, reliability: str) -> None:
-        if reliability == self._reliability or self._subscriber is None:
+        if reliability == self._reliability or self._subscription is None:
             return
         self._node.get_logger().info(f"{self.topic}: publisher offers {reliability}, subscribing so")
-        self._node.destroy_subscription(self._subscriber.sub)
+        self._node.destroy_subscription(self._subscription)
         self._subscribe(reliability)
 
     def _on_incompatible_qos(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
