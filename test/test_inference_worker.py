@@ -20,7 +20,7 @@ class Slow:
     def __init__(self) -> None:
         self.started: list[int] = []
         self.allowed = threading.Semaphore(0)
-        self.errors: list[BaseException] = []
+        self.errors: list[Exception] = []
         self.worker: InferenceWorker[int] = InferenceWorker(self.process, on_error=self.errors.append)
 
     def process(self, item: int) -> None:

@@ -18,10 +18,11 @@ from fusion_mamba_ros.ros.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.inference_worker import InferenceWorker
 from fusion_mamba_ros.ros.message_conversion import idle_status, side_counters, to_nanoseconds
 from fusion_mamba_ros.ros.outputs import Outputs
-from fusion_mamba_ros.ros.pair_processor import DetectionSource, Job, PairProcessor, Result
+from fusion_mamba_ros.ros.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
 from fusion_mamba_ros.ros.pairing_filter import PairingFilter
 from fusion_mamba_ros.ros.parameters import DetectorParameters
 from fusion_mamba_ros.ros.stream_statistics import Output, StreamStatistics
+from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
@@ -30,7 +31,6 @@ from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 # Longer than any inference that will still come to an end; less when the process itself must end in time.
 _STOP_TIMEOUT_SEC = 10.0
 _STOP_TIMEOUT_AT_EXIT_SEC = 1.0
-_REPORT_PERIOD_SEC = 5.0
 
 
 class DetectionSession:
@@ -47,6 +47,7 @@ class DetectionSession:
         self.parameters = parameters
         self._node = node
         self._outputs = outputs
+        self._reports = ThrottledReports(node.get_logger())
         self._ledger = FrameLedger()
         self._closed = False
         self._status = FusionStatus()
@@ -59,7 +60,7 @@ class DetectionSession:
             self._ledger,
             publish=self._publish,
             conclude=self._conclude,
-            report=self._report,
+            report=self._reports.error,
             continue_alone=lambda: self.parameters.missing_modality == "continue",
         )
         compressed = parameters.image_transport == "compressed"
@@ -91,6 +92,10 @@ class DetectionSession:
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=timeout_sec):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
+
+    def has_ended(self) -> bool:
+        """Return whether, after `close`, the last inference has come to its end: only then is the predictor free."""
+        return self._worker.stop(timeout_sec=0.0)
 
     def change_parameters(self, parameters: DetectorParameters) -> None:
         """Adopt changed limits."""
@@ -167,7 +172,11 @@ class DetectionSession:
     def _conclude(self, result: Result) -> None:
         self._complete(self._status)
         self._outputs.publish_status(self._status)
-        self._outputs.publish_picture(result)
+        try:
+            self._outputs.publish_picture(result)
+        except Exception as error:
+            # By now the array is out: what fails here costs the picture only.
+            self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus) -> None:
         counters, status.published = self.counters()
@@ -176,12 +185,12 @@ class DetectionSession:
         estimate = self.estimated_thermal_offset_sec()
         status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
 
-    def _report(self, sentence: str) -> None:
-        self._node.get_logger().error(sentence, throttle_duration_sec=_REPORT_PERIOD_SEC)
+    def _on_worker_error(self, error: Exception) -> None:
+        self._report_failure("a result could not be published", error)
 
-    def _on_worker_error(self, error: BaseException) -> None:
+    def _report_failure(self, what: str, error: Exception) -> None:
         if not self._closed:
-            self._report(f"a result could not be published: {type(error).__name__}: {error}")
+            self._reports.error(f"{what}: {describe_failure(error)}")
 
 
 def limits_from(parameters: DetectorParameters) -> PairingLimits:

@@ -13,10 +13,10 @@ Item = TypeVar("Item")
 class InferenceWorker(Generic[Item]):
     """A thread that calls ``process`` with one item at a time; while it is busy only the newest item waits.
 
-    ``process`` answers for its own errors: an exception from it goes to ``on_error`` and the thread goes on.
+    An exception from ``process`` goes to ``on_error``, in this thread, and the thread goes on.
     """
 
-    def __init__(self, process: Callable[[Item], None], *, on_error: Callable[[BaseException], None]) -> None:
+    def __init__(self, process: Callable[[Item], None], *, on_error: Callable[[Exception], None]) -> None:
         self._process = process
         self._on_error = on_error
         self._waiting: Item | None = None
@@ -40,11 +40,6 @@ class InferenceWorker(Generic[Item]):
             self._changed.notify()
         self._thread.join(timeout_sec)
         return not self._thread.is_alive()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether ``stop`` was called: a result computed meanwhile is no longer wanted."""
-        return self._stopping
 
     def _run(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from rclpy.clock import JumpThreshold
 from rclpy.node import Node
 
 from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.frames import Frame, Side
 from fusion_mamba_ros.streams.pairing import Pairing
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
@@ -52,6 +53,7 @@ class PairingFilter(message_filters.SimpleFilter):
         super().__init__()
         self.pairing = Pairing(limits)
         self._node = node
+        self._reports = ThrottledReports(node.get_logger())
         self._clock = node.get_clock()
         self._is_fresh = is_fresh
         self._refuse = refuse
@@ -84,14 +86,11 @@ class PairingFilter(message_filters.SimpleFilter):
         reason = self._refuse(side, message)
         if reason is not None:
             self.pairing.count_refused(side)
-            self._node.get_logger().warning(f"{side.value} image refused: {reason}", throttle_duration_sec=5.0)
+            self._reports.warning(f"{side.value} image refused: {reason}")
             return
         stamp_ns = to_nanoseconds(message.header.stamp)
         if stamp_ns <= 0:
-            self._node.get_logger().warning(
-                f"{side.value} image refused: its stamp is zero or negative, the driver must stamp it",
-                throttle_duration_sec=5.0,
-            )
+            self._reports.warning(f"{side.value} image refused, its stamp is zero or negative: let the driver set it")
         fresh = self._is_fresh(side, message, now_ns)
         self.pairing.add(Frame(side, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
         self._release()
