@@ -49,6 +49,7 @@ class DetectorNode(LifecycleNode):
         self._predictor: DetectionSource | None = None
         self._outputs: Outputs | None = None
         self._session: DetectionSession | None = None
+        self._last_session: DetectionSession | None = None
         self._diagnostics: Diagnostics | None = None
         self._answer_illegal_transitions()
         self._settings = ParameterServer(
@@ -67,7 +68,14 @@ class DetectorNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras and start inference."""
+        """Subscribe to the cameras and start inference; refused while one of before is still under way."""
+        if self._last_session is not None and not self._last_session.has_ended():
+            # A predictor serves one thread.
+            self.get_logger().error(
+                "activate failed: the inference that was under way at deactivation has not ended: "
+                "activate again later, or clean up and configure to start with the model loaded anew"
+            )
+            return TransitionCallbackReturn.FAILURE
         assert self._predictor is not None and self._outputs is not None and self._diagnostics is not None
         super().on_activate(state)
         try:
@@ -152,6 +160,7 @@ class DetectorNode(LifecycleNode):
             self._diagnostics.watch(None)
         if session is not None:
             session.close()
+            self._last_session = None if session.has_ended() else session
         # rclpy's callback group keeps a dead reference to every subscription, timer and event that ever was.
         group = self.default_callback_group
         group.entities = {reference for reference in group.entities if reference() is not None}
@@ -164,7 +173,7 @@ class DetectorNode(LifecycleNode):
         outputs, self._outputs = self._outputs, None
         if outputs is not None:
             outputs.close()
-        self._predictor = None
+        self._predictor = self._last_session = None
 
 
 def main() -> NoReturn:

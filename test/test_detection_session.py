@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An active node, fed without transport: what it says, and what it does about an inference that does not end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from detector_graph import isolate, wait_until
+from rclpy.context import Context
+from rclpy.lifecycle import TransitionCallbackReturn
+from ros_cameras import image_message
+from sensor_msgs.msg import Image
+from stand_in_detector import StandIn
+
+from fusion_mamba_ros.perception.detections import Detections
+from fusion_mamba_ros.ros import detection_session
+from fusion_mamba_ros.ros.detector_node import DetectorNode
+from fusion_mamba_ros.ros.message_conversion import to_stamp
+from fusion_mamba_ros.ros.outputs import Outputs
+from fusion_mamba_ros.ros.parameters import DetectorParameters
+from fusion_mamba_ros.streams.frames import Side
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+PICTURES = {Side.RGB: np.full((48, 64, 3), 7, np.uint8), Side.THERMAL: np.full((40, 56), 7, np.uint16)}
+
+
+class Patient(StandIn):
+    """A predictor that waits until it is let go, and notes how many threads it served at once."""
+
+    made: list[Patient]
+
+    def __init__(self, parameters: DetectorParameters) -> None:
+        super().__init__(parameters)
+        self.go = threading.Event()
+        self.inside = self.most_inside = 0
+        self.made.append(self)
+
+    def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        assert self.go.wait(90)
+        self.inside -= 1
+        return super().predict(images, reference_size=reference_size)
+
+
+class Log:
+    """Stands where the node's logger does."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def info(self, sentence: str, **_: Any) -> None:
+        self.sentences.append(sentence)
+
+    warning = error = info
+
+    def says(self, words: str) -> bool:
+        return any(words in sentence for sentence in self.sentences)
+
+
+class ActiveNode(DetectorNode):
+    """A node that is active, with its log."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context=context, load=Patient)
+        self.log = Log()
+        self.get_logger = lambda: self.log  # type: ignore[method-assign]
+        assert self.trigger_configure() == SUCCESS
+        assert self.trigger_activate() == SUCCESS
+
+    def see(self, side: Side, stamp_ns: int, encoding: str = "") -> None:
+        """Hand the node an image of one camera, as its subscription would."""
+        message: Image = image_message(side, PICTURES[side])
+        message.header.stamp = to_stamp(stamp_ns)
+        message.encoding = encoding or message.encoding
+        assert self._session is not None
+        self._session.subscriptions[side].signalMessage(message)
+
+    def see_pairs(self, count: int) -> None:
+        """Hand the node pairs of images, as two cameras of 30 Hz would."""
+        now_ns = time.time_ns()
+        for index in range(count):
+            for side in Side:
+                self.see(side, now_ns + index * 33_000_000)
+
+
+@pytest.fixture
+def node() -> Iterator[ActiveNode]:
+    isolate()
+    Patient.made = []
+    context = Context()
+    rclpy.init(context=context)
+    node = ActiveNode(context)
+    yield node
+    for predictor in Patient.made:
+        predictor.go.set()
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_the_fault_of_one_camera_does_not_hide_that_of_the_other(node: ActiveNode) -> None:
+    for index in range(10):
+        for side in Side:
+            node.see(side, time.time_ns() + index, encoding="nonsense")
+    refusals = [sentence for sentence in node.log.sentences if "image refused" in sentence]
+    assert [sentence.split(" image")[0] for sentence in refusals] == ["rgb", "thermal"]
+    node.see(Side.THERMAL, 0)
+    assert node.log.says("thermal image refused, its stamp is zero or negative")
+
+
+def test_a_debug_picture_that_fails_costs_the_picture_only(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(outputs: Outputs, result: object) -> None:
+        raise RuntimeError("no colour left")
+
+    monkeypatch.setattr(Outputs, "publish_picture", fail)
+    Patient.made[0].go.set()
+    node.see_pairs(4)
+    wait_until(lambda: node.log.says("the debug image could not be published"), "a report")
+    assert node.log.says("the debug image could not be published: RuntimeError: no colour left")
+    assert not node.log.says("a result could not be published")
+    assert node._session is not None and node._session.counters()[1] >= 1
+
+
+@pytest.fixture
+def hanging(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> ActiveNode:
+    """A node that was deactivated while its inference would not end."""
+    monkeypatch.setattr(detection_session, "_STOP_TIMEOUT_SEC", 0.01)
+    node.see_pairs(4)
+    wait_until(lambda: Patient.made[0].inside, "an inference")
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.log.says("inference did not end within")
+    return node
+
+
+def test_no_second_thread_enters_a_predictor_whose_last_inference_goes_on(hanging: ActiveNode) -> None:
+    assert hanging.trigger_activate() == FAILURE
+    assert hanging.log.says("activate failed: the inference that was under way at deactivation has not ended")
+    (predictor,) = Patient.made
+    predictor.go.set()
+    wait_until(lambda: hanging.trigger_activate() == SUCCESS, "an activation")
+    hanging.see_pairs(4)
+    session = hanging._session
+    assert session is not None
+    wait_until(lambda: session.counters()[1], "an array")
+    assert predictor.most_inside == 1
+
+
+def test_a_model_loaded_anew_need_not_wait_for_the_old_one(hanging: ActiveNode) -> None:
+    assert hanging.trigger_cleanup() == SUCCESS
+    assert hanging.trigger_configure() == SUCCESS
+    assert hanging.trigger_activate() == SUCCESS
+    old, new = Patient.made
+    hanging.see_pairs(4)
+    wait_until(lambda: new.inside, "an inference of the new model")
+    assert (old.most_inside, new.most_inside) == (1, 1)
