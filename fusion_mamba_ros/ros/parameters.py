@@ -145,10 +145,10 @@ SPECS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "thermal.polarity",
-        "white_hot",
-        "Whether the camera draws heat bright or dark.",
+        "checkpoint",
+        "Whether the camera draws heat bright or dark; checkpoint: as the camera of training.",
         str,
-        choices=("white_hot", "black_hot"),
+        choices=("checkpoint", "white_hot", "black_hot"),
     ),
     ParameterSpec(
         "thermal.freeze_timeout_sec",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision
@@ -21,7 +22,9 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
     """
     # Asked first, because a wrong device name should not wait for a file to be read.
     choose_precision(parameters.precision, choose_device(parameters.device))
-    model, metadata = load_checkpoint(parameters.checkpoint or default_checkpoint())
+    model, metadata = load_checkpoint(
+        Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
+    )
     return Predictor(
         model,
         metadata,
@@ -45,9 +48,10 @@ def thresholds_of(parameters: DetectorParameters) -> Thresholds:
 
 
 def thermal_scaling_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> ThermalScaling:
-    """Return how thermal counts become grey levels: the method of training unless the parameters name another."""
-    # The polarity is that of the camera that is there, not of the one that the training pictures came from.
-    scaling = replace(metadata.thermal, polarity=parameters.thermal_polarity)
+    """Return how thermal counts become grey levels: as in training unless the parameters say otherwise."""
+    scaling = metadata.thermal
+    if parameters.thermal_polarity != "checkpoint":
+        scaling = replace(scaling, polarity=parameters.thermal_polarity)
     if parameters.thermal_scaling == "checkpoint":
         return scaling
     if parameters.thermal_scaling == "range":

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node takes from the checkpoint, and what its parameters change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.predictor_loading import load_predictor
+
+TRAINED = ThermalScaling(method="range", range_min=7000, range_max=9000, polarity="black_hot")
+HOMOGRAPHY = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.05), (0.0, 0.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
+    model = FusionMambaDetector(ModelConfig(width="n", classes=1, fusion="add"))
+    metadata = CheckpointMetadata(("person",), (64, 64), thermal=TRAINED, homography=HOMOGRAPHY)
+    save_checkpoint(path, model, metadata)
+    return path
+
+
+def parameters(checkpoint: Path | str, **changes: Any) -> DetectorParameters:
+    values = {spec.name: spec.default for spec in SPECS} | {"checkpoint": str(checkpoint)}
+    return DetectorParameters.from_values(values | {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def test_without_a_word_everything_is_as_in_training(checkpoint: Path) -> None:
+    predictor = load_predictor(parameters(checkpoint))
+    assert predictor.thermal_scaling == TRAINED
+    assert predictor.homography.tolist() == [pytest.approx(row) for row in HOMOGRAPHY]
+
+
+def test_parameters_win_over_the_checkpoint(checkpoint: Path) -> None:
+    identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    changed = parameters(
+        checkpoint,
+        thermal__polarity="white_hot",
+        thermal__scaling="range",
+        thermal__range_min=100.0,
+        thermal__range_max=200.0,
+        registration__homography=identity,
+    )
+    predictor = load_predictor(changed)
+    assert predictor.thermal_scaling == ThermalScaling(method="range", range_min=100, range_max=200)
+    assert predictor.homography.ravel().tolist() == identity
+
+
+def test_another_polarity_leaves_the_method_of_training(checkpoint: Path) -> None:
+    predictor = load_predictor(parameters(checkpoint, thermal__polarity="white_hot"))
+    assert predictor.thermal_scaling == ThermalScaling(method="range", range_min=7000, range_max=9000)
+
+
+def test_the_home_folder_may_be_abbreviated(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(checkpoint.parent))
+    assert load_predictor(parameters("~/model.safetensors")).class_names == ("person",)
