@@ -2,6 +2,7 @@
 """The command, in a process of its own, on a tiny data set."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -104,6 +105,32 @@ def test_broken_pictures_and_pairs_in_both_splits_are_named_and_training_goes_on
     assert "pairs/pair_02 is left out: " in output
     assert "pairs/pair_02 is left out of the validation: " in output
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("states_written", "remedy", "again"),
+    [(0, "make room and start again", ["--config", "{recipe}"]), (1, "continue with --resume", ["--resume"])],
+    ids=["before the first step", "at the end of the first epoch"],
+)
+def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(
+    states_written: int, remedy: str, again: list[str], recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
+    base = ["--data", folder, "--out", out]
+    short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
+    room, replace = iter(range(states_written)), os.replace
+
+    def replace_if_there_is_room(source: str, target: Path) -> None:
+        if target.name == "state.pt" and next(room, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", replace_if_there_is_room)
+        refused = CliRunner().invoke(app, ["train", *map(str, base), "--config", str(recipe), *short])
+    assert refused.exit_code == 2 and "No space left on device" in refused.output and remedy in refused.output
+    filled = [argument.format(recipe=recipe) for argument in again]
+    assert "best: " in run_here(*base, *filled, *(short if "--config" in filled else []))
 
 
 def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path: Path) -> None:

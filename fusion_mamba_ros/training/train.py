@@ -36,8 +36,9 @@ class Run:
     """What to train on, where, and on what.
 
     ``data``: dataset folder or YAML file, with splits ``train_split`` and ``val_split`` (None: those of the run that is
-    resumed, else `train` and `val`); ``out``: folder of the run; ``resume``: go on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: as Lightning
-    Fabric takes it. Under `torchrun` every process calls `train` with the same values.
+    resumed, else `train` and `val`); ``out``: folder of the run; ``resume``: go on with the run in it; ``weights``:
+    checkpoint to start from; ``accelerator``: `auto`, `cpu` or `cuda`. Under `torchrun` every process calls `train`
+    with the same values.
     """
 
     recipe: Recipe
@@ -84,7 +85,10 @@ def train(run: Run, console: Console) -> bool:
     trainer = Trainer(recipe, model, train_set, fabric, state)
     trainer.state.splits, trainer.state.validation = splits, validation_data
     metadata = CheckpointMetadata(
-        training.class_names, recipe.input_size, recipe.thermal, training=_provenance(run, splits, recipe, training, validating)
+        training.class_names,
+        recipe.input_size,
+        recipe.thermal,
+        training=_provenance(run, splits, recipe, training, validating),
     )
     validation = Validation(
         val_set,

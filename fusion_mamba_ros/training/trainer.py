@@ -108,6 +108,9 @@ class Trainer:
     def run(self, events: Events) -> bool:
         """Train to the end; return False if ``events.stop`` ended it earlier (the state is saved then)."""
         state, recipe = self.state, self.recipe
+        if not state.model:
+            # Before anything else is written: a folder that holds a part of a run can always be resumed.
+            self._save(events)
         saved = time.monotonic()
         while state.epoch < recipe.epochs and not self._out_of_patience():
             self._set_train_mode()

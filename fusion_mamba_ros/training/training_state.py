@@ -55,10 +55,12 @@ class TrainingState:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise TrainingError(
-                f"training state '{path}' could not be written ({error.strerror}): the one before it is untouched, "
-                "make room and continue with --resume"
-            ) from error
+            remedy = (
+                "the one before it is untouched, make room and continue with --resume"
+                if path.exists()
+                else "make room and start again"
+            )
+            raise TrainingError(f"training state '{path}' could not be written ({error.strerror}): {remedy}") from error
 
     @classmethod
     def load(cls, path: Path) -> TrainingState:
