@@ -89,7 +89,7 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert metadata.thermal == ThermalScaling("range", range_max=16383)
     rows = list(csv.DictReader((whole / "results.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert {"train_box", "val_box", "fused_mAP50", "rgb_only_mAP", "fitness"} <= set(rows[0])
+    assert {"train_box", "val_box", "fused_mAP50", "rgb_only_mAP", "fitness", "epoch_seconds"} <= set(rows[0])
     assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((whole / "samples").glob("*.jpg"))) == 2
     assert list((whole / "events").iterdir())
@@ -99,11 +99,12 @@ def test_broken_pictures_and_pairs_in_both_splits_are_named_and_training_goes_on
     folder = scenes.write_pairs(tmp_path / "pairs", train=2)
     # Its ends are right, so that only decoding finds it.
     (folder / "rgb" / "pair_02.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")
-    short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=2"]
+    short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=2", "--set", "workers=1"]
     output = run_here("--config", recipe, "--data", folder, "--out", tmp_path / "run", "--train-split", "all", *short)
     assert "2 of the 2 validation pairs are trained on as well" in output
     assert "pairs/pair_02 is left out: " in output
     assert "pairs/pair_02 is left out of the validation: " in output
+    assert "pairs/pair_02 could not be read (" in output and "other pairs took its place" in output
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
 
@@ -151,7 +152,8 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     assert refused.exit_code == 2 and "was validated on 1 pairs" in refused.output
 
     state = torch.load(out / "state.pt", weights_only=True)
-    del state["splits"], state["validation"]
+    del state["splits"], state["validation"], state["epoch_seconds"]
+    state["seconds"] = 5.0
     torch.save(state, out / "state.pt")
     run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
 

@@ -51,7 +51,7 @@ def assert_same(model: Trainer, other: Trainer) -> None:
         for (name, tensor), expected in zip(mine.state_dict().items(), theirs.state_dict().values(), strict=True):
             assert torch.equal(tensor, expected), name
     for mine, theirs in zip(model.state.history, other.state.history, strict=True):
-        assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+        assert {**mine, "epoch_seconds": 0} == {**theirs, "epoch_seconds": 0}
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,36 @@ def test_training_stops_when_validation_gets_no_better(few: Path) -> None:
     fitness = iter([0.1, 0.3, 0.2, 0.3, 0.9])
     assert trainer.run(events(validate=lambda *_: {"fitness": next(fitness)}))
     assert (len(trainer.state.history), trainer.state.best_epoch) == (4, 1)
+
+
+def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "batch_size": 1, "nominal_batch_size": 1}
+    now = 0.0
+    monkeypatch.setattr("fusion_mamba_ros.training.trainer.time.monotonic", lambda: now)
+
+    def takes(seconds: float, result: Any = None) -> Callable[..., Any]:
+        def work(*_: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return result
+
+        return work
+
+    def run(state: TrainingState | None, **others: Any) -> Trainer:
+        trainer = scenes.trainer(few, changes, state)
+        prepare = trainer.augmentation.draw_size
+        trainer.augmentation.draw_size = lambda generator: takes(10.0)() or prepare(generator)
+        done = takes(1000.0, {"fitness": 0.0})
+        trainer.run(events(lambda state: state.save(path), validate=done, on_batch=takes(100.0), **others))
+        return trainer
+
+    run(None, stop=lambda: True)
+    now = 1e6
+    state = run(TrainingState.load(path)).state
+    # Two pairs in batches of one; the second epoch is without mosaic, so not prepared through what is measured here.
+    assert [row["epoch_seconds"] for row in state.history] == [2 * 110.0 + 1000, 2 * 100.0 + 1000]
 
 
 def test_full_disk_leaves_the_state_before_untouched(

@@ -49,8 +49,8 @@ class PreparedDataset(Sequence[PairedSample]):
     """A dataset whose pairs are prepared for one network size and kept in memory once read.
 
     Pictures are stored at up to ``headroom`` times the scale at which they fill ``size``, so that a warp to network
-    size never starts from full resolution. Memory stops growing at ``limit_bytes``; pairs beyond it are read again each
-    time. ``class_names``, ``names`` and ``groups`` are those of the dataset.
+    size never starts from full resolution; None: at their own size. Memory stops growing at ``limit_bytes``; pairs
+    beyond it are read again each time. ``class_names``, ``names`` and ``groups`` are those of the dataset.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PreparedDataset(Sequence[PairedSample]):
         size: tuple[int, int],
         *,
         scaling: ThermalScaling = DEFAULT_SCALING,
-        headroom: float = 1.25,
+        headroom: float | None = 1.25,
         limit_bytes: int = 4 << 30,
     ) -> None:
         self.dataset = dataset
@@ -67,7 +67,7 @@ class PreparedDataset(Sequence[PairedSample]):
         self.scaling = scaling
         self.limit_bytes = limit_bytes
         self.cached_bytes = 0
-        self._fit = (round(size[0] * headroom), round(size[1] * headroom))
+        self._fit = None if headroom is None else (round(size[0] * headroom), round(size[1] * headroom))
         self._cache: dict[int, PairedSample] = {}
 
     def __len__(self) -> int:

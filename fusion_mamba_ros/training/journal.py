@@ -41,7 +41,7 @@ class Journal:
         self.progress.stop()
         self.writer.close()
 
-    def batch(self, epoch: int, done: int, of: int, losses: dict[str, float], pairs: int) -> None:
+    def batch(self, epoch: int, done: int, of: int, losses: dict[str, float]) -> None:
         """Move the bar of the epoch."""
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.progress.update(self.epoch, total=of, completed=done, losses=text, description=f"epoch {epoch + 1}")
@@ -56,7 +56,7 @@ class Journal:
         train = sum(row[f"train_{name}"] for name in ("box", "distribution", "classes"))
         parts = [f"epoch {int(row['epoch'])}/{self.epochs}", f"loss {train:.3f}"]
         parts += [f"{name} {value:.3f}" for name, value in row.items() if name.endswith("mAP50")]
-        parts += [f"{row['seconds'] / len(history):.1f} s each"] + (["best so far"] if is_best else [])
+        parts += [f"{row['epoch_seconds']:.1f} s"] + (["best so far"] if is_best else [])
         self.console.print("  ".join(parts), highlight=False, soft_wrap=True)
         self.progress.update(self.run, completed=int(row["epoch"]))
 

@@ -19,7 +19,9 @@ from rich.progress import track
 from fusion_mamba_ros import __version__
 from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_dataset
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from fusion_mamba_ros.perception.predictor import KNOWN_MODALITIES
 from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.journal import Journal, draw_curves
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
@@ -27,8 +29,6 @@ from fusion_mamba_ros.training.run_folder import RunFolder
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
 from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
 from fusion_mamba_ros.training.validation import Validation
-
-_KNOWN_MODALITIES = {"rgb", "thermal"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def train(run: Run, console: Console) -> bool:
     torch.use_deterministic_algorithms(True, warn_only=True)
     train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
     # At their own size: validation figures are those that the finished checkpoint will have.
-    val_set = PreparedDataset(validating, recipe.input_size, scaling=recipe.thermal, headroom=1e3)
+    val_set = PreparedDataset(validating, recipe.input_size, scaling=recipe.thermal, headroom=None)
     model = _model(run, recipe, state, console)
     if fabric.is_global_zero:
         if state is None:
             folder.start(recipe)
         _describe(console, recipe, model, training, validating, fabric)
-    _preload(train_set, console)
+    unreadable = _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
     trainer.state.splits, trainer.state.validation = splits, validation_data
     metadata = CheckpointMetadata(
@@ -125,7 +125,7 @@ def train(run: Run, console: Console) -> bool:
 
         events = Events(validate, save, journal.batch, on_epoch, stop=lambda: interruption.requested)
         complete = trainer.run(events)
-    _conclude(console, run, folder, trainer, complete)
+    _conclude(console, run, folder, trainer.state, unreadable, complete)
     return complete
 
 
@@ -143,7 +143,7 @@ def _splits(run: Run, state: TrainingState | None) -> dict[str, str]:
 
 def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
     recipe = run.recipe if state is None else Recipe.from_dict(state.recipe)
-    unknown = set(recipe.model.modalities) - _KNOWN_MODALITIES
+    unknown = set(recipe.model.modalities) - set(KNOWN_MODALITIES)
     if unknown:
         raise TrainingError(f"the recipe's model wants {', '.join(sorted(unknown))}: data sets have rgb and thermal")
     for name, channels in recipe.model.modalities.items():
@@ -177,7 +177,7 @@ def _model(run: Run, recipe: Recipe, state: TrainingState | None, console: Conso
     return model
 
 
-def _preload(dataset: PreparedDataset, console: Console) -> None:
+def _preload(dataset: PreparedDataset, console: Console) -> dict[str, str]:
     ticks = iter(track(range(len(dataset)), "reading pairs", console=console, transient=True))
     unreadable = dataset.preload(lambda _: _advance(ticks))
     _advance(ticks)
@@ -185,6 +185,7 @@ def _preload(dataset: PreparedDataset, console: Console) -> None:
         console.print(f"{name} is left out: {reason}", highlight=False)
     if len(unreadable) == len(dataset):
         raise TrainingError(f"none of the {len(dataset)} training pairs can be read: run fusion-mamba check-data")
+    return unreadable
 
 
 def _advance(ticks: Iterator[int]) -> None:
@@ -199,12 +200,12 @@ def _describe(
     validating: PairedDataset,
     fabric: Fabric,
 ) -> None:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     modalities = " + ".join(recipe.model.modalities)
     console.print(
-        f"{recipe.model.backbone}{recipe.model.width} {modalities}, {recipe.model.fusion}, {parameters / 1e6:.2f} M "
-        f"parameters; {len(training)} pairs to train, {len(validating)} to validate; {recipe.epochs} epochs in "
-        f"batches of {recipe.batch_size} at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "
+        f"{recipe.model.backbone}{recipe.model.width} {modalities}, {recipe.model.fusion}, "
+        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(training)} pairs to train, "
+        f"{len(validating)} to validate; {recipe.epochs} epochs in batches of {recipe.batch_size} "
+        f"at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "
         f"{fabric.world_size} x {fabric.device.type}",
         highlight=False,
         soft_wrap=True,
@@ -247,18 +248,25 @@ def _commit() -> str:
     return found or "unknown"
 
 
-def _conclude(console: Console, run: Run, folder: RunFolder, trainer: Trainer, complete: bool) -> None:
-    for name, reason in trainer.skipped.items():
+def _conclude(
+    console: Console,
+    run: Run,
+    folder: RunFolder,
+    state: TrainingState,
+    unreadable: dict[str, str],
+    complete: bool,
+) -> None:
+    for name, reason in unreadable.items():
         console.print(f"{name} could not be read ({reason}); other pairs took its place", highlight=False)
     if not complete:
         console.print(
-            f"stopped in epoch {trainer.state.epoch + 1}, nothing is lost; go on with: "
+            f"stopped in epoch {state.epoch + 1}, nothing is lost; go on with: "
             f"fusion-mamba train --data {run.data} --out {run.out} --resume",
             highlight=False,
             soft_wrap=True,
         )
         return
-    best = f"epoch {trainer.state.best_epoch + 1}, fitness {trainer.state.best_fitness:.3f}"
+    best = f"epoch {state.best_epoch + 1}, fitness {state.best_fitness:.3f}"
     console.print(
         f"best: {folder.best} ({best}); last: {folder.last}; curves: {folder.curves}", highlight=False, soft_wrap=True
     )

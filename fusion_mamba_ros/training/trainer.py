@@ -31,7 +31,7 @@ TERMS = ("box", "distribution", "classes")
 class Events:
     """What the loop tells the outside; called in process 0 only.
 
-    ``on_batch(epoch, done, of, losses, pairs)`` after each batch, ``losses`` the means of the epoch so far;
+    ``on_batch(epoch, done, of, losses)`` after each batch, ``losses`` the means of the epoch so far;
     ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better; ``on_epoch(state, is_best)``
     after an epoch is complete; ``save(state)`` whenever the state should reach the disk; ``stop()`` is asked after
     each optimizer step and each epoch.
@@ -39,7 +39,7 @@ class Events:
 
     validate: Callable[[int, FusionMambaDetector], dict[str, float]]
     save: Callable[[TrainingState], None]
-    on_batch: Callable[[int, int, int, dict[str, float], int], None] = lambda *_: None
+    on_batch: Callable[[int, int, int, dict[str, float]], None] = lambda *_: None
     on_epoch: Callable[[TrainingState, bool], None] = lambda *_: None
     stop: Callable[[], bool] = lambda: False
 
@@ -104,24 +104,23 @@ class Trainer:
             recipe.warmup_momentum,
             recipe.warmup_bias_rate,
         )
+        self._counted = time.monotonic()
 
     def run(self, events: Events) -> bool:
         """Train to the end; return False if ``events.stop`` ended it earlier (the state is saved then)."""
         state, recipe = self.state, self.recipe
+        saved = self._counted = time.monotonic()
         if not state.model:
             # Before anything else is written: a folder that holds a part of a run can always be resumed.
             self._save(events)
-        saved = time.monotonic()
         while state.epoch < recipe.epochs and not self._out_of_patience():
             self._set_train_mode()
             loader = load(self._epoch_batches(state.epoch), first=state.batch, workers=recipe.workers)
             for batch in loader:
-                started = time.monotonic()
                 stepped = self._train(batch)
-                state.seconds += time.monotonic() - started
                 if self.fabric.is_global_zero:
                     means = {name: state.sums[name] / state.batch for name in TERMS}
-                    events.on_batch(state.epoch, state.batch, self.batches, means, len(batch))
+                    events.on_batch(state.epoch, state.batch, self.batches, means)
                 if not stepped:
                     continue
                 stop = self._stop_asked(events)
@@ -194,7 +193,6 @@ class Trainer:
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": state.sums[name] / self.batches for name in TERMS}
         row["learning_rate"] = self.schedule.rate((state.epoch + 1) * self.batches - 1)
-        row["seconds"] = state.seconds
         is_best = False
         if (state.epoch + 1) % recipe.validate_every == 0 or state.epoch + 1 == recipe.epochs:
             metrics = events.validate(state.epoch, self.average.model) if self.fabric.is_global_zero else {}
@@ -203,13 +201,21 @@ class Trainer:
             is_best = metrics["fitness"] > state.best_fitness
             if is_best:
                 state.best_fitness, state.best_epoch = metrics["fitness"], state.epoch
+        self._count_time()
+        row["epoch_seconds"] = state.epoch_seconds
         state.history.append(row)
-        state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
+        state.epoch, state.batch, state.sums, state.epoch_seconds = state.epoch + 1, 0, {}, 0.0
         if self.fabric.is_global_zero:
             events.on_epoch(state, is_best)
         self._save(events)
 
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.state.epoch_seconds += now - self._counted
+        self._counted = now
+
     def _save(self, events: Events) -> None:
+        self._count_time()
         if self.fabric.is_global_zero:
             self.state.model = self.detector.state_dict()
             self.state.average = self.average.model.state_dict()
@@ -240,11 +246,6 @@ class Trainer:
             rank=self.fabric.global_rank,
             processes=self.fabric.world_size,
         )
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Pairs that could not be read and were replaced, with the reason."""
-        return {**self.augmentation.skipped, **self.plain_augmentation.skipped}
 
 
 def detection_loss(recipe: Recipe) -> DetectionLoss:

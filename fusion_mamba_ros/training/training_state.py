@@ -27,7 +27,7 @@ class TrainingState:
     that is complete. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs,
     ``splits`` the names of their splits, for `train` and `val` (older files lack the latter two). The order of pairs,
     the augmentation and the learning rate follow from seed and position and need no state. ``scaler`` is the loss
-    scaler's, of fp16.
+    scaler's, of fp16. ``epoch_seconds`` is the time that the epoch has taken so far.
     """
 
     recipe: dict[str, Any]
@@ -41,7 +41,7 @@ class TrainingState:
     best_epoch: int = -1
     best_fitness: float = float("-inf")
     average_updates: int = 0
-    seconds: float = 0.0
+    epoch_seconds: float = 0.0
     model: Mapping[str, Any] = field(default_factory=dict)
     average: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +72,9 @@ class TrainingState:
                 raise TrainingError(
                     f"training state '{path}' has format {version}: this version reads {FORMAT_VERSION}"
                 )
-            return cls(**values)
+            known = {entry.name for entry in fields(cls)}
+            # An older file holds `seconds`, of all epochs so far.
+            return cls(**{name: value for name, value in values.items() if name in known})
         except FileNotFoundError as error:
             raise TrainingError(
                 f"there is no run to resume, '{path}' does not exist: start without --resume"
