@@ -137,6 +137,25 @@ def test_new_limits_never_bring_back_what_a_lone_frame_has_overtaken() -> None:
     assert pairing.counters().rgb.unpaired == 1
 
 
+def test_lone_thermal_frames_go_on_at_once_when_their_offset_changes() -> None:
+    pairing = Pairing()
+    for stretch, offset_s in enumerate((0, -5, -10, 3)):
+        pairing.limits = PairingLimits(thermal_offset_ns=offset_s * SECOND)
+        raw_ms = [2000 * stretch + 33 * i for i in range(60)]
+        stamps = [item.stamp_ns for item in lone_of(play(pairing, [thermal(ms) for ms in raw_ms]))]
+        assert stamps == [at(ms + 1000 * offset_s) for ms in raw_ms]
+    assert pairing.counters().thermal.late == 0
+
+
+def test_another_offset_never_brings_back_what_a_lone_frame_has_overtaken() -> None:
+    pairing = Pairing(PairingLimits(max_offset_ns=5 * MS, timeout_ns=30 * MS))
+    released = play(pairing, [rgb(0), thermal(20), thermal(40)])
+    assert [item.stamp_ns for item in lone_of(released)] == [at(20), at(40)]
+    pairing.limits = PairingLimits(max_offset_ns=100 * MS, thermal_offset_ns=-MS)
+    assert pairs_of(play(pairing, [thermal(60), thermal(93)], at(400))) == []
+    assert pairing.counters().rgb.unpaired == 1
+
+
 def test_a_frame_whose_message_cannot_be_decoded_is_counted_as_refused() -> None:
     pairing = Pairing()
     play(pairing, [rgb(0), thermal(5), rgb(33)])

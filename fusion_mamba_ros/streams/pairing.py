@@ -36,7 +36,8 @@ class Pairing:
     short queues only, and nothing of the caller's runs inside it.
 
     Stamps of what `match` returns strictly increase, until a stamp or the clock jumps back (a bag starts over): then
-    the queues are cleared and a new order begins. The rules, in words: ``docs/pairing.md``.
+    the queues are cleared and a new order begins. So it does, with the queues kept, when another ``thermal_offset_ns``
+    moves the thermal stamps. The rules, in words: ``docs/pairing.md``.
     """
 
     def __init__(self, limits: PairingLimits | None = None) -> None:
@@ -59,6 +60,9 @@ class Pairing:
     @limits.setter
     def limits(self, limits: PairingLimits) -> None:
         with self._lock:
+            if limits.thermal_offset_ns != self._limits.thermal_offset_ns:
+                self._drop_overtaken()
+                self._last_output_ns = None
             self._limits = limits
 
     def add(self, frame: Frame) -> None:
