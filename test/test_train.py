@@ -158,6 +158,16 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
 
 
+def test_cuda_without_cuda_says_what_to_use(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ["--config", str(recipe), "--data", str(data), "--out", str(tmp_path / "run"), "--accelerator", "cuda"]
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert result.exit_code == 2, result.output
+    assert "finds no CUDA, use 'cpu' or 'auto'" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

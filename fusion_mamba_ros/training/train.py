@@ -21,6 +21,7 @@ from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_datas
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from fusion_mamba_ros.perception.compute import choose_device
 from fusion_mamba_ros.perception.predictor import KNOWN_MODALITIES
 from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.journal import Journal, draw_curves
@@ -67,6 +68,7 @@ def train(run: Run, console: Console) -> bool:
             f"the run was validated on {state.validation}, the data now are {validation_data}: give the same data"
         )
     recipe = _recipe(run, state, training.class_names)
+    choose_device(run.accelerator)
     fabric = _fabric(run, recipe)
     fabric.launch()
     if not fabric.is_global_zero:
