@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from detector_graph import isolate
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores, get_typestore
 
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
-from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
+from fusion_mamba_ros.evaluation.bag_writing import COMPRESSED_IMAGE, IMAGE, ImageBagWriter
 from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene
 from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
@@ -105,3 +107,34 @@ def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path, check
     with pytest.raises(BagError, match="no messages on topic '/rgb/image_raw': it has /a"):
         replay(tmp_path / "cameras", tmp_path / "detections", ReplayOptions(checkpoint, tmp_path))
     assert not (tmp_path / "detections").exists()
+
+
+def mixed_bag(path, rgb, thermal):
+    """Write a bag with one message of each camera: (topic, message type). Its bytes are never read."""
+    typestore = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(path, version=8) as writer:
+        for topic, message_type in (rgb, thermal):
+            connection = writer.add_connection(topic, message_type, typestore=typestore)
+            writer.write(connection, 10**9, b"")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rgb", "thermal", "sentence"),
+    [
+        (
+            ("/rgb/compressed", COMPRESSED_IMAGE),
+            ("/thermal", IMAGE),
+            "'/thermal' holds sensor_msgs/msg/Image: the node",
+        ),
+        (("/rgb", IMAGE), ("/thermal/compressed", COMPRESSED_IMAGE), "the node takes both raw or both compressed"),
+        (("/rgb/compressed", COMPRESSED_IMAGE), ("/thermal/png", COMPRESSED_IMAGE), "'/thermal/png' of bag"),
+    ],
+)
+def test_a_bag_that_the_node_cannot_subscribe_to_is_refused_before_anything_starts(tmp_path, rgb, thermal, sentence):
+    source = mixed_bag(tmp_path / "cameras", rgb, thermal)
+    options = ReplayOptions(tmp_path / "any.safetensors", tmp_path, rgb_topic=rgb[0], thermal_topic=thermal[0])
+    with pytest.raises(BagError, match=sentence) as error:
+        replay(source, tmp_path / "detections", options)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "detector_node.log").exists()

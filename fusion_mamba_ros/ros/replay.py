@@ -23,7 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
-from fusion_mamba_ros.evaluation.bag_reading import IMAGE_TYPES, Bag
+from fusion_mamba_ros.evaluation.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.evaluation.replay_report import ThermalView
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.perception.checkpoint import read_metadata
@@ -80,7 +80,7 @@ def replay(
         bag.require([options.rgb_topic, options.thermal_topic], IMAGE_TYPES)
         frames = tuple(bag.topics[topic].count for topic in (options.rgb_topic, options.thermal_topic))
         duration_sec = bag.duration_ns / 1e9 / options.rate
-        compressed = bag.topics[options.rgb_topic].message_type.endswith("CompressedImage")
+        compressed = _are_compressed(bag, options.rgb_topic, options.thermal_topic)
     arguments = _node_arguments(options, compressed)
     with (
         _observe(recording, on_progress) as observer,
@@ -184,6 +184,24 @@ def _observe(recording: Path, on_progress: Callable[[FusionStatus], None]) -> It
             observer.close()
     finally:
         rclpy.try_shutdown()
+
+
+def _are_compressed(bag: Bag, rgb_topic: str, thermal_topic: str) -> bool:
+    """Return whether the topics hold compressed images. Raises `BagError` if the node cannot subscribe to both."""
+    rgb, thermal = (bag.topics[name].message_type for name in (rgb_topic, thermal_topic))
+    if rgb != thermal:
+        raise BagError(
+            f"'{rgb_topic}' of bag '{bag.path}' holds {rgb}, '{thermal_topic}' holds {thermal}: "
+            "the node takes both raw or both compressed, name two topics of one kind"
+        )
+    compressed = rgb.endswith("CompressedImage")
+    for name in (rgb_topic, thermal_topic):
+        if compressed and not name.endswith("/compressed"):
+            raise BagError(
+                f"'{name}' of bag '{bag.path}' holds {rgb}: "
+                "the node takes these from topics that end in /compressed, record or rename it so"
+            )
+    return compressed
 
 
 def _node_arguments(options: ReplayOptions, compressed: bool) -> list[str]:
