@@ -99,7 +99,7 @@ def run_node_with(inference_ms: float) -> None:
                 time.sleep(inference_ms * 1e-3)
             return result
 
-    run_node(lambda: DetectorNode(load=lambda parameters: StandIn()))
+    run_node(lambda options: DetectorNode(load=lambda parameters: StandIn()))
 
 
 def measure(seconds: float, rate_hz: float, outages: int) -> dict[str, Any]:

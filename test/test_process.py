@@ -11,11 +11,15 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import isolate
+from detector_graph import DetectorProcess, isolate, wait_until
 
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.ros.process import ArgumentError, own_arguments
 
-BARE = "from rclpy.node import Node; from fusion_mamba_ros.ros.process import run_node; run_node(lambda: Node('bare'))"
+BARE = (
+    "from rclpy.node import Node; from fusion_mamba_ros.ros.process import run_node; run_node(lambda _: Node('bare'))"
+)
 DETECTOR = "from fusion_mamba_ros.ros.detector_node import main; main()"
 
 
@@ -76,3 +80,18 @@ def test_an_argument_that_is_for_nobody_is_refused() -> None:
     ended = run(DETECTOR, "checkpoint:=mine.safetensors")
     assert ended.returncode == 2
     assert "unrecognized arguments: checkpoint:=mine.safetensors" in ended.stderr
+
+
+def test_autostart_goes_to_active_and_the_log_tells_what_it_waits_for(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "model.safetensors"
+    model = FusionMambaDetector(ModelConfig(width="n", classes=1, fusion="add"))
+    save_checkpoint(checkpoint, model, CheckpointMetadata(("person",), (64, 64)))
+    program = ["-c", DETECTOR, "--autostart"]
+    isolate()
+    detector = DetectorProcess(program, tmp_path / "log", f"checkpoint:={checkpoint}")
+    try:
+        wait_until(lambda: "no camera delivers fresh pictures" in detector.log, "the warning")
+        assert "active: detecting on /rgb/image_raw and /thermal/image_raw" in detector.log
+        assert detector.stop() == 0
+    finally:
+        detector.kill()

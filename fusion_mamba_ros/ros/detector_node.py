@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from fusion_mamba_ros.ros.detection_session import DetectionSession
@@ -18,15 +19,15 @@ from fusion_mamba_ros.ros.predictor_loading import homography_of, load_predictor
 from fusion_mamba_ros.ros.process import run_node
 
 _DESCRIPTION = """\
-Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: it waits for
-`ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
+Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
+--autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
 inputs      rgb/image_raw, thermal/image_raw
 outputs     detections, label_info, debug_image, ~/status, /diagnostics
 parameters  with meaning, range and default: config/detector.yaml of the package
 
 example:
-  detector_node --ros-args -p checkpoint:=mine.safetensors -p "classes:=[person, car]" \\
+  detector_node --autostart --ros-args -p checkpoint:=mine.safetensors -p "classes:=[person, car]" \\
       -r rgb/image_raw:=/camera/image_raw --params-file detector.yaml
 """
 
@@ -37,12 +38,18 @@ class DetectorNode(LifecycleNode):
     """Pairs an RGB and a thermal camera and publishes what the network sees.
 
     `configure` loads the model and warms it up, `activate` subscribes. Topics and parameters: ``docs/node.md``.
-    ``load`` is the seam for tests: it returns what stands in for the network of the checkpoint.
+    ``load`` is the seam for tests: it returns what stands in for the network of the checkpoint. ``autostart``: both
+    transitions follow as soon as the node is spun.
     Raises :class:`ParameterError` if a parameter given at the start is bad.
     """
 
     def __init__(
-        self, node_name: str = "detector_node", *, load: LoadPredictor = load_predictor, **options: Any
+        self,
+        node_name: str = "detector_node",
+        *,
+        load: LoadPredictor = load_predictor,
+        autostart: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(node_name, **options)
         self._load = load
@@ -55,6 +62,13 @@ class DetectorNode(LifecycleNode):
         self._settings = ParameterServer(
             self, may_change=lambda: self._predictor is None, on_change=self._on_parameters_changed
         )
+        if autostart:
+            # By a timer: a signal while the model loads must find the node spinning.
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
+        else:
+            self.get_logger().info("unconfigured: waiting for the transitions configure and activate")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint and run one inference per mode; on any fault stay unconfigured and say why."""
@@ -85,6 +99,8 @@ class DetectorNode(LifecycleNode):
             super().on_deactivate(state)
             return TransitionCallbackReturn.FAILURE
         self._diagnostics.watch(self._session)
+        topics = " and ".join(subscription.topic for subscription in self._session.subscriptions.values())
+        self.get_logger().info(f"active: detecting on {topics}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -111,6 +127,11 @@ class DetectorNode(LifecycleNode):
         """Release everything, then the node."""
         self._release()
         super().destroy_node()
+
+    def _autostart(self) -> None:
+        self.destroy_timer(self._autostart_timer)
+        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
 
     def _configure(self, parameters: DetectorParameters) -> None:
         predictor = self._load(parameters)
@@ -180,8 +201,9 @@ def main() -> NoReturn:
     """Run the node until it is told to stop."""
     parser = argparse.ArgumentParser(
         prog="detector_node",
-        usage="%(prog)s [-h] [--ros-args ...]",
+        usage="%(prog)s [-h] [--autostart] [--ros-args ...]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run_node(DetectorNode, parser)
+    parser.add_argument("--autostart", action="store_true", help="configure and activate at once")
+    run_node(lambda options: DetectorNode(autostart=options.autostart), parser)

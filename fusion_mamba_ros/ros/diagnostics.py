@@ -36,6 +36,7 @@ class Diagnostics:
         self._session: DetectionSession | None = None
         self._previous: dict[Side, FrameCounters] = {}
         self._previous_published = 0
+        self._logged_missing: frozenset[Side] = frozenset()
         self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=node.get_clock())
@@ -50,6 +51,7 @@ class Diagnostics:
         self._session = session
         self._previous = {side: FrameCounters() for side in Side}
         self._previous_published = 0
+        self._logged_missing = frozenset()
 
     def close(self) -> None:
         """Stop reporting."""
@@ -72,9 +74,11 @@ class Diagnostics:
         session = self._session
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [self._status(finding) for finding in self.findings()]
+        findings = self.findings()
+        message.status = [self._status(finding) for finding in findings]
         self._publisher.publish(message)
         if session is not None:
+            self._log_missing(session.missing(), findings[0])
             session.follow_publishers()
             self._ticks += 1
             if self._ticks % _TICKS_PER_ESTIMATE == 0:
@@ -83,6 +87,16 @@ class Diagnostics:
             if published == self._previous_published:
                 session.publish_idle_status()
             self._previous_published = published
+
+    def _log_missing(self, missing: frozenset[Side], cameras: Finding) -> None:
+        """Log once that a camera is missing, and that it is back: not everybody reads diagnostics."""
+        if missing == self._logged_missing:
+            return
+        self._logged_missing = missing
+        if missing:
+            self._node.get_logger().warning(cameras.message)
+        else:
+            self._node.get_logger().info("both cameras deliver")
 
     def _observe(self) -> Observation:
         session = self._session

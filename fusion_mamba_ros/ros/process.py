@@ -40,19 +40,20 @@ def own_arguments(command_line: list[str]) -> list[str]:
         raise ArgumentError(f"{sentence}: see --help") from error
 
 
-def run_node(create_node: Callable[[], Node], parser: argparse.ArgumentParser | None = None) -> NoReturn:
+def run_node(
+    create_node: Callable[[argparse.Namespace], Node], parser: argparse.ArgumentParser | None = None
+) -> NoReturn:
     """Spin the node until SIGINT, SIGTERM or the shutdown of its context, then end the process.
 
     Exit code 0 after a signal; 2, with one sentence on stderr, if ROS cannot read its arguments or the node refuses its
-    parameters (``ValueError``). ``parser`` reads the other arguments. A callback that raises is logged and costs its
-    message, not the node.
+    parameters (``ValueError``). ``parser`` reads the arguments that are not for ROS, and ``create_node`` gets what it
+    read. A callback that raises is logged and costs its message, not the node.
     """
     try:
         own = own_arguments(sys.argv)
-        if parser is not None:
-            parser.parse_args(own)
+        options = argparse.Namespace() if parser is None else parser.parse_args(own)
         rclpy.init()
-        node = create_node()
+        node = create_node(options)
     except (ValueError, ParameterException) as error:
         print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
