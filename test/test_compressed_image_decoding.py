@@ -65,6 +65,19 @@ def test_every_damaged_byte_of_a_png_is_noticed() -> None:
             decode_compressed_image(data, "png")
 
 
+def test_the_check_before_decoding_reads_the_ends_of_a_png_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(encoded(".png", scene()))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageDecodingError, match="the checksums of its chunks are wrong"):
+        decode_compressed_image(bytes(data), "png")
+
+    def refuse(data: bytes) -> int:
+        raise AssertionError("a checksum is computed over the whole file")
+
+    monkeypatch.setattr(zlib, "crc32", refuse)
+    check_compressed_image(bytes(data), "png")
+
+
 def test_a_compressed_image_of_noise_is_refused_or_decoded_but_never_crashes() -> None:
     rng = np.random.default_rng(4)
     good = {extension: np.frombuffer(encoded(extension, scene()), np.uint8) for extension in (".jpg", ".png")}

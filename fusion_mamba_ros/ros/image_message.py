@@ -18,7 +18,7 @@ _SAME_GREEN = {"bgr8": "rgb8", "8UC3": "rgb8"}
 
 
 def fault_of(message: ImageMessage | CompressedImage) -> str | None:
-    """Return why a message cannot be a picture, or None; looks at the fields only, in microseconds."""
+    """Return why a message cannot be a picture, or None; looks at its fields and at both ends of a file only."""
     try:
         if isinstance(message, CompressedImage):
             check_compressed_image(message.data, message.format)

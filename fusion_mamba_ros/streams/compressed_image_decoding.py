@@ -12,7 +12,7 @@ import numpy as np
 from fusion_mamba_ros.streams.image_decoding import Array, Image, ImageDecodingError, as_bytes, to_8_bit
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # Cameras may pad a file; the end marker lies within so many of the last bytes.
 TAIL_BYTES = 1024
 # Neither deflate (1032:1) nor JPEG's shortest blocks pack pixels tighter; a damaged header may claim gigapixels.
@@ -20,11 +20,12 @@ PIXELS_PER_BYTE = 2000
 
 
 def check_compressed_image(data: Any, format: str = "") -> None:
-    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` is no whole file.
+    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` is visibly no whole file.
 
-    That is: empty, cut short, of a size that the file cannot hold, or a PNG whose checksums are wrong.
+    That is: empty, cut short, or of a size that the file cannot hold. It looks at both ends only, in microseconds
+    however large the file is; damage in between is found by `decode_compressed_image`.
     """
-    _whole_file(data, format)
+    _visibly_whole(data, format)
 
 
 def decode_compressed_image(data: Any, format: str = "") -> Image:
@@ -32,9 +33,11 @@ def decode_compressed_image(data: Any, format: str = "") -> Image:
 
     JPEG, PNG (8 or 16 bit) and whatever else OpenCV reads. ``format`` only serves the error message, since files say
     themselves what they are. Raises `ImageDecodingError`, also for a file that was cut short, which OpenCV would fill
-    with grey.
+    with grey, and for a PNG whose checksums are wrong.
     """
-    buffer, what = _whole_file(data, format)
+    buffer, what = _visibly_whole(data, format)
+    if _is_png(buffer) and not _png_is_whole(buffer.data):
+        raise ImageDecodingError(f"{what} is damaged: the checksums of its chunks are wrong")
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -47,7 +50,7 @@ def decode_compressed_image(data: Any, format: str = "") -> Image:
     return Image(to_8_bit(cv2.cvtColor(pixels, code)))
 
 
-def _whole_file(data: Any, format_name: str) -> tuple[Array, str]:
+def _visibly_whole(data: Any, format_name: str) -> tuple[Array, str]:
     """Return the bytes of a file that is not visibly damaged, and how to name it in an error."""
     buffer = as_bytes(data)
     what = f"compressed image (format '{format_name}', {len(buffer)} bytes)"
@@ -58,13 +61,17 @@ def _whole_file(data: Any, format_name: str) -> tuple[Array, str]:
         if JPEG_END not in buffer[-TAIL_BYTES:].tobytes():
             raise ImageDecodingError(f"{what} is cut short: its end marker is missing")
         width, height = _jpeg_size(buffer.data)
-    elif buffer[: len(PNG_SIGNATURE)].tobytes() == PNG_SIGNATURE:
-        if not _png_is_whole(buffer.data):
-            raise ImageDecodingError(f"{what} is cut short or damaged: the checksums of its chunks are wrong")
+    elif _is_png(buffer):
+        if PNG_END not in buffer[-TAIL_BYTES:].tobytes():
+            raise ImageDecodingError(f"{what} is cut short: its last chunk is missing")
         width, height = (int.from_bytes(buffer[at : at + 4].tobytes(), "big") for at in (16, 20))
     if width * height > PIXELS_PER_BYTE * len(buffer):
         raise ImageDecodingError(f"{what} is damaged: it claims {width}x{height} pixels")
     return buffer, what
+
+
+def _is_png(buffer: Array) -> bool:
+    return buffer[: len(PNG_SIGNATURE)].tobytes() == PNG_SIGNATURE
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
