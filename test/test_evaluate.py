@@ -48,8 +48,10 @@ class BrightRegions:
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
+        self.homographies: list[list[list[float]]] = []
 
     def __call__(self, batch, *, reference_size, homography):
+        self.homographies.append(homography.tolist())
         self.batches.append([images["rgb"].shape[:2] for images in batch if images["rgb"] is not None])
         found = []
         for images in batch:
@@ -91,6 +93,14 @@ def test_batches_hold_neighbours_of_one_size_and_each_pair_is_read_once():
     sizes = [batch for batch in detector.batches if batch]
     assert all(len(set(batch)) == 1 and len(batch) <= 2 for batch in sizes)
     assert done[-1] == 9 and done == sorted(done)
+
+
+def test_aligned_pairs_are_predicted_as_aligned_and_others_by_their_own_homography():
+    detector, dataset, shift = BrightRegions(), LabelledPairs(2), np.array([[1, 0, 0.25], [0, 1, 0], [0, 0, 1.0]])
+    dataset[1] = replace(dataset[1], homography=shift)
+    evaluate(detector, dataset, (Mode.FUSED,))
+    # None would stand for the homography that the checkpoint carries.
+    assert detector.homographies == [np.eye(3).tolist(), shift.tolist()]
 
 
 def test_unreadable_pair_is_skipped_and_named():

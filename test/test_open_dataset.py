@@ -177,6 +177,18 @@ def test_different_classes_need_a_list(tmp_path):
     assert len(open_datasets([tmp_path / "one", tmp_path / "two"], "train", classes=["person"])) == 2
 
 
+@pytest.mark.parametrize(("second", "shared"), [(0.25, 0.25), (0.5, None), (None, None)])
+def test_dataset_has_a_homography_if_all_its_pairs_share_it(tmp_path, second, shared):
+    lines = ["datasets:"]
+    for name, shift in (("one", 0.25), ("two", second)):
+        write_paired_yolo(tmp_path / name, {"train": ["a", "b"]})
+        matrix = "" if shift is None else f", homography: [1, 0, {shift}, 0, 1, 0, 0, 0, 1]"
+        lines.append(f"- {{path: {name}{matrix}}}")
+    write_lines(tmp_path / "d.yaml", lines)
+    homography = open_dataset(tmp_path / "d.yaml", "train").homography
+    assert (None if homography is None else homography[0, 2]) == shared
+
+
 def test_homography_of_a_yaml_entry_brings_thermal_to_rgb(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     write_lines(tmp_path / "d.yaml", ["datasets:", "- {path: data, homography: [1, 0, 0.25, 0, 1, 0, 0, 0, 1]}"])

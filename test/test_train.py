@@ -134,6 +134,16 @@ def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(
     assert "best: " in run_here(*base, *filled, *(short if "--config" in filled else []))
 
 
+def test_homography_of_the_training_data_goes_into_the_checkpoint(recipe: Path, tmp_path: Path) -> None:
+    shift = [[1.0, 0.0, 0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
+    (tmp_path / "data.yaml").write_text(f"datasets: [{{path: {folder}, homography: {shift}}}]\n")
+    short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
+    run_here("--config", recipe, "--data", tmp_path / "data.yaml", "--out", out, *short)
+    _, metadata = load_checkpoint(out / "last.safetensors")
+    assert [list(row) for row in metadata.homography] == shift
+
+
 def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path: Path) -> None:
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
     (folder / "val.txt").rename(folder / "test.txt")

@@ -26,6 +26,10 @@ class Record(Protocol):
     def group(self) -> str:
         """Group of the pair, for example day or night; may be empty."""
 
+    @property
+    def homography(self) -> Homography | None:
+        """Thermal to RGB in normalised coordinates, None where the pictures are aligned."""
+
     def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
         """Return the sample and what is wrong with its boxes. Raises ``UnreadableImageError``."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from ..perception.registration import Homography
 from .pair_record import Record
 from .problems import DatasetError, Problem
 from .sample import PairedSample
@@ -28,6 +31,15 @@ class PairedDataset(Sequence[PairedSample]):
             if len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise DatasetError(f"{what} names must be unique: {twice!r} is there {names.count(twice)} times")
+
+    @property
+    def homography(self) -> Homography | None:
+        """The homography that all pairs share; None if they are aligned or have several."""
+        # Pairs of one folder share the object.
+        first, *others = {id(record.homography): record.homography for record in self.records}.values()
+        if first is None or any(other is None or not np.allclose(first, other) for other in others):
+            return None
+        return first
 
     def __len__(self) -> int:
         return len(self.records)

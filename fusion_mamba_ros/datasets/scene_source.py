@@ -27,6 +27,7 @@ class SceneRecord:
     group: str
     seed: int
     frame_index: int
+    homography: None = None
 
     def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
         """Return the sample; boxes of classes that ``class_names`` does not have are left out."""

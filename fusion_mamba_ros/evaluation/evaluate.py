@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from ..datasets.problems import DatasetError, UnreadableImageError
@@ -30,7 +31,7 @@ class PredictBatch(Protocol):
     """``Predictor.predict_batch``: detections of several pairs in pixels of ``reference_size`` (width, height)."""
 
     def __call__(
-        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homography | None
+        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homography
     ) -> list[Detections]: ...
 
 
@@ -115,12 +116,14 @@ def evaluate(
     seconds = dict.fromkeys(modes, 0.0)
     skipped: dict[str, str] = {}
     for samples, done in _batches(dataset, batch_size, refuse_unreadable, skipped):
+        # Aligned pairs are so whatever homography the checkpoint has.
+        homography = np.eye(3) if samples[0].homography is None else samples[0].homography
         for mode in modes:
             started = time.perf_counter()
             found = predict_batch(
                 [_images(sample, mode) for sample in samples],
                 reference_size=samples[0].size,
-                homography=samples[0].homography,
+                homography=homography,
             )
             seconds[mode] += time.perf_counter() - started
             images[mode] += [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
 from rich.console import Console
@@ -90,6 +91,7 @@ def train(run: Run, console: Console) -> bool:
         training.class_names,
         recipe.input_size,
         recipe.thermal,
+        homography=tuple(map(tuple, (np.eye(3) if training.homography is None else training.homography).tolist())),
         training=_provenance(run, splits, recipe, training, validating),
     )
     validation = Validation(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 
 from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset, UnreadableImageError
@@ -118,6 +119,7 @@ class Validation:
             device=str(self.device),
             precision="fp32",
             thresholds=thresholds,
-            # The dataset's thermal pictures are white-hot grey levels already.
+            # The dataset's thermal pictures are white-hot grey levels in RGB's view already.
             thermal=ThermalScaling(),
+            homography=np.eye(3),
         )

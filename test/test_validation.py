@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import training_scenes as scenes
+
+from fusion_mamba_ros.datasets import PreparedDataset, open_dataset
+from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.detections import Detections
+from fusion_mamba_ros.training import validation as module
+from fusion_mamba_ros.training.recipe import Recipe
+from fusion_mamba_ros.training.trainer import detection_loss
+from fusion_mamba_ros.training.validation import Validation
+
+
+def test_drawn_pairs_are_not_brought_to_rgb_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(scenes.write_pairs(tmp_path, train=1, val=1), "val")
+    recipe = Recipe.from_dict({**scenes.RECIPE, "model": {"width": "n", "fusion": "add"}}).for_data(dataset.class_names)
+    torch.manual_seed(0)
+    model = FusionMambaDetector(recipe.model).eval()
+    with torch.no_grad():
+        for branch in model.head.class_branches:
+            branch[-1].bias.fill_(1.0)  # so that there is something to draw
+    drawn: list[Detections] = []
+
+    def note(rgb: np.ndarray, thermal: np.ndarray, detections: Detections, names: tuple[str, ...]) -> np.ndarray:
+        drawn.append(detections)
+        return rgb
+
+    monkeypatch.setattr(module, "draw_pair", note)
+    for shift in (0.0, 0.5):
+        metadata = CheckpointMetadata(dataset.class_names, (64, 64), homography=((1, 0, shift), (0, 1, 0), (0, 0, 1)))
+        validation = Validation(
+            PreparedDataset(dataset, (64, 64), headroom=None),
+            metadata,
+            detection_loss(recipe),
+            device=torch.device("cpu"),
+            batch_size=1,
+            drawn=1,
+        )
+        validation.draw(model, tmp_path / "sheet.jpg")
+    assert len(drawn[0].boxes) > 0
+    np.testing.assert_array_equal(drawn[0].boxes, drawn[1].boxes)
