@@ -38,7 +38,8 @@ def test_compressed_topics_and_stop_when_a_camera_is_missing(tmp_path: Path) -> 
 
 
 def test_cameras_that_are_faster_than_inference_lose_frames_not_time(tmp_path: Path) -> None:
-    with running_detector(tmp_path / "log", "checkpoint:=stand-in", delay_sec=0.2) as (_, graph):
+    choices = ("checkpoint:=stand-in", "pairing.queue_size:=3")
+    with running_detector(tmp_path / "log", *choices, delay_sec=0.2) as (_, graph):
         cameras = Cameras(graph, period_sec=1 / 60)
         wait_until(lambda: len(graph.arrays) >= 15, "arrays")
         cameras.close()
@@ -46,7 +47,6 @@ def test_cameras_that_are_faster_than_inference_lose_frames_not_time(tmp_path: P
         status = graph.counters_add_up()
         assert status.rgb.dropped > status.rgb.paired
         assert status.rgb.waiting <= 1
-        # Nothing queued: no pair waited for more than the inference before it.
-        waits = [s.queue_ms for s in graph.statuses if s.mode == "fused"]
-        busy = [s.inference_ms + s.publish_ms for s in graph.statuses if s.mode == "fused"]
-        assert all(wait <= max(busy) * 1.5 for wait in waits)
+        # However long inference takes, no more than this ever waits: three in the queue of pairing, one whose stamp ran
+        # ahead, and the newest pair.
+        assert max(side.waiting for s in graph.statuses for side in (s.rgb, s.thermal)) <= 5
