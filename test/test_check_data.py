@@ -55,3 +55,9 @@ def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
 def test_check_data_says_in_one_sentence_what_it_cannot_open(tmp_path):
     result = run.invoke(app, ["check-data", str(tmp_path / "nowhere")])
     assert result.exit_code == 2 and "does not exist" in result.output and "Traceback" not in result.output
+
+
+def test_check_data_finds_out_before_the_work_that_out_is_no_folder(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run.invoke(app, ["check-data", str(folder), "--out", str(tmp_path / "file")])
+    assert result.exit_code == 2 and "' cannot be a folder (" in result.output and "pairs" not in result.output

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.predictor import Predictor
 
 run = CliRunner()
 
@@ -69,6 +70,24 @@ def test_eval_says_in_one_sentence_what_it_cannot_do(folder, tmp_path, checkpoin
     base = ["eval", "--checkpoint", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "out")]
     result = run.invoke(app, [*base, *options])
     assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
+
+
+def test_eval_finds_out_before_the_work_that_out_is_no_folder(folder, tmp_path, checkpoint, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Predictor, "predict_batch", lambda *_, **__: pytest.fail("it began to work"))
+    for out in (tmp_path / "file", tmp_path / "file" / "eval"):
+        result = run.invoke(
+            app, ["eval", "--checkpoint", str(checkpoint), "--data", str(folder), "--out", str(out), "--device", "cpu"]
+        )
+        assert result.exit_code == 2 and f"error: --out '{out}' cannot be a folder" in result.output
+
+
+def test_eval_whose_report_cannot_be_written_is_one_sentence(folder, tmp_path, checkpoint):
+    out = tmp_path / "eval"
+    (out / "metrics.json").mkdir(parents=True)
+    arguments = ["--data", str(folder), "--out", str(out), "--device", "cpu", "--mode", "fused"]
+    result = run.invoke(app, ["eval", "--checkpoint", str(checkpoint), *arguments])
+    assert result.exit_code == 2 and "metrics.json" in result.output
 
 
 def test_compare_names_the_file_that_is_not_there(tmp_path):

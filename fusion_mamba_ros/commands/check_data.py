@@ -33,12 +33,15 @@ def register(app: typer.Typer) -> None:
 
         from ..datasets.check_dataset import check_dataset
         from ..datasets.open_dataset import open_dataset, unlisted_problems
-        from ..datasets.problems import DatasetError, count_problems
+        from ..datasets.problems import count_problems
+        from .output_folder import make_output_folder
 
         try:
             dataset = open_dataset(data, split, validate_on_test=True)
             unlisted = unlisted_problems(data)
-        except DatasetError as error:
+            if out is not None:
+                make_output_folder(out / "samples")
+        except ValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         with Progress(console=Console(stderr=True)) as progress:
@@ -75,7 +78,6 @@ def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[
     from ..datasets.problems import UnreadableImageError
     from ..datasets.sample_drawing import draw_pair
 
-    (out / "samples").mkdir(parents=True, exist_ok=True)
     (out / "problems.txt").write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)):
         try:

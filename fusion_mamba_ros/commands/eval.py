@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         from ..evaluation.evaluation_report import summary_lines, write_report
         from ..perception.detections import Mode
         from ..perception.predictor import Predictor
+        from .output_folder import make_output_folder
 
         try:
             predictor = Predictor.from_checkpoint(checkpoint, device, precision, thresholds=PROTOCOL)
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
             dataset = open_datasets(
                 data, split, classes=predictor.class_names, validate_on_test=True, refuse_problems=strict
             )
+            make_output_folder(out)
             columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=Console(stderr=True)) as progress:
                 task = progress.add_task("evaluating", total=len(dataset))
@@ -62,16 +64,16 @@ def register(app: typer.Typer) -> None:
                     refuse_unreadable=strict,
                     on_progress=lambda done: progress.update(task, completed=done),
                 )
+            subject = {
+                "checkpoint": str(checkpoint),
+                "data": ", ".join(map(str, data)),
+                "split": split,
+                "device": str(predictor.device),
+            }
+            page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
         except (ValueError, ImportError, OSError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
-        subject = {
-            "checkpoint": str(checkpoint),
-            "data": ", ".join(map(str, data)),
-            "split": split,
-            "device": str(predictor.device),
-        }
-        page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
         table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR")
         for row in summary_lines(evaluation):
             table.add_row(*row)
