@@ -48,6 +48,7 @@ def make_bag(
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
     """
+    import math
     import time
 
     from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
@@ -60,6 +61,8 @@ def make_bag(
     )
 
     try:
+        if start is not None and not math.isfinite(start):
+            raise ValueError(f"--start is {start}: expected seconds since 1970")
         options = RecordingOptions(
             rgb_topic=topics[0],
             thermal_topic=topics[1],

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -56,11 +57,12 @@ class AugmentationConfig:
     thermal_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or any(side < 32 or side % 32 for side in self.size):
-            raise ValueError(f"augmentation size is {self.size}: expected (width, height) in multiples of 32")
-        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        sides = self.size if isinstance(self.size, Sequence) else ()
+        if len(sides) != 2 or any(type(side) is not int or side < 32 or side % 32 for side in sides):
+            raise ValueError(f"augmentation size is {self.size!r}: expected (width, height) in multiples of 32")
+        object.__setattr__(self, "size", tuple(sides))
         for name, value in asdict(self).items():
-            if name != "size" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            if name != "size" and (type(value) not in (int, float) or not math.isfinite(value)):
                 raise ValueError(f"augmentation {name} is {value!r}: expected a number")
             if (name.endswith(("_probability", "_dropout")) or name == "minimum_visibility") and not 0 <= value <= 1:
                 raise ValueError(f"augmentation {name} is {value}: expected a number from 0 to 1")
@@ -90,9 +92,6 @@ class AugmentationConfig:
         if unknown:
             known = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"augmentation has unknown keys {', '.join(unknown)}: it knows {known}")
-        values = dict(values)
-        if "size" in values:
-            values["size"] = tuple(values["size"])
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -106,6 +106,12 @@ def _folder_source(file: Path, entry: Any) -> FolderSource:
             f"dataset file {str(file)!r}, {path.name}: splits must map some of {', '.join(SPLITS)} to the folder's own "
             "splits, rename must map its class names to those of the class list"
         )
+    numbers = [name for name in (*rename, *rename.values()) if not isinstance(name, str)]
+    if numbers:
+        raise DatasetError(
+            f"dataset file {str(file)!r}, {path.name}: rename has {numbers[0]!r}: it maps names of classes, not their "
+            "numbers; numbers get their names from the folder's classes.txt"
+        )
     homography = entry.get("homography")
     try:
         matrix = None if homography is None else homography_from(homography)

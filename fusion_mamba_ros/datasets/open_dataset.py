@@ -15,6 +15,7 @@ from .layouts.split_lists import SPLITS
 from .pair_record import LayoutListing, Record
 from .paired_dataset import PairedDataset
 from .problems import DatasetError, Problem, count_problems
+from .procedural_scene import CLASS_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description:
         tuple(source.rename.get(name, name) for name in layout.class_names()): source for source, layout in layouts
     }
     if description.scenes and not lists:
-        return ("person", "bicycle", "car")
+        return CLASS_NAMES
     if len(lists) > 1:
         texts = "; ".join(f"{source.name}: {', '.join(names)}" for names, source in lists.items())
         raise DatasetError(f"the datasets have different classes ({texts}): add 'classes' to the YAML file")

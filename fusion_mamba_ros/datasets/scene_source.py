@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from .annotation import Annotation
+from .layouts.split_lists import SPLITS
 from .problems import DatasetError, Problem
 from .procedural_scene import CLASS_NAMES, ProceduralScene
 from .sample import PairedSample
 
 # Seeds of one split never reach those of the next, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class SceneSource:
             raise DatasetError(f"scene is {values!r}: expected a mapping with some of {', '.join(known)}")
         source = cls(**values)
         counts = (source.train, source.val, source.test, source.seed)
-        if not all(isinstance(count, int) and 0 <= count < _SEEDS_PER_SPLIT for count in counts):
+        if not all(type(count) is int and 0 <= count < _SEEDS_PER_SPLIT for count in counts):
             raise DatasetError(
                 f"scene counts and seed are {counts}: expected whole numbers from 0 to {_SEEDS_PER_SPLIT}"
             )
-        if not 0 <= source.night <= 1:
-            raise DatasetError(f"scene night is {source.night}: expected a share from 0 to 1")
+        if type(source.night) not in (int, float) or not 0 <= source.night <= 1:
+            raise DatasetError(f"scene night is {source.night!r}: expected a share from 0 to 1")
         return source
 
     def records(self, split: str, name: str) -> list[SceneRecord]:
         """Return the pairs of one split."""
-        first_seed = self.seed + _SEEDS_PER_SPLIT * _SPLITS.index(split)
+        first_seed = self.seed + _SEEDS_PER_SPLIT * SPLITS.index(split)
         records = []
         for index in range(getattr(self, split)):
             seed = first_seed + index

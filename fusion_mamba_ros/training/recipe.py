@@ -93,9 +93,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.input_size, str) or not isinstance(self.input_size, Sequence):
+        sides = self.input_size if isinstance(self.input_size, Sequence) else ()
+        if len(sides) != 2 or any(type(side) is not int or side < 32 or side % 32 for side in sides):
             raise TrainingError(f"input_size is {self.input_size!r}: give [width, height] in multiples of 32")
-        object.__setattr__(self, "input_size", tuple(self.input_size))
+        object.__setattr__(self, "input_size", tuple(sides))
         object.__setattr__(self, "augmentation", dataclasses.replace(self.augmentation, size=self.input_size))
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
             if getattr(self, name) not in choices:
