@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
+from typer.testing import CliRunner
 
+from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
 from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
 from fusion_mamba_ros.evaluation.vision_messages import DETECTION_ARRAY, boxes_of, detection_typestore, labelled_boxes
@@ -83,6 +85,46 @@ def test_types_come_from_the_bag(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         _, fields = next(bag.read())
     assert (fields.mass, fields.name) == (5, "cat")
+
+
+def write_image_messages(path, *messages, definition=None):
+    """Write serialized messages on /rgb/image_raw and /thermal/image_raw in turn."""
+    typestore = detection_typestore()
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        how = {"typestore": typestore} if definition is None else {"msgdef": definition, "rihs01": "0"}
+        connections = [writer.add_connection(topic, "sensor_msgs/msg/Image", **how) for topic in TOPICS.values()]
+        for index, message in enumerate(messages):
+            writer.write(connections[index % 2], 1_500_000_000 + index * 10**8, message)
+
+
+def test_damaged_message_is_named_with_topic_and_time(tmp_path):
+    write_bag(tmp_path / "whole", frames=1)
+    with Bag(tmp_path / "whole") as bag:
+        whole = [message.data for message in bag.messages()]
+    write_image_messages(tmp_path / "bag", whole[0], whole[1][:30])
+    with Bag(tmp_path / "bag") as bag:
+        messages = bag.read()
+        assert next(messages)[0].topic == "/rgb/image_raw"
+        with pytest.raises(
+            BagError, match=r"bag': the message on '/thermal/image_raw' recorded at 1\.600 s is damaged"
+        ):
+            next(messages)
+
+
+def test_damaged_definition_is_named(tmp_path):
+    write_image_messages(tmp_path / "bag", b"\0" * 40, definition="what 3 is this\n")
+    with (
+        Bag(tmp_path / "bag") as bag,
+        pytest.raises(BagError, match=r"definition of sensor_msgs/msg/Image on '/rgb/image_raw' is damaged"),
+    ):
+        next(bag.read())
+
+
+def test_register_on_a_bag_with_a_damaged_message_is_one_sentence(tmp_path):
+    broken = b"\0\1\0\0" + b"\xff" * 40
+    write_image_messages(tmp_path / "bag", broken, broken)
+    result = CliRunner().invoke(app, ["register", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "r.yaml")])
+    assert result.exit_code == 2 and "error: bag" in result.output and "is damaged" in result.output
 
 
 def test_vision_messages_are_those_of_the_underlay():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion_mamba_ros.datasets.pair_source import ImagePair
-from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
+from fusion_mamba_ros.evaluation.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
@@ -30,7 +30,7 @@ def sample_bag_pairs(
     """
     topics = (rgb_topic, thermal_topic)
     with Bag(path) as bag:
-        bag.require(topics, ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"))
+        bag.require(topics, IMAGE_TYPES)
         stamps: dict[str, list[int]] = {topic: [] for topic in topics}
         for message, fields in bag.read(topics):
             stamps[message.topic].append(stamp_ns_of(fields))

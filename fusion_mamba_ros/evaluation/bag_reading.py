@@ -114,10 +114,20 @@ class Bag:
             raise BagError(f"bag '{self.path}' is damaged: {_first_line(error)}") from error
 
     def read(self, names: Collection[str] = ()) -> Iterator[tuple[BagMessage, Any]]:
-        """Yield (message, its fields); the types come from the definitions in the bag itself."""
+        """Yield (message, its fields); the types come from the definitions in the bag itself.
+
+        Raises `BagError` if the file, a message or a definition is damaged.
+        """
         typestore = self._types()
         for message in self.messages(names):
-            yield message, typestore.deserialize_cdr(message.data, message.message_type)
+            try:
+                fields = typestore.deserialize_cdr(message.data, message.message_type)
+            except Exception as error:  # as above
+                raise BagError(
+                    f"bag '{self.path}': the message on '{message.topic}' recorded at "
+                    f"{message.recorded_ns / 1e9:.3f} s is damaged: {_first_line(error)}"
+                ) from error
+            yield message, fields
 
     def close(self) -> None:
         """Close the files."""
@@ -133,9 +143,16 @@ class Bag:
 
     def _types(self) -> Typestore:
         if self._typestore is None:
-            self._typestore = get_typestore(Stores.ROS2_JAZZY)
+            typestore = get_typestore(Stores.ROS2_JAZZY)
             for connection in self._reader.connections:
-                _register(self._typestore, connection)
+                try:
+                    _register(typestore, connection)
+                except Exception as error:  # as above
+                    raise BagError(
+                        f"bag '{self.path}': the definition of {connection.msgtype} on '{connection.topic}' is "
+                        f"damaged: {_first_line(error)}"
+                    ) from error
+            self._typestore = typestore
         return self._typestore
 
 
