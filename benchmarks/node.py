@@ -26,8 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 RGB_SHAPE, THERMAL_SHAPE = (480, 640, 3), (512, 640)
 WARM_UP_FRAMES = 60
 OUTAGE_SEC = 2.0
+LOG_END_BYTES = 2000
 TIMEOUT_SEC = 0.5
 
 
@@ -102,8 +104,18 @@ def run_node_with(inference_ms: float) -> None:
     run_node(lambda options: DetectorNode(load=lambda parameters: StandIn()))
 
 
-def measure(seconds: float, rate_hz: float, outages: int) -> dict[str, Any]:
-    """Publish for ``seconds`` and return what came back, in milliseconds."""
+def require_running(children: Mapping[str, subprocess.Popen[bytes]], log: IO[bytes]) -> None:
+    """Raise ``ChildProcessError`` with the end of ``log`` if one of the processes has ended."""
+    for role, child in children.items():
+        if child.poll() is not None:
+            # Not by seek, which would move the place where the other process writes.
+            size = os.fstat(log.fileno()).st_size
+            end = os.pread(log.fileno(), LOG_END_BYTES, max(0, size - LOG_END_BYTES)).decode(errors="replace")
+            raise ChildProcessError(f"the {role} ended with code {child.returncode}; the end of its log:\n{end}")
+
+
+def measure(seconds: float, rate_hz: float, outages: int, check: Callable[[], None]) -> dict[str, Any]:
+    """Publish for ``seconds`` and return what came back, in milliseconds; ``check`` raises if nothing can come."""
     import rclpy
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState
@@ -143,13 +155,17 @@ def measure(seconds: float, rate_hz: float, outages: int) -> dict[str, Any]:
     rgb = node.create_publisher(Image, "rgb/image_raw", 5)
     thermal = node.create_publisher(Image, "thermal/image_raw", 5)
     client = node.create_client(ChangeState, "detector_node/change_state")
-    client.wait_for_service()
+    while not client.wait_for_service(timeout_sec=0.5):
+        check()
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        executor.spin_until_future_complete(future)
+        while not future.done():
+            check()
+            executor.spin_until_future_complete(future, timeout_sec=0.5)
         if not future.result().success:
             raise RuntimeError("the node could not be started")
     while min(rgb.get_subscription_count(), thermal.get_subscription_count()) < 2:
+        check()
         executor.spin_once(timeout_sec=0.1)
 
     generator = np.random.default_rng(0)
@@ -162,6 +178,7 @@ def measure(seconds: float, rate_hz: float, outages: int) -> dict[str, Any]:
     outage_frames = int(OUTAGE_SEC * rate_hz)
     due = time.monotonic()
     for number in range(frames + 2 * outage_frames * outages):
+        check()
         images = pictures[number % len(pictures)]
         stamp = node.get_clock().now().to_msg()
         for image in images:
@@ -226,21 +243,24 @@ def main() -> None:
         FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
     )
     with tempfile.TemporaryFile() as log:
-        children = [
-            subprocess.Popen(
+        children = {
+            role: subprocess.Popen(
                 [sys.executable, __file__, "--role", role, "--inference-ms", str(options.inference_ms)],
                 stdout=log,
                 stderr=log,
             )
             for role in ("node", "peer")
-        ]
+        }
         try:
-            figures = summarise(measure(options.seconds, options.rate, options.outages))
+            measured = measure(options.seconds, options.rate, options.outages, lambda: require_running(children, log))
+        except ChildProcessError as error:
+            sys.exit(str(error))
         finally:
-            for child in children:
+            for child in children.values():
                 child.terminate()
-            for child in children:
+            for child in children.values():
                 child.wait()
+    figures = summarise(measured)
     print(f"{'':10} {'answers':>8} {'p50 ms':>8} {'p95 ms':>8}")
     for name, meaning in (("node", "images to array"), ("peer", "transport alone"), ("inside", "age in ~/status")):
         row = figures[name]
