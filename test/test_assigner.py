@@ -16,7 +16,7 @@ def random_case(seed: int) -> dict[str, torch.Tensor]:
     return {
         "scores": torch.rand(batch, len(grid), classes, generator=generator),
         "boxes": torch.cat((grid - reach[..., :2], grid + reach[..., 2:]), -1),
-        "centers": grid,
+        "centres": grid,
         "labels": torch.randint(classes, (batch, objects), generator=generator),
         "targets": torch.cat((corner, corner + size), -1),
         "valid": torch.tensor([[True] * 5, [True, True, True, False, False]]),
@@ -35,7 +35,7 @@ def brute_force(case: dict[str, torch.Tensor], top_k: int, minimum_side: float) 
             x1, y1, x2, y2 = case["targets"][image, m].tolist()
             half_width, half_height = max(x2 - x1, minimum_side) / 2, max(y2 - y1, minimum_side) / 2
             inside = []
-            for a, (x, y) in enumerate(case["centers"].tolist()):
+            for a, (x, y) in enumerate(case["centres"].tolist()):
                 if abs(x - (x1 + x2) / 2) < half_width - 1e-9 and abs(y - (y1 + y2) / 2) < half_height - 1e-9:
                     value = max(float(complete_iou(case["targets"][image, m], case["boxes"][image, a])), 0.0)
                     overlap[a, m] = value
@@ -81,7 +81,7 @@ def test_image_without_objects_has_no_positive_anchor() -> None:
     assert assigned.scores.sum() == 0
 
 
-def test_object_between_the_centers_is_learned_only_with_a_minimum_side() -> None:
+def test_object_between_the_centres_is_learned_only_with_a_minimum_side() -> None:
     case = random_case(1)
     case |= {
         "labels": torch.zeros(2, 1, dtype=torch.int64),

@@ -17,8 +17,8 @@ def test_box_is_decoded_from_the_mean_of_each_side() -> None:
         decoded = head.decode(levels)
     assert decoded.shape == (1, 8 * 12 + 4 * 6 + 2 * 3, 6)
     anchor = decoded[0, 8 * 12 + 1 * 6 + 2]
-    center_x, center_y = 2.5 * 16, 1.5 * 16
-    box = torch.tensor([center_x - 16, center_y - 32, center_x + 48, center_y + 4.5 * 16])
+    centre_x, centre_y = 2.5 * 16, 1.5 * 16
+    box = torch.tensor([centre_x - 16, centre_y - 32, centre_x + 48, centre_y + 4.5 * 16])
     torch.testing.assert_close(anchor[:4], box)
     torch.testing.assert_close(anchor[4:], torch.tensor([0.5, 1 / (1 + torch.e**2)]))
 

@@ -45,11 +45,11 @@ def test_loss_is_that_of_a_loop_in_float64() -> None:
 
     box = focal = classes = total = 0.0
     decoded = head.decode(levels).detach()
-    centers = torch.tensor(
+    centres = torch.tensor(
         [[(x + 0.5) * s, (y + 0.5) * s] for s in (8, 16, 32) for y in range(64 // s) for x in range(96 // s)]
     )
     strides = [s for s in (8, 16, 32) for _ in range((64 // s) * (96 // s))]
-    assigned = assigner(decoded[..., 4:], decoded[..., :4], centers, targets.labels, targets.boxes, targets.valid)
+    assigned = assigner(decoded[..., 4:], decoded[..., :4], centres, targets.labels, targets.boxes, targets.valid)
     flat = np.concatenate([level.double().flatten(2).numpy() for level in levels], axis=2)
     for image in range(2):
         for a in range(len(strides)):
@@ -64,7 +64,7 @@ def test_loss_is_that_of_a_loop_in_float64() -> None:
             wanted = assigned.boxes[image, a].double()
             overlap = float(complete_iou(decoded[image, a, :4].double(), wanted))
             box += (1 - overlap) * weight
-            x, y = centers[a].tolist()
+            x, y = centres[a].tolist()
             sides = [x - wanted[0], y - wanted[1], wanted[2] - x, wanted[3] - y]
             for k, side in enumerate(sides):
                 place = min(max(float(side) / strides[a], 0), 14.99)

@@ -14,7 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
 from fusion_mamba_ros.evaluation.bag_writing import COMPRESSED_IMAGE, IMAGE, ImageBagWriter
 from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene
-from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
+from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
@@ -53,7 +53,7 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
     )
     status = replay(source, tmp_path / "detections", options)
     recording = read_recording(tmp_path / "detections")
-    summary = summarize(source, recording, **TOPICS)
+    summary = summarise(source, recording, **TOPICS)
 
     with Bag(source) as bag:
         headers = [(stamp_ns_of(fields), fields.header.frame_id) for _, fields in bag.read([TOPICS["rgb_topic"]])]
@@ -91,7 +91,7 @@ def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path, chec
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.5, **topics))
     assert status.rgb.received == status.thermal.received == 15
     assert status.rgb.paired >= 10
-    assert summarize(source, read_recording(tmp_path / "detections"), **topics)["faults"] == []
+    assert summarise(source, read_recording(tmp_path / "detections"), **topics)["faults"] == []
 
 
 def test_missing_checkpoint_fails_with_the_nodes_own_sentence(tmp_path):

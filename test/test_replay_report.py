@@ -13,7 +13,7 @@ from fusion_mamba_ros.evaluation.replay_report import (
     Recording,
     ThermalView,
     draw_replay,
-    summarize,
+    summarise,
 )
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
@@ -66,7 +66,7 @@ def recording(*arrays, ages_sec=(), **sides):
 
 def test_numbers_are_those_of_the_bags(source):
     ages_sec = (0.010, 0.020, 0.030)
-    summary = summarize(source, recording(array(0), array(1, boxes=2), array(3, boxes=0), ages_sec=ages_sec), **TOPICS)
+    summary = summarise(source, recording(array(0), array(1, boxes=2), array(3, boxes=0), ages_sec=ages_sec), **TOPICS)
     assert (summary["frames_rgb"], summary["frames_thermal"], summary["pairs"]) == (4, 4, 3)
     assert (summary["published"], summary["detections"]) == (3, 3)
     assert summary["detections_by_class"] == {"person": 3}
@@ -88,12 +88,12 @@ def test_numbers_are_those_of_the_bags(source):
 )
 def test_what_a_node_must_never_do_is_a_fault(source, arrays, sides, sentence):
     arrays = tuple(PublishedArray(int(a.stamp_ns), a.frame_id, a.detections) for a in arrays)
-    assert summarize(source, recording(*arrays, **sides), **TOPICS)["faults"] == [sentence]
+    assert summarise(source, recording(*arrays, **sides), **TOPICS)["faults"] == [sentence]
 
 
 def test_lost_frames_are_counted(source):
     short = side(received=3, paired=3)
-    summary = summarize(source, recording(array(0), rgb=short), **TOPICS)
+    summary = summarise(source, recording(array(0), rgb=short), **TOPICS)
     assert summary["lost_in_transport"] == {"rgb": 1, "thermal": 0}
 
 

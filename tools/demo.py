@@ -53,7 +53,7 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the bag, replay it, and write what came of it."""
-    from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarize
+    from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
     from fusion_mamba_ros.ros.replay import ReplayOptions, replay, thermal_view_of
 
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     recording = read_recording(out / "detections")
     topics = {"rgb_topic": RGB_TOPIC, "thermal_topic": THERMAL_TOPIC}
-    summary: dict[str, Any] = summarize(source, recording, **topics)
+    summary: dict[str, Any] = summarise(source, recording, **topics)
     summary |= {"checkpoint": str(checkpoint), "rate": round(rate, 4), "wall_sec": 0.0}
     if recording.arrays:
         view = thermal_view_of(options)

@@ -28,12 +28,12 @@ def mosaic_matrices(
     The four touch at that point, each as large as its own letterbox would be; together they cover up to twice the
     network picture's width and height, centred on it.
     """
-    center = generator.uniform(0.0, 1.0, 2) * size
+    centre = generator.uniform(0.0, 1.0, 2) * size
     matrices = []
     for (width, height), (right, below) in zip(pictures, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
         scale = min(size[0] / width, size[1] / height)
-        left = center[0] if right else center[0] - scale * width
-        top = center[1] if below else center[1] - scale * height
+        left = centre[0] if right else centre[0] - scale * width
+        top = centre[1] if below else centre[1] - scale * height
         matrices.append(np.array([[scale, 0, left], [0, scale, top], [0, 0, 1]]))
     return matrices
 
@@ -47,7 +47,7 @@ def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: 
     mirror = -1.0 if generator.random() < config.flip_probability else 1.0
     cosine, sine = np.cos(angle), np.sin(angle)
     linear = zoom * np.array([[1, shear[0]], [shear[1], 1]]) @ np.array([[cosine, -sine], [sine, cosine]])
-    return _about_center(linear @ np.diag([mirror, 1.0]), shift, size)
+    return _about_centre(linear @ np.diag([mirror, 1.0]), shift, size)
 
 
 def random_misalignment(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
@@ -56,7 +56,7 @@ def random_misalignment(config: AugmentationConfig, size: tuple[int, int], gener
     angle = np.deg2rad(generator.uniform(-1, 1) * config.misalignment_degrees)
     shift = generator.uniform(-1, 1, 2) * config.misalignment * size[0]
     cosine, sine = np.cos(angle), np.sin(angle)
-    return _about_center(zoom * np.array([[cosine, -sine], [sine, cosine]]), shift, size)
+    return _about_centre(zoom * np.array([[cosine, -sine], [sine, cosine]]), shift, size)
 
 
 def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], matrix: Matrix) -> None:
@@ -95,9 +95,9 @@ def warp_boxes(
     return clipped.astype(np.float32), keep
 
 
-def _about_center(linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], size: tuple[int, int]) -> Matrix:
-    center = np.array(size, np.float64) / 2
+def _about_centre(linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], size: tuple[int, int]) -> Matrix:
+    centre = np.array(size, np.float64) / 2
     matrix = np.eye(3)
     matrix[:2, :2] = linear
-    matrix[:2, 2] = center + shift - linear @ center
+    matrix[:2, 2] = centre + shift - linear @ centre
     return matrix

@@ -25,7 +25,7 @@ class DrawnBox:
     """A box x1 y1 x2 y2 in pixels, its colour (RGB) and its text."""
 
     box: npt.NDArray[np.float32]
-    color: tuple[int, int, int]
+    colour: tuple[int, int, int]
     text: str = ""
 
 
@@ -77,7 +77,7 @@ def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Non
     """
     for item in reversed(boxes):
         left, top, right, bottom = (int(value) for value in np.round(item.box))
-        cv2.rectangle(picture, (left, top), (right, bottom), item.color, 1, cv2.LINE_AA)
+        cv2.rectangle(picture, (left, top), (right, bottom), item.colour, 1, cv2.LINE_AA)
     taken: list[tuple[int, int, int, int]] = []
     for item in boxes:
         (width, height), _ = cv2.getTextSize(item.text, _FONT, _TEXT_SCALE, 1)
@@ -87,7 +87,7 @@ def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Non
             free = all(place[0] >= x2 or place[2] <= x1 or place[1] >= y2 or place[3] <= y1 for x1, y1, x2, y2 in taken)
             if free and place[1] >= 0 and place[3] <= picture.shape[0]:
                 cv2.putText(picture, item.text, (left, base), _FONT, _TEXT_SCALE, (0, 0, 0), 3, cv2.LINE_AA)
-                cv2.putText(picture, item.text, (left, base), _FONT, _TEXT_SCALE, item.color, 1, cv2.LINE_AA)
+                cv2.putText(picture, item.text, (left, base), _FONT, _TEXT_SCALE, item.colour, 1, cv2.LINE_AA)
                 taken.append(place)
                 break
 

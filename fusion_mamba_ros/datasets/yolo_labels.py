@@ -25,9 +25,9 @@ def read_yolo_labels(path: Path, class_names: Sequence[str]) -> Annotation:
         if not words:
             continue
         try:
-            index, (center_x, center_y, width, height) = int(words[0]), map(float, words[1:])
+            index, (centre_x, centre_y, width, height) = int(words[0]), map(float, words[1:])
         except ValueError:
             raise DatasetError(f"{str(path)!r} line {number} is {line[:60]!r}: expected 'class cx cy w h'") from None
-        boxes.append((center_x - width / 2, center_y - height / 2, center_x + width / 2, center_y + height / 2))
+        boxes.append((centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2))
         classes.append(class_names[index] if 0 <= index < len(class_names) else f"class {index}")
     return Annotation(np.array(boxes, np.float64).reshape(-1, 4), tuple(classes), normalised=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette in an order that stays legible on white.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def precision_recall_chart(title: str, per_class: dict[str, ClassMetrics]) -> Figure:
@@ -28,7 +28,7 @@ def precision_recall_chart(title: str, per_class: dict[str, ClassMetrics]) -> Fi
     for index, (name, item) in enumerate(drawn):
         assert item.curve is not None  # chosen above
         axes.plot(
-            RECALLS, item.curve.precision, color=COLORS[index % len(COLORS)], lw=1.8, label=f"{name}  {item.ap50:.3f}"
+            RECALLS, item.curve.precision, color=COLOURS[index % len(COLOURS)], lw=1.8, label=f"{name}  {item.ap50:.3f}"
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(color="#e3e7eb", lw=0.7)
@@ -54,8 +54,8 @@ def confusion_chart(title: str, counts: npt.NDArray[np.int64], class_names: Sequ
         for column in range(len(names)):
             if row == column == len(names) - 1:
                 continue
-            color = "white" if shares[row, column] > 0.55 else "#1b1f24"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=10)
+            colour = "white" if shares[row, column] > 0.55 else "#1b1f24"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=10)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="detected", ylabel="true", title=title)

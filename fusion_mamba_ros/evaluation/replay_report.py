@@ -78,7 +78,7 @@ def read_recording(path: Path) -> Recording:
     return Recording(arrays, class_names, tuple(statuses))
 
 
-def summarize(source: Path, recording: Recording, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
+def summarise(source: Path, recording: Recording, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
     """Return the numbers of a replay, ready for JSON.
 
     ``counters`` hold every frame that reached the node, ``lost_in_transport`` those that did not. ``latency_ms`` runs

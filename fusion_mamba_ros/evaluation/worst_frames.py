@@ -14,7 +14,7 @@ from ..datasets.sample_drawing import DrawnBox, draw_side_by_side
 from .box_matching import ImageMatches, match_image
 from .detection_results import DetectionResults, ImageResult
 
-FOUND_COLOR, MISSED_COLOR, FALSE_COLOR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
+FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def draw_frame(
 def _boxes(frame: Frame, class_names: Sequence[str]) -> list[DrawnBox]:
     truth, detections = frame.result.truth_labels, frame.result.detections
     missed = [
-        DrawnBox(frame.result.truth_boxes[index], MISSED_COLOR, class_names[truth[index]])
+        DrawnBox(frame.result.truth_boxes[index], MISSED_COLOUR, class_names[truth[index]])
         for index in frame.matches.misses
     ]
     reported = [
-        DrawnBox(detections.boxes[i], color, f"{class_names[detections.labels[i]]} {detections.scores[i]:.2f}")
-        for indices, color in ((frame.matches.false_alarms, FALSE_COLOR), (frame.matches.pairs[:, 1], FOUND_COLOR))
+        DrawnBox(detections.boxes[i], colour, f"{class_names[detections.labels[i]]} {detections.scores[i]:.2f}")
+        for indices, colour in ((frame.matches.false_alarms, FALSE_COLOUR), (frame.matches.pairs[:, 1], FOUND_COLOUR))
         for i in indices
     ]
     return missed + reported

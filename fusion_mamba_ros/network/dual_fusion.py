@@ -43,7 +43,7 @@ class DualStateSpaceFusion(nn.Module):
         """Return the deeply fused maps, in the order of the streams."""
         encoded = [stream.encode(x) for stream, x in zip(self.streams, maps, strict=True)]
         scanned = self._scan([hidden for hidden, _ in encoded])
-        states = [stream.normalize(y) for stream, y in zip(self.streams, scanned, strict=True)]
+        states = [stream.normalise(y) for stream, y in zip(self.streams, scanned, strict=True)]
         # One gate weighs its own and the other states alike, so their sum is formed once for all streams.
         read = [_sum(states)] * len(states) if self.dual_attention else states
         out = []

@@ -44,13 +44,13 @@ class DetectionHead(nn.Module):
 
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return (B, anchors, 4 + classes): x1 y1 x2 y2 in input pixels, then class probabilities; float32."""
-        distributions, logits, centers, strides = self.flatten(levels)
-        return torch.cat((self.boxes(distributions, centers, strides), logits.sigmoid()), dim=-1)
+        distributions, logits, centres, strides = self.flatten(levels)
+        return torch.cat((self.boxes(distributions, centres, strides), logits.sigmoid()), dim=-1)
 
-    def boxes(self, distributions: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
+    def boxes(self, distributions: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
         """Return (B, anchors, 4), x1 y1 x2 y2 in input pixels: each side at the mean of its distribution."""
         distances = distributions.softmax(dim=-1) @ self.projection.float() * strides
-        return torch.cat((centers - distances[..., :2], centers + distances[..., 2:]), dim=-1)
+        return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), dim=-1)
 
     def flatten(self, levels: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return what decoding and the loss start from, for all anchors of all levels in a row, float32.
@@ -58,17 +58,17 @@ class DetectionHead(nn.Module):
         Box distribution logits (B, anchors, 4, reg_max), class logits (B, anchors, classes), anchor centres
         (anchors, 2) as x y in input pixels, strides (anchors, 1).
         """
-        rows, centers, strides = [], [], []
+        rows, centres, strides = [], [], []
         for stride, level in zip(STRIDES, levels, strict=True):
             height, width = level.shape[2:]
             rows.append(level.float().flatten(2).transpose(1, 2))
             y = torch.arange(height, device=level.device, dtype=torch.float32) + 0.5
             x = torch.arange(width, device=level.device, dtype=torch.float32) + 0.5
             grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-            centers.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2) * stride)
+            centres.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2) * stride)
             strides.append(torch.full((height * width, 1), float(stride), device=level.device))
         boxes, logits = torch.cat(rows, dim=1).split((4 * self.reg_max, self.classes), dim=-1)
-        return boxes.unflatten(-1, (4, self.reg_max)), logits, torch.cat(centers), torch.cat(strides)
+        return boxes.unflatten(-1, (4, self.reg_max)), logits, torch.cat(centres), torch.cat(strides)
 
 
 def _branch(in_channels: int, hidden: int, out_channels: int) -> nn.Sequential:

@@ -81,7 +81,7 @@ class StateSpaceStream(nn.Module):
     """What one stream owns of a state space block: all but the selective scan.
 
     Normalise, project to d_inner = 2 C channels, convolve depthwise, SiLU (`encode`); normalise what the scan
-    returns (`normalize`); project back to C channels (`project`). `gate` is SiLU of a projection of its own.
+    returns (`normalise`); project back to C channels (`project`). `gate` is SiLU of a projection of its own.
     """
 
     def __init__(self, channels: int, gate: bool = True, depth: int = 1):
@@ -104,7 +104,7 @@ class StateSpaceStream(nn.Module):
         gate = None if self.gate_proj is None else functional.silu(self.gate_proj(tokens))
         return functional.silu(self.conv(hidden)), gate
 
-    def normalize(self, scanned: Tensor) -> Tensor:
+    def normalise(self, scanned: Tensor) -> Tensor:
         """Return the hidden state (B, H * W, d_inner) of a scanned map (B, d_inner, H, W)."""
         return self.inner_norm(scanned.flatten(2).transpose(1, 2))
 
@@ -141,5 +141,5 @@ class VisualStateSpaceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
         hidden, gate = self.stream.encode(x)
-        state = self.stream.normalize(self.scan(hidden))
+        state = self.stream.normalise(self.scan(hidden))
         return self.stream.project(state if gate is None else state * gate, x)

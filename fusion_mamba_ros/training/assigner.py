@@ -45,18 +45,18 @@ class TaskAlignedAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, scores: Tensor, boxes: Tensor, centers: Tensor, labels: Tensor, targets: Tensor, valid: Tensor
+        self, scores: Tensor, boxes: Tensor, centres: Tensor, labels: Tensor, targets: Tensor, valid: Tensor
     ) -> Assignment:
         """Return the assignment of a batch.
 
-        ``scores`` (B, A, classes) probabilities and ``boxes`` (B, A, 4) pixels, as predicted; ``centers`` (A, 2)
+        ``scores`` (B, A, classes) probabilities and ``boxes`` (B, A, 4) pixels, as predicted; ``centres`` (A, 2)
         pixels; ``labels`` (B, M) int64, ``targets`` (B, M, 4) pixels, ``valid`` (B, M) bool: objects, padded to M.
         """
         batch, anchors = scores.shape[:2]
         if targets.shape[1] == 0:
             nothing = boxes.new_zeros((batch, anchors), dtype=torch.bool)
             return Assignment(torch.zeros_like(boxes), torch.zeros_like(scores), nothing)
-        inside = self._inside(centers, targets) & valid[..., None]  # (B, M, A)
+        inside = self._inside(centres, targets) & valid[..., None]  # (B, M, A)
         overlap = complete_iou(targets[:, :, None], boxes[:, None]).clamp(min=0)
         wanted = labels[:, None].expand(-1, anchors, -1)
         class_scores = scores.gather(2, wanted).transpose(1, 2)
@@ -79,8 +79,8 @@ class TaskAlignedAssigner:
         target_scores = torch.zeros_like(scores).scatter_(2, target_labels[..., None], strength[..., None])
         return Assignment(target_boxes, target_scores, positive)
 
-    def _inside(self, centers: Tensor, targets: Tensor) -> Tensor:
+    def _inside(self, centres: Tensor, targets: Tensor) -> Tensor:
         middle = (targets[..., :2] + targets[..., 2:]) / 2
         half = ((targets[..., 2:] - targets[..., :2]) / 2).clamp(min=self.minimum_side_px / 2)
-        offset = (centers - middle[:, :, None]).abs()
+        offset = (centres - middle[:, :, None]).abs()
         return (half[:, :, None] - offset).amin(dim=-1) > _EPSILON

@@ -64,19 +64,19 @@ class DetectionLoss:
         reduce_normaliser: Callable[[Tensor], Tensor] = lambda total: total,
     ) -> LossTerms:
         """Return the terms for raw maps ``levels``, computed in float32."""
-        distributions, logits, centers, strides = head.flatten(levels)
-        boxes = head.boxes(distributions, centers, strides)
+        distributions, logits, centres, strides = head.flatten(levels)
+        boxes = head.boxes(distributions, centres, strides)
         assigned = self.assigner(
-            logits.detach().sigmoid(), boxes.detach(), centers, targets.labels, targets.boxes, targets.valid
+            logits.detach().sigmoid(), boxes.detach(), centres, targets.labels, targets.boxes, targets.valid
         )
         normaliser = reduce_normaliser(assigned.scores.sum()).clamp(min=1.0)
         classes = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
 
         image, anchor = assigned.positive.nonzero(as_tuple=True)
         weight = assigned.scores[image, anchor].sum(dim=-1)
-        wanted, center, stride = assigned.boxes[image, anchor], centers[anchor], strides[anchor]
+        wanted, centre, stride = assigned.boxes[image, anchor], centres[anchor], strides[anchor]
         overlap = complete_iou(boxes[image, anchor], wanted)
-        sides = torch.cat((center - wanted[:, :2], wanted[:, 2:] - center), dim=-1) / stride
+        sides = torch.cat((centre - wanted[:, :2], wanted[:, 2:] - centre), dim=-1) / stride
         focal = distribution_focal_loss(distributions[image, anchor], sides)
         return LossTerms(
             box=self.box_gain * ((1 - overlap) * weight).sum() / normaliser,
