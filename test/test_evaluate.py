@@ -160,3 +160,9 @@ def test_pickled_arrays_are_not_loaded(tmp_path):
     np.savez(tmp_path / "r.npz", mode=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match=r"r\.npz' cannot be read"):
         DetectionResults.load(tmp_path / "r.npz")
+
+
+def test_what_evaluation_needs_is_asked_for_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install pycocotools"):
+        evaluate(lambda *images, **options: pytest.fail("predicted"), [])

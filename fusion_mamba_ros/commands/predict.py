@@ -124,7 +124,9 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
     from fusion_mamba_ros.perception.drawing import draw_pair
     from fusion_mamba_ros.perception.letterbox import size_of
 
-    out.mkdir(parents=True, exist_ok=True)
+    from .output_folder import make_output_folder
+
+    make_output_folder(out)
     console = Console(stderr=True, highlight=False)
     file = DetectionsFile(predictor.class_names, info)
     writer = AnnotationWriter(out, as_video=source.kind == "video", rate_hz=source.rate_hz, sheet_tiles=_SHEET_TILES)

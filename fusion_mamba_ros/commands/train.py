@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
             from ..training.train import Run
             from ..training.train import train as run_training
         except ModuleNotFoundError as error:
-            typer.echo(f"error: training needs {error.name}: pip install 'fusion_mamba_ros[train]'", err=True)
+            remedy = "pip install lightning-fabric tensorboard pycocotools matplotlib"
+            typer.echo(f"error: training needs {error.name}: {remedy}", err=True)
             raise typer.Exit(2) from error
         if threads:
             torch.set_num_threads(threads)

@@ -166,7 +166,8 @@ def _report(
     if problems and refuse_problems:
         raise DatasetError(f"dataset {str(path)!r}, {split}: {len(problems)} problems, the first: {shown}")
     if not records:
-        why = f": {shown}" if problems else f": no such split in {', '.join(missing)}" if missing else ""
+        absent = f": no such split in {', '.join(missing)}: name another, or list its pairs in {split}.txt"
+        why = f": {shown}" if problems else absent if missing else ""
         raise DatasetError(f"dataset {str(path)!r} has no usable pair in split {split!r}{why}")
     if problems:
         counts = ", ".join(f"{count} {kind}" for kind, count in count_problems(problems).items())

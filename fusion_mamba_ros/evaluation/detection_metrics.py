@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,13 +111,16 @@ def measure(results: DetectionResults) -> DetectionMetrics:
     )
 
 
+def require_coco() -> None:
+    """Raise ``ImportError``, one sentence, where pycocotools is missing: to be asked before hours of predictions."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise ImportError("evaluation needs pycocotools: pip install pycocotools matplotlib")
+
+
 def run_coco_evaluation(results: DetectionResults) -> COCOeval:
     """Return pycocotools' evaluator after ``evaluate`` and ``accumulate``; image and class ids count from 1."""
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise ImportError("evaluation needs pycocotools: pip install 'fusion_mamba_ros[train]'") from error
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
     images = [{"id": index + 1} for index in range(len(results.images))]
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(results.class_names)]
