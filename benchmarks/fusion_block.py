@@ -23,10 +23,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from process_memory import extra_memory
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scan import extra_memory, measure
+from scan import measure
 from torch import Tensor, nn
 
 from fusion_mamba_ros.network import DualStateSpaceFusion, FusionMambaBlock

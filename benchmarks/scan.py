@@ -9,16 +9,16 @@ Peers, on sequences (channels, L) already in walking order, which spares them th
   pscan       the parallel scan of mambapy
   exp bound   the kernel's own vectorised exp on as many (channel, step, state) elements, and nothing else
 The kernel scans channels / 4 maps of L pixels in four directions. Repetitions are interleaved; shown are medians, in
-the JSON document all times. Memory is the growth of the process beyond its inputs and the output.
+the JSON document all times. Memory is the growth of a process of its own beyond inputs and output.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import gc
 import json
 import math
+import multiprocessing
 import platform
 import statistics
 import subprocess
@@ -26,20 +26,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import torch
+from process_memory import extra_memory
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from fusion_mamba_ros.network.selective_scan import build, cpu, selective_scan_2d
+from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
 STATE_SIZE = 16
 # Beyond this the peers that keep (L, channels, N) tensors are left out, bytes of one such tensor.
+SHORT_SEC = 0.1
 MOST_PEER_BYTES = 1.2e9
 Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -126,7 +128,7 @@ def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
 
 
 class ExpBound:
-    """The exponentials alone, compiled for this machine and run on as many threads as torch uses."""
+    """The exponentials alone, compiled for this machine and run on torch's own threads, as the kernel is."""
 
     def __init__(self, folder: Path) -> None:
         self.lanes = {"avx512": 16, "avx2": 8}.get(cpu.instruction_set() or "", 4)
@@ -134,18 +136,18 @@ class ExpBound:
         native = [] if platform.machine() == "aarch64" else ["-march=native"]
         flags = [*build.FLAGS, *native, f"-DLANES={self.lanes}", "-I", str(build.PACKAGE / "kernel"), "-shared"]
         subprocess.run([*build.compiler(), *flags, "-o", str(library), str(here / "exp_bound.c")], check=True)
-        self._function = ctypes.CDLL(str(library)).exponentials
-        self._function.argtypes, self._function.restype = [ctypes.c_int64], ctypes.c_float
+        self._library = ctypes.CDLL(str(library))
+        self._body = ctypes.cast(self._library.exponentials_of_thread, ctypes.c_void_p)
+        parallel = parallel_function()
+        if parallel is None:
+            raise RuntimeError("this torch runs on no OpenMP runtime: the bound needs its threads")
+        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        self._parallel = signature(parallel)
 
     def __call__(self, elements: int) -> None:
         """Evaluate so many exponentials."""
-        share = elements // self.lanes // torch.get_num_threads()
-        others = [Thread(target=self._function, args=(share,)) for _ in range(torch.get_num_threads() - 1)]
-        for thread in others:
-            thread.start()
-        self._function(share)
-        for thread in others:
-            thread.join()
+        threads = torch.get_num_threads()
+        self._parallel(self._body, ctypes.byref(ctypes.c_int64(elements // self.lanes // threads)), threads, 0)
 
 
 def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -161,31 +163,18 @@ def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def time_once(run: Callable[[], Any]) -> float:
-    """Return the seconds of one call, begun when the threads of the call before have ceased to spin."""
-    time.sleep(0.02)
+    """Return the seconds of one call; of what is short, the second of two.
+
+    A kernel of milliseconds would else be timed while it fetches what the peers' gigabytes drove out of the caches.
+    """
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    if seconds > SHORT_SEC:
+        return seconds
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def _status_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def extra_memory(run: Callable[[], Tensor]) -> int | None:
-    """Return by how many bytes the process grew at most while ``run`` ran, less its result; None if not on Linux."""
-    marker = Path("/proc/self/clear_refs")
-    if not marker.exists():
-        return None
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    marker.write_text("5")
-    before = _status_bytes("VmRSS")
-    result = run()
-    return max(0, _status_bytes("VmHWM") - before - result.numel() * result.element_size())
 
 
 def measure(
@@ -234,7 +223,9 @@ def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, opt
             }
     with torch.no_grad():
         forward_times = measure(runs, options.repeats, options.slow_repeats)
-        memory = {"kernel": extra_memory(runs["kernel"])} | {name: extra_memory(runs[name]) for name in peers}
+        memory = {name: extra_memory(runs[name]) for name in peers}
+    with multiprocessing.get_context("spawn").Pool(1) as fresh:
+        memory["kernel"], backward_memory = fresh.apply(kernel_memory, (channels, length, threads))
     return {
         "channels": channels,
         "length": length,
@@ -244,23 +235,32 @@ def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, opt
         "input_output_bytes": kernel_bytes,
         "u_bytes": arguments[0].numel() * 4,
         "extra_bytes": memory,
-        "backward_extra_bytes": backward_memory(arguments),
+        "backward_extra_bytes": backward_memory,
     }
 
 
-def backward_memory(arguments: tuple[Tensor, ...]) -> int | None:
-    """Return what the kernel's forward and backward need beyond inputs, output and gradients, saved states included."""
+def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None, int | None]:
+    """Return the bytes beyond inputs, output and gradients that forward takes, and forward with backward.
+
+    To be called in a process of its own: where others have run, the allocator's free pieces count or not by chance.
+    """
+    torch.set_num_threads(threads)
+    arguments = make_map(channels, length)
     leaves = [argument.detach().requires_grad_() for argument in arguments]
     grad_y = torch.ones_like(arguments[0])
-    gradients = sum(tensor.numel() * 4 for tensor in arguments)
 
-    def run() -> Tensor:
+    def backward() -> Tensor:
         y = selective_scan_2d(*leaves)
         torch.autograd.grad(y, leaves, grad_y)
         return y.detach()
 
-    found = extra_memory(run)
-    return None if found is None else max(0, found - gradients)
+    # What a process loads and sets up at its first call stays, and is not the scan's.
+    backward()
+    both = extra_memory(backward)
+    with torch.no_grad():
+        forward = extra_memory(lambda: selective_scan_2d(*arguments))
+    gradients = sum(tensor.numel() * 4 for tensor in arguments)
+    return forward, None if both is None else max(0, both - gradients)
 
 
 def print_table(results: list[dict], console: Console) -> None:

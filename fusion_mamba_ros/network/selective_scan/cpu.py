@@ -17,7 +17,7 @@ from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 LIBRARY = Path(__file__).with_name(build.LIBRARY_NAME)
 
 # As in kernel/scan.h; a library that disagrees is not used.
-CHUNK_STEPS = 128
+CHUNK_STEPS = 192
 PANEL_COLUMNS = 16
 BUILD_COMMAND = "python -m fusion_mamba_ros.network.selective_scan.build"
 

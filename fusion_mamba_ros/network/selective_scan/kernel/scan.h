@@ -7,7 +7,7 @@
 
 // Steps between two saved states. The states hold h at the first step of each chunk, counted inside its panel.
 #if !defined(SCAN_CHUNK_STEPS)
-#define SCAN_CHUNK_STEPS 128
+#define SCAN_CHUNK_STEPS 192
 #endif
 // Columns that a column walk reads at once: one cache line of a row.
 #define SCAN_PANEL_COLUMNS 16
