@@ -10,7 +10,7 @@ from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
 from fusion_mamba_ros.evaluation.replay_report import (
     COUNTERS,
     PublishedArray,
-    Recording,
+    RecordedReplay,
     ThermalView,
     draw_replay,
     summarise,
@@ -61,7 +61,7 @@ def recording(*arrays, ages_sec=(), **sides):
         SimpleNamespace(mode="fused", age_sec=age, inference_ms=7.0, published=len(arrays), **counts)
         for age in ages_sec or (0.05,)
     ]
-    return Recording(tuple(arrays), ("person", "car"), tuple(statuses))
+    return RecordedReplay(tuple(arrays), ("person", "car"), tuple(statuses))
 
 
 def test_numbers_are_those_of_the_bags(source):

@@ -52,7 +52,7 @@ class ThermalView:
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordedReplay:
     """What was recorded of a node: arrays in the order of their arrival, class names, and every status."""
 
     arrays: tuple[PublishedArray, ...]
@@ -60,7 +60,7 @@ class Recording:
     statuses: tuple[Any, ...]
 
 
-def read_recording(path: Path) -> Recording:
+def read_recording(path: Path) -> RecordedReplay:
     """Return what ``path`` holds of a node. Raises `BagError`."""
     found: list[Any] = []
     statuses: list[Any] = []
@@ -75,10 +75,10 @@ def read_recording(path: Path) -> Recording:
                 class_names = tuple(entry.class_name for entry in fields.class_map)
     of_arrays = {stamp_ns_of(status): status for status in statuses if status.mode != "none"}
     arrays = tuple(_array(fields, class_names, of_arrays.get(stamp_ns_of(fields))) for fields in found)
-    return Recording(arrays, class_names, tuple(statuses))
+    return RecordedReplay(arrays, class_names, tuple(statuses))
 
 
-def summarise(source: Path, recording: Recording, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
+def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
     """Return the numbers of a replay, ready for JSON.
 
     ``counters`` hold every frame that reached the node, ``lost_in_transport`` those that did not. ``latency_ms`` runs
@@ -112,7 +112,7 @@ def summarise(source: Path, recording: Recording, *, rgb_topic: str, thermal_top
 
 def draw_replay(
     source: Path,
-    recording: Recording,
+    recording: RecordedReplay,
     folder: Path,
     *,
     rgb_topic: str,
@@ -156,7 +156,7 @@ def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
 
 
 def _with_pictures(
-    source: Path, recording: Recording, rgb_topic: str, thermal_topic: str, thermal_offset_ns: int
+    source: Path, recording: RecordedReplay, rgb_topic: str, thermal_topic: str, thermal_offset_ns: int
 ) -> Iterator[tuple[PublishedArray, npt.NDArray[np.uint8] | None, npt.NDArray[Any] | None]]:
     """Yield each array with the pictures it was computed from: RGB by its stamp, thermal by that and their offsets."""
     with Bag(source) as bag:
@@ -206,7 +206,7 @@ def _percentiles(values: list[float]) -> dict[str, float | None]:
 
 
 def _faults(
-    recording: Recording, rgb_headers: set[tuple[int, str]], counters: dict[str, dict[str, int]], published: int
+    recording: RecordedReplay, rgb_headers: set[tuple[int, str]], counters: dict[str, dict[str, int]], published: int
 ) -> list[str]:
     faults = []
     stamps = [array.stamp_ns for array in recording.arrays]

@@ -18,7 +18,7 @@ FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 
 
 
 @dataclass(frozen=True)
-class Frame:
+class JudgedFrame:
     """One image pair of the results, by ``index``, and what was missed and falsely reported in it."""
 
     index: int
@@ -33,9 +33,9 @@ class Frame:
         return f"{name}: {len(self.matches.pairs)} found, {misses} missed, {false_alarms} false"
 
 
-def worst_frames(results: DetectionResults, score_threshold: float, count: int = 12) -> list[Frame]:
+def worst_frames(results: DetectionResults, score_threshold: float, count: int = 12) -> list[JudgedFrame]:
     """Return the frames with most misses and false alarms at ``score_threshold``, worst first; none without any."""
-    frames = [Frame(i, image, match_image(image, score_threshold)) for i, image in enumerate(results.images)]
+    frames = [JudgedFrame(i, image, match_image(image, score_threshold)) for i, image in enumerate(results.images)]
     wrong = [frame for frame in frames if len(frame.matches.misses) + len(frame.matches.false_alarms)]
     # Of equal counts the one with more misses: in this field a person not seen is worse than a false alarm.
     wrong.sort(
@@ -49,13 +49,13 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
 
 
 def draw_frame(
-    sample: PairedSample, frame: Frame, class_names: Sequence[str], *, picture_width_px: int = 560
+    sample: PairedSample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
     """Return both pictures beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
     return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
 
 
-def _boxes(frame: Frame, class_names: Sequence[str]) -> list[DrawnBox]:
+def _boxes(frame: JudgedFrame, class_names: Sequence[str]) -> list[DrawnBox]:
     truth, detections = frame.result.truth_labels, frame.result.detections
     missed = [
         DrawnBox(frame.result.truth_boxes[index], MISSED_COLOUR, class_names[truth[index]])

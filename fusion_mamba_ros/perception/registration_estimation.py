@@ -17,7 +17,7 @@ import numpy as np
 from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography, homography_from, map_points
 from fusion_mamba_ros.perception.registration_regions import (
-    Pair,
+    GreyPair,
     RegionResidual,
     measure_regions,
     rgb_edges,
@@ -69,7 +69,7 @@ class RegistrationEstimate:
 
 
 def estimate_registration(
-    pairs: Sequence[Pair], *, on_progress: Callable[[float], None] = lambda fraction: None
+    pairs: Sequence[GreyPair], *, on_progress: Callable[[float], None] = lambda fraction: None
 ) -> RegistrationEstimate:
     """Return the registration that explains ``pairs`` of (grey RGB (H, W), scaled thermal (h, w)), both uint8.
 
@@ -107,7 +107,7 @@ def _advance(on_progress: Callable[[float], None], done: float, share: float, pa
     on_progress(done + share * part)
 
 
-def _search(pairs: Sequence[Pair], on_progress: Callable[[float], None]) -> Homography:
+def _search(pairs: Sequence[GreyPair], on_progress: Callable[[float], None]) -> Homography:
     """Return the similarity (scale, rotation, shift; square pixels) whose edges agree best with those of RGB."""
     size = work_size(pairs, _COARSE_WIDTH_PX)
     padded = (2 * size[1], 2 * size[0])
@@ -130,7 +130,7 @@ def _search(pairs: Sequence[Pair], on_progress: Callable[[float], None]) -> Homo
 
 
 def _refine(
-    pairs: Sequence[Pair], homography: Homography, on_progress: Callable[[float], None]
+    pairs: Sequence[GreyPair], homography: Homography, on_progress: Callable[[float], None]
 ) -> tuple[Homography, list[RegionResidual], float]:
     """Return the homography fitted to the regions' shifts, the regions' remaining shifts, and the significance."""
     width, height = size_of(pairs[0][0])
@@ -187,7 +187,7 @@ def _fit(homography: Homography, regions: Sequence[RegionResidual], size: Size, 
         return homography
 
 
-def _similarity(pair: Pair, scale: float, rotation_deg: float) -> Homography:
+def _similarity(pair: GreyPair, scale: float, rotation_deg: float) -> Homography:
     """Return the homography that centres the thermal picture, ``scale`` times as wide as the RGB one, turned."""
     (width, height), (thermal_width, thermal_height) = size_of(pair[0]), size_of(pair[1])
     factor, angle = scale * width / thermal_width, np.deg2rad(rotation_deg)

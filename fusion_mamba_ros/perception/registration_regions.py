@@ -15,7 +15,7 @@ from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography, map_points, warp_to_rgb_view
 
 Grey = npt.NDArray[np.uint8]
-Pair = tuple[Grey, Grey]
+GreyPair = tuple[Grey, Grey]
 
 _REGIONS = (6, 5)
 # Shifts nearer than this to the best one, in pixels of the working picture, belong to its peak.
@@ -40,7 +40,7 @@ class RegionResidual:
 
 
 def measure_regions(
-    pairs: Sequence[Pair], homography: Homography, size: Size, reach: int, rgb_size: Size
+    pairs: Sequence[GreyPair], homography: Homography, size: Size, reach: int, rgb_size: Size
 ) -> tuple[list[RegionResidual], float]:
     """Return the shift that each region still needs, and how far the best shift of the whole picture stands out."""
     rgb = rgb_edges(pairs, size)
@@ -92,18 +92,18 @@ def _parabola(before: float, peak: float, after: float) -> float:
     return 0.0 if curvature >= 0 else float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
 
 
-def work_size(pairs: Sequence[Pair], width: int) -> Size:
+def work_size(pairs: Sequence[GreyPair], width: int) -> Size:
     """Return the size of a working picture ``width`` pixels wide with the aspect of the RGB pictures."""
     rgb_width, rgb_height = size_of(pairs[0][0])
     return width, max(2 * _REGIONS[1], round(width * rgb_height / rgb_width))
 
 
-def rgb_edges(pairs: Sequence[Pair], size: Size) -> npt.NDArray[np.float32]:
+def rgb_edges(pairs: Sequence[GreyPair], size: Size) -> npt.NDArray[np.float32]:
     """Return the edges of the RGB pictures (n, 2, H, W)."""
     return np.stack([edge_orientation(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)) for rgb, _ in pairs])
 
 
-def thermal_edges(pairs: Sequence[Pair], homography: Homography, size: Size) -> npt.NDArray[np.float32]:
+def thermal_edges(pairs: Sequence[GreyPair], homography: Homography, size: Size) -> npt.NDArray[np.float32]:
     """Return the edges of the thermal pictures in the RGB view (n, 2, H, W)."""
     x, y = np.meshgrid((np.arange(size[0]) + 0.5) / size[0], (np.arange(size[1]) + 0.5) / size[1])
     source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))

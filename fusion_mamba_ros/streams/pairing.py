@@ -8,7 +8,7 @@ from threading import Lock
 
 from fusion_mamba_ros.streams.arrivals import Arrivals, Verdict
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
-from fusion_mamba_ros.streams.pairing_counters import PairingCounters, SideCounters
+from fusion_mamba_ros.streams.pairing_counters import PairingCounters, QueueCounters
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Presence
 from fusion_mamba_ros.streams.timeline import Match, match_timeline
@@ -20,8 +20,8 @@ __all__ = [
     "Pairing",
     "PairingCounters",
     "PairingLimits",
+    "QueueCounters",
     "Side",
-    "SideCounters",
 ]
 
 # The next frame is due just when one period is over: without some grace, jitter alone would decide.
@@ -147,7 +147,7 @@ class Pairing:
 
     # Everything below runs inside the lock.
 
-    def _counters_of(self, side: Side) -> SideCounters:
+    def _counters_of(self, side: Side) -> QueueCounters:
         return self._counters.rgb if side is Side.RGB else self._counters.thermal
 
     def _reference_ns(self, frame: Frame) -> int:

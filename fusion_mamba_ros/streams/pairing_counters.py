@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 
 @dataclass
-class SideCounters:
+class QueueCounters:
     """Frames of one camera. At any moment ``received`` is the sum of the other six.
 
     ``paired``    released in a pair, whatever became of it then
@@ -36,6 +36,6 @@ class SideCounters:
 class PairingCounters:
     """Counters of both sides; ``clock_jumps`` counts how often stamps or clock jumped back and cleared the queues."""
 
-    rgb: SideCounters = field(default_factory=SideCounters)
-    thermal: SideCounters = field(default_factory=SideCounters)
+    rgb: QueueCounters = field(default_factory=QueueCounters)
+    thermal: QueueCounters = field(default_factory=QueueCounters)
     clock_jumps: int = 0
