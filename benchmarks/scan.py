@@ -15,13 +15,10 @@ the JSON document all times. Memory is the growth of a process of its own beyond
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import math
 import multiprocessing
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from exp_bound import ExpBound
 from process_memory import extra_memory
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from fusion_mamba_ros.network.selective_scan import build, cpu, selective_scan_2d
-from fusion_mamba_ros.network.selective_scan.threads import parallel_function
+from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
 STATE_SIZE = 16
@@ -125,29 +122,6 @@ def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
     states = pscan(decays[None], entering_states(delta * u_steps, B)[None])[0]
     y = torch.matmul(states.unflatten(1, (4, -1)), C.permute(2, 0, 1)[..., None])
     return y.flatten(1).t() + u * D[:, None]
-
-
-class ExpBound:
-    """The exponentials alone, compiled for this machine and run on torch's own threads, as the kernel is."""
-
-    def __init__(self, folder: Path) -> None:
-        self.lanes = {"avx512": 16, "avx2": 8}.get(cpu.instruction_set() or "", 4)
-        library, here = folder / "exp_bound.so", Path(__file__).parent
-        native = [] if platform.machine() == "aarch64" else ["-march=native"]
-        flags = [*build.FLAGS, *native, f"-DLANES={self.lanes}", "-I", str(build.PACKAGE / "kernel"), "-shared"]
-        subprocess.run([*build.compiler(), *flags, "-o", str(library), str(here / "exp_bound.c")], check=True)
-        self._library = ctypes.CDLL(str(library))
-        self._body = ctypes.cast(self._library.exponentials_of_thread, ctypes.c_void_p)
-        parallel = parallel_function()
-        if parallel is None:
-            raise RuntimeError("this torch runs on no OpenMP runtime: the bound needs its threads")
-        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-        self._parallel = signature(parallel)
-
-    def __call__(self, elements: int) -> None:
-        """Evaluate so many exponentials."""
-        threads = torch.get_num_threads()
-        self._parallel(self._body, ctypes.byref(ctypes.c_int64(elements // self.lanes // threads)), threads, 0)
 
 
 def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
