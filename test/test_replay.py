@@ -4,6 +4,7 @@
 import dataclasses
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
 from fusion_mamba_ros.evaluation.bag_writing import COMPRESSED_IMAGE, IMAGE, ImageBagWriter
-from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene
+from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene, record_sequences
 from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
@@ -83,6 +84,23 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
     written = draw_replay(source, recording, tmp_path, rate_hz=10.0, **TOPICS)
     assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}
     assert all(path.stat().st_size > 10_000 for path in written)
+
+
+def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_pictures_for_frozen(tmp_path, checkpoint):
+    # Each picture three times, as of a 9 Hz core behind a 30 Hz driver; played so slowly, for 2 s of the node's clock.
+    generator = np.random.default_rng(5)
+    for number in range(9):
+        if number % 3 == 0:
+            thermal = generator.integers(0, 255, (96, 128), np.uint8)
+        for side, picture in (("rgb", generator.integers(0, 255, (96, 128, 3), np.uint8)), ("thermal", thermal)):
+            path = tmp_path / side / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(path), picture)
+    source = tmp_path / "cameras"
+    cameras = {side: tmp_path / side for side in ("rgb", "thermal")}
+    record_sequences(source, RecordingOptions(frames_per_second=10.0), **cameras)
+    status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.15))
+    assert status.rgb.paired == status.thermal.paired == 9
 
 
 def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path, checkpoint):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -39,6 +40,7 @@ _FIRST_STATUS_SEC = 15.0
 _SETTLE_SEC = 20.0
 _PLAYER_GRACE_SEC = 60.0
 _STOP_SEC = 5.0
+_TIMEOUTS = ("pairing.timeout_sec", "thermal.freeze_timeout_sec")
 # As the installed executables do; those lie elsewhere on each kind of machine.
 _RUN = "import sys; from fusion_mamba_ros.ros.{module} import main; sys.exit(main())"
 
@@ -209,9 +211,17 @@ def _node_arguments(options: ReplayOptions, compressed: bool) -> list[str]:
     if compressed:
         # The node itself adds the suffix to the topic's base name.
         rgb, thermal = rgb.removesuffix("/compressed"), thermal.removesuffix("/compressed")
+    # Played slowly, pictures come further apart on the clock by which the node calls a camera missing or frozen.
+    slowness = max(1.0, 1 / options.rate)
+    timeouts = {
+        spec.name: f"{min(spec.maximum or math.inf, slowness * spec.default):g}"
+        for spec in SPECS
+        if spec.name in _TIMEOUTS
+    }
     parameters = {
         "checkpoint": str(options.checkpoint),
         "image_transport": "compressed" if compressed else "raw",
+        **timeouts,
         **options.parameters,
     }
     arguments = ["--ros-args", "-r", f"rgb/image_raw:={rgb}", "-r", f"thermal/image_raw:={thermal}"]
