@@ -37,8 +37,9 @@ from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
 STATE_SIZE = 16
-# Beyond this the peers that keep (L, channels, N) tensors are left out, bytes of one such tensor.
+# What takes no longer is timed the second time, seconds.
 SHORT_SEC = 0.1
+# Beyond this the peers that keep (L, channels, N) tensors are left out, bytes of one such tensor.
 MOST_PEER_BYTES = 1.2e9
 Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 

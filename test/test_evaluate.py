@@ -162,7 +162,8 @@ def test_pickled_arrays_are_not_loaded(tmp_path):
         DetectionResults.load(tmp_path / "r.npz")
 
 
-def test_what_evaluation_needs_is_asked_for_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install pycocotools"):
+@pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])
+def test_what_evaluation_needs_is_asked_for_before_the_work(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else True)
+    with pytest.raises(ImportError, match=f"pip install {package}$"):
         evaluate(lambda *images, **options: pytest.fail("predicted"), [])

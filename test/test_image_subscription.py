@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import message_filters
 import pytest
 
 pytest.importorskip("rclpy")
 
+import message_filters
 import rclpy
 from detector_graph import isolate, wait_until
 from rclpy.executors import SingleThreadedExecutor

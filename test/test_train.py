@@ -86,6 +86,7 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert metadata.class_names == ("person", "bicycle", "car")[: model.config.classes]
     assert set(metadata.metrics["modes"]) == {"fused", "rgb_only", "thermal_only"}
     assert metadata.training["recipe"]["epochs"] == 2
+    assert metadata.training["started_from"] == "random weights"
     assert metadata.thermal == ThermalScaling("range", range_max=16383)
     rows = list(csv.DictReader((whole / "results.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -166,6 +167,27 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     state["seconds"] = 5.0
     torch.save(state, out / "state.pt")
     run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
+
+
+def test_a_run_keeps_the_name_of_the_weights_it_started_from(data: Path, recipe: Path, tmp_path: Path) -> None:
+    short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
+    start, out = tmp_path / "start", tmp_path / "run"
+    run_here("--config", recipe, "--data", data, "--out", start, *short)
+    run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
+    assert load_checkpoint(out / "last.safetensors")[1].training["started_from"] == "last.safetensors"
+    # From the state, because --resume takes no --weights.
+    assert TrainingState.load(out / "state.pt").weights == "last.safetensors"
+
+
+@pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])
+def test_what_training_needs_is_asked_for_before_the_work(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else True)
+    arguments = ["--config", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert result.exit_code == 2 and f"pip install {package}" in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_cuda_without_cuda_says_what_to_use(

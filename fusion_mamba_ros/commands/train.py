@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
             run = Run(recipe, data, out, train_split, val_split, resume, weights, accelerator)
             # No markup: paths and names of pairs may hold brackets.
             complete = run_training(run, Console(highlight=False, markup=False))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         raise typer.Exit(0 if complete else 130)

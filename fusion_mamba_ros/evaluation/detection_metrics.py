@@ -111,10 +111,11 @@ def measure(results: DetectionResults) -> DetectionMetrics:
     )
 
 
-def require_coco() -> None:
-    """Raise ``ImportError``, one sentence, where pycocotools is missing: to be asked before hours of predictions."""
-    if importlib.util.find_spec("pycocotools") is None:
-        raise ImportError("evaluation needs pycocotools: pip install pycocotools matplotlib")
+def require_packages() -> None:
+    """Raise ``ImportError``, one sentence, where what measures or draws is missing; to be asked before the work."""
+    missing = [name for name in ("pycocotools", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"evaluation needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def run_coco_evaluation(results: DetectionResults) -> COCOeval:

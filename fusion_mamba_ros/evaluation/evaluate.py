@@ -17,7 +17,7 @@ from ..perception.detections import Detections, Mode
 from ..perception.predictor import Thresholds
 from ..perception.registration import Homography
 from .box_matching import confusion_matrix
-from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_coco
+from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
 from .detection_results import DetectionResults, ImageResult
 from .working_point import WorkingPoint, best_working_point
 
@@ -112,7 +112,7 @@ def evaluate(
     refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if
     none is left.
     """
-    require_coco()
+    require_packages()
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
     seconds = dict.fromkeys(modes, 0.0)
     skipped: dict[str, str] = {}

@@ -19,6 +19,7 @@ from rich.progress import track
 
 from fusion_mamba_ros import __version__
 from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_dataset
+from fusion_mamba_ros.evaluation.detection_metrics import require_packages
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
@@ -56,8 +57,10 @@ class Run:
 def train(run: Run, console: Console) -> bool:
     """Train and return whether the run is complete (False: interrupted, it can be resumed).
 
-    Raises `TrainingError`, `DatasetError` or `CheckpointError` (all ``ValueError``), one sentence each.
+    Raises `TrainingError`, `DatasetError` or `CheckpointError` (all ``ValueError``), or ``ImportError``, one sentence
+    each.
     """
+    require_packages()
     folder = RunFolder(run.out)
     state = TrainingState.load(folder.state) if run.resume else None
     splits = _splits(run, state)
@@ -87,12 +90,14 @@ def train(run: Run, console: Console) -> bool:
     unreadable = _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
     trainer.state.splits, trainer.state.validation = splits, validation_data
+    if run.weights is not None:
+        trainer.state.weights = run.weights.name
     metadata = CheckpointMetadata(
         training.class_names,
         recipe.input_size,
         recipe.thermal,
         homography=tuple(map(tuple, (np.eye(3) if training.homography is None else training.homography).tolist())),
-        training=_provenance(run, splits, recipe, training, validating),
+        training=_provenance(run, trainer.state, recipe, training, validating),
     )
     validation = Validation(
         val_set,
@@ -226,12 +231,13 @@ def _describe(
 
 
 def _provenance(
-    run: Run, splits: dict[str, str], recipe: Recipe, training: PairedDataset, validating: PairedDataset
+    run: Run, state: TrainingState, recipe: Recipe, training: PairedDataset, validating: PairedDataset
 ) -> dict[str, Any]:
     return {
         "data": run.data.name,
-        "train": {"split": splits["train"], "pairs": len(training)},
-        "val": {"split": splits["val"], "pairs": len(validating)},
+        "started_from": state.weights or "random weights",
+        "train": {"split": state.splits["train"], "pairs": len(training)},
+        "val": {"split": state.splits["val"], "pairs": len(validating)},
         "version": __version__,
         "commit": _commit(),
         "torch": torch.__version__,
