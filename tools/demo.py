@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
     parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
-    parser.add_argument("--seed", type=int, default=1, help="which procedural street (default: 1)")
+    parser.add_argument("--seed", type=int, default=1005, help="which procedural street (default: 1005)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the procedural scene (default: 10)")
     parser.add_argument(
         "--domain-id", type=int, default=random.randint(1, 100), help="ROS domain (default: one at random)"
