@@ -119,12 +119,11 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from fusion_mamba_ros.commands.output_folder import make_output_folder
     from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
     from fusion_mamba_ros.perception.detections_file import DetectionsFile
     from fusion_mamba_ros.perception.drawing import draw_pair
     from fusion_mamba_ros.perception.letterbox import size_of
-
-    from .output_folder import make_output_folder
 
     make_output_folder(out)
     console = Console(stderr=True, highlight=False)

@@ -59,12 +59,6 @@ class Diagnostics:
             self._node.destroy_timer(timer)
         self._node.destroy_publisher(self._publisher)
 
-    def findings(self) -> list[Finding]:
-        """Return what there is to say now about cameras, pairing and inference."""
-        seen = self._observe()
-        self._previous = dict(seen.counters)
-        return [camera_finding(seen), pairing_finding(seen), inference_finding(seen, self._figures())]
-
     def _tick_for_clock(self) -> None:
         before_ns, self._watched_ns = self._watched_ns, int(self._node.get_clock().now().nanoseconds)
         if self._watched_ns == before_ns:
@@ -74,11 +68,14 @@ class Diagnostics:
         session = self._session
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        findings = self.findings()
+        seen = self._observe()
+        self._previous = dict(seen.counters)
+        cameras = camera_finding(seen)
+        findings = (cameras, pairing_finding(seen), inference_finding(seen, self._figures()))
         message.status = [self._status(finding) for finding in findings]
         self._publisher.publish(message)
         if session is not None:
-            self._log_missing(session.missing(), findings[0])
+            self._log_missing(seen.missing, cameras)
             session.follow_publishers()
             self._ticks += 1
             if self._ticks % _TICKS_PER_ESTIMATE == 0:

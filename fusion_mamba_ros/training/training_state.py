@@ -26,9 +26,9 @@ class TrainingState:
     ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch
     that is complete. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs,
     ``splits`` the names of their splits, for `train` and `val`, ``weights`` the file that the run started from, if from
-    any (older files lack these three). The order of pairs,
-    the augmentation and the learning rate follow from seed and position and need no state. ``scaler`` is the loss
-    scaler's, of fp16. ``epoch_seconds`` is the time that the epoch has taken so far.
+    any (older files lack these three). The order of pairs, the augmentation and the learning rate follow from seed and
+    position and need no state. ``scaler`` is the loss scaler's, of fp16. ``epoch_seconds`` is the time that the epoch
+    has taken so far.
     """
 
     recipe: dict[str, Any]
