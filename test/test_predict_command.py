@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 
 RUNNER = CliRunner()
 
@@ -156,6 +156,21 @@ def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
         assert result.stderr.startswith("error: ")
         assert "Traceback" not in result.output
         assert not (tmp_path / "out" / "detections.json").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(checkpoint, tmp_path, value):
+    model, metadata = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        model.head.class_branches[0][-1].bias[0] = value
+    damaged = tmp_path / "damaged.safetensors"
+    save_checkpoint(damaged, model, metadata)
+    result = run(damaged, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1))
+    assert result.exit_code == 2
+    assert "error: 'a' has no result: " in result.stderr
+    assert "the network's output is not finite (NaN or infinity)" in result.stderr
+    assert "objects:" not in result.output
+    assert not (tmp_path / "out" / "detections.json").exists()
 
 
 @pytest.mark.parametrize("given", ["a.jpg", "."])

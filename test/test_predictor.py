@@ -12,6 +12,7 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError, are_finite, cause_of_non_finite_output
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
@@ -29,9 +30,10 @@ class BrightRectangle(nn.Module):
 
     def forward(self, images):
         self.seen.append(images)
-        return images
+        return list(images.values())
 
-    def decode(self, images):
+    def decode(self, levels):
+        images = dict(zip(self.seen[-1], levels, strict=True))
         rows = []
         for index, name in enumerate(("rgb", "thermal")):
             for picture in images[name].mean(1) if name in images else ():
@@ -245,8 +247,9 @@ def test_malformed_input_is_one_sentence(predictor, images, message):
         predictor.predict(images)
 
 
-def test_warm_up_runs_every_mode_once(predictor):
-    predictor.warm_up()
+def test_warm_up_runs_every_mode_once_and_returns_the_seconds_of_each(predictor):
+    seconds = predictor.warm_up()
+    assert len(seconds) == 3 and min(seconds) > 0
     zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in predictor._model.seen]
     assert len(zeroed) == 3
     assert len(predictor._model.seen) == len(predictor.modes)
@@ -297,3 +300,51 @@ def test_precision_that_the_device_lacks_is_one_sentence():
         choose_precision("fp16", cpu)
     with pytest.raises(ValueError, match="precision 'int8' is unknown"):
         choose_precision("int8", cpu)
+
+
+def small_predictor() -> Predictor:
+    torch.manual_seed(0)
+    model = FusionMambaDetector(ModelConfig(classes=2, dssf_count=1, levels=(5,)))
+    return Predictor(model, CheckpointMetadata(CLASSES, (96, 64)), device="cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("branch", ["box_branches", "class_branches"])
+def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value, branch):
+    predictor = small_predictor()
+    weight = getattr(predictor._model.head, branch)[1][-1].bias
+    with torch.no_grad():
+        weight[0] = value
+    with pytest.raises(NonFiniteOutputError, match=rf"'head\.{branch}\.1\.2\.bias': use another checkpoint"):
+        predictor.predict({"rgb": rgb_picture(96, 64)})
+    with pytest.raises(NonFiniteOutputError):
+        predictor.warm_up()
+
+
+def test_activations_that_overflow_are_refused_though_the_weights_are_finite():
+    predictor = small_predictor()
+    with torch.no_grad():
+        for parameter in predictor._model.head.class_branches.parameters():
+            parameter.fill_(1e30)
+    with pytest.raises(NonFiniteOutputError, match="activations overflow in fp32"):
+        predictor.predict({"rgb": rgb_picture(96, 64)})
+    model = predictor._model
+    assert "in precision fp16: try precision bf16 or fp32" in cause_of_non_finite_output(model, torch.float16)
+    assert "in precision bf16: try precision fp32" in cause_of_non_finite_output(model, torch.bfloat16)
+
+
+def test_a_single_value_that_is_not_finite_is_found_and_large_finite_ones_are_not():
+    generator = torch.Generator().manual_seed(7)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        levels = [torch.randn((1, 66, size, size), generator=generator).to(dtype) for size in (12, 6, 3)]
+        levels[0].mul_(1e4)
+        assert are_finite(levels)
+        for value in (float("nan"), float("inf"), float("-inf")):
+            for level in levels:
+                damaged = [other.clone() for other in levels]
+                target = next(copy for copy, other in zip(damaged, levels, strict=True) if other is level)
+                target.view(-1)[int(torch.randint(target.numel(), (1,), generator=generator))] = value
+                assert not are_finite(damaged)
+        both = [levels[0].clone(), *levels[1:]]
+        both[0].view(-1)[0], both[0].view(-1)[1] = float("inf"), float("-inf")
+        assert not are_finite(both)

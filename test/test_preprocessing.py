@@ -36,15 +36,15 @@ class Recorder(nn.Module):
         self.config = ModelConfig(classes=1, modalities={"rgb": 3, "thermal": 1})
         self.seen: list[dict[str, Tensor]] = []
 
-    def forward(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, images: dict[str, Tensor]) -> list[Tensor]:
         self.seen.append(images)
-        return images
+        return list(images.values())
 
     def __deepcopy__(self, memo: dict) -> Recorder:
         return self
 
-    def decode(self, images: dict[str, Tensor]) -> Tensor:
-        return torch.zeros(len(images["rgb"]), 1, 5)
+    def decode(self, levels: list[Tensor]) -> Tensor:
+        return torch.zeros(len(levels[0]), 1, 5)
 
 
 class OnePair:

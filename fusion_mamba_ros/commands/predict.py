@@ -123,6 +123,7 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
     from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
     from fusion_mamba_ros.perception.detections_file import DetectionsFile
     from fusion_mamba_ros.perception.drawing import draw_pair
+    from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
     from fusion_mamba_ros.perception.letterbox import size_of
 
     make_output_folder(out)
@@ -141,7 +142,10 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
                 # In a video the boxes stay in the RGB camera's pixels when it ends before the thermal one.
                 if pair.rgb is not None and source.kind == "video":
                     reference_size = size_of(pair.rgb)
-                detections = predictor.predict(images, reference_size=reference_size)
+                try:
+                    detections = predictor.predict(images, reference_size=reference_size)
+                except NonFiniteOutputError as error:
+                    raise ValueError(f"'{pair.name}' has no result: {error}") from error
                 modes[detections.mode.value] += 1
                 objects.update(predictor.class_names[label] for label in detections.labels)
                 inference_ms.append(predictor.times.inference_ms)

@@ -17,6 +17,7 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMe
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError, are_finite, cause_of_non_finite_output
 from fusion_mamba_ros.perception.letterbox import Size
 from fusion_mamba_ros.perception.preprocessing import Images, PreparedImages, check_rgb, prepare, to_tensors
 from fusion_mamba_ros.perception.registration import Homography, homography_from
@@ -164,17 +165,24 @@ class Predictor:
         if self._thermal_stream is not None:
             self._thermal_stream.reset()
 
-    def warm_up(self) -> None:
-        """Run one prediction for each mode, so that the first real one takes no longer than the others."""
+    def warm_up(self) -> tuple[float, ...]:
+        """Run one prediction for each mode, so that the first real one takes no longer; return their times in seconds.
+
+        Raises :class:`NonFiniteOutputError` if the network's output is not finite in one of the modes.
+        """
         width, height = self.metadata.input_size
         rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        seconds = []
         for mode in self.modes:
+            started = time.perf_counter()
             self.predict(
                 {
                     "rgb": None if mode is Mode.THERMAL_ONLY else rgb,
                     "thermal": None if mode is Mode.RGB_ONLY else thermal,
                 }
             )
+            seconds.append(time.perf_counter() - started)
+        return tuple(seconds)
 
     def predict(self, images: Images, *, reference_size: Size | None = None) -> Detections:
         """Return the detections of one pair, best first.
@@ -182,7 +190,8 @@ class Predictor:
         ``images``: ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (h, w) uint8 or uint16 ((h, w, 3) uint8 is read by its
         luma); either may be None or absent, sizes may differ. Boxes are in pixels of the RGB image; without one, of an
         RGB image of ``reference_size`` (width, height), or, if that is None too, of the thermal picture.
-        Raises ``ValueError`` if an image is malformed or none is there.
+        Raises ``ValueError`` if an image is malformed or none is there, its subclass :class:`NonFiniteOutputError` if
+        the network's output holds NaN or infinity.
         """
         return self.predict_batch([images], reference_size=reference_size)[0]
 
@@ -202,9 +211,14 @@ class Predictor:
         tensors = to_tensors(prepared, self.device)
         ready = time.perf_counter()
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            decoded = self._model.decode(self._model(tensors))
+            levels = self._model(tensors)
+            # Before decoding, where a softmax or the score threshold would hide it.
+            finite = are_finite(levels)
+            decoded = self._model.decode(levels)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        if not finite:
+            raise NonFiniteOutputError(cause_of_non_finite_output(self._model, self.dtype))
         inferred = time.perf_counter()
         results = [
             detections_from(
