@@ -92,7 +92,8 @@ def run_node_with(inference_ms: float) -> None:
         device = torch.device("cpu")
         modes = tuple(Mode)
 
-        def warm_up(self) -> None: ...
+        def warm_up(self) -> tuple[float, ...]:
+            return ()
 
         def reset_stream(self) -> None: ...
 

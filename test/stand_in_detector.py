@@ -39,8 +39,9 @@ class StandIn:
         self.modes = tuple(Mode)
         self._delay_sec = delay_sec
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> tuple[float, ...]:
         """Nothing to warm."""
+        return ()
 
     def reset_stream(self) -> None:
         """Nothing was learnt."""

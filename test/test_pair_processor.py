@@ -39,7 +39,7 @@ class Processing:
             StandIn(DetectorParameters.from_values({spec.name: spec.default for spec in SPECS})),
             self.ledger,
             publish=lambda result: self.published.append(result) is None,
-            conclude=lambda result: None,
+            on_published=lambda result: None,
             report=self.reports.append,
             continue_alone=lambda: continue_alone,
         )

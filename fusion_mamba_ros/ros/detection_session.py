@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -15,18 +15,21 @@ from fusion_mamba_ros.ros.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.image_message import fault_of, motion_picture, rows_of
 from fusion_mamba_ros.ros.image_subscription import ImageSubscription
+from fusion_mamba_ros.ros.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.inference_worker import InferenceWorker
 from fusion_mamba_ros.ros.message_conversion import idle_status, side_counters, to_nanoseconds
 from fusion_mamba_ros.ros.outputs import Outputs
 from fusion_mamba_ros.ros.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
 from fusion_mamba_ros.ros.pairing_filter import PairingFilter
 from fusion_mamba_ros.ros.parameters import DetectorParameters
+from fusion_mamba_ros.ros.refusals import Refusals
 from fusion_mamba_ros.ros.stream_statistics import Output, StreamStatistics
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+from fusion_mamba_ros.streams.presence import Absence
 
 # Longer than any inference that will still come to an end; less when the process itself must end in time.
 _STOP_TIMEOUT_SEC = 10.0
@@ -38,13 +41,24 @@ class DetectionSession:
 
     Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
     activation, closed on deactivation. Raises, and leaves nothing subscribed, if a QoS override is unknown.
+    ``warm_up_sec``: how long the inferences of the warm-up took. ``steady_ns``: the steady clock, for tests.
     """
 
     def __init__(
-        self, node: LifecycleNode, predictor: DetectionSource, outputs: Outputs, parameters: DetectorParameters
+        self,
+        node: LifecycleNode,
+        predictor: DetectionSource,
+        outputs: Outputs,
+        parameters: DetectorParameters,
+        *,
+        warm_up_sec: Sequence[float] = (),
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self.started_ns = steady_ns()
         self.statistics = StreamStatistics()
+        self.refusals = Refusals(steady_ns=steady_ns)
         self.parameters = parameters
+        self._steady_ns = steady_ns
         self._node = node
         self._outputs = outputs
         self._reports = ThrottledReports(node.get_logger())
@@ -59,9 +73,12 @@ class DetectionSession:
             predictor,
             self._ledger,
             publish=self._publish,
-            conclude=self._conclude,
+            on_published=self._on_published,
             report=self._reports.error,
             continue_alone=lambda: self.parameters.missing_modality == "continue",
+            monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
+            refusals=self.refusals,
+            steady_ns=steady_ns,
         )
         compressed = parameters.image_transport == "compressed"
         self.subscriptions: dict[Side, ImageSubscription] = {}
@@ -80,6 +97,8 @@ class DetectionSession:
             limits_from(parameters),
             is_fresh=self._is_fresh,
             refuse=self._fault_of,
+            on_refused=self.refusals.note,
+            steady_ns=steady_ns,
         )
         self._filter.registerCallback(self._on_released)
 
@@ -112,9 +131,13 @@ class DetectionSession:
         """Return where every frame has ended, and the number of arrays published."""
         return count_frames(self._filter.pairing, self._ledger)
 
-    def missing(self) -> frozenset[Side]:
-        """Return the cameras without a fresh picture."""
-        return frozenset(self._filter.pairing.missing(now_ns=self._filter.now_ns()))
+    def absences(self) -> Mapping[Side, Absence]:
+        """Return the cameras without a fresh image, by the node's clock, each with the reason."""
+        return self._filter.pairing.absences(now_ns=self._filter.now_ns())
+
+    def clock_jumps(self) -> int:
+        """Return how often stamps or the node's clock jumped back."""
+        return self._filter.pairing.counters().clock_jumps
 
     def estimated_thermal_offset_sec(self) -> float | None:
         """Return what pairing.thermal_offset_sec should be, as far as the stream tells; renewed every five seconds."""
@@ -132,8 +155,7 @@ class DetectionSession:
         self._outputs.publish_status(status)
 
     def _fault_of(self, side: Side, message: Any) -> str | None:
-        # Not by `_filter`: the first image may come while that is being made.
-        self.statistics.note_arrival(side, int(self._node.get_clock().now().nanoseconds))
+        self.statistics.note_arrival(side, self._steady_ns())
         return fault_of(message)
 
     def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
@@ -147,11 +169,11 @@ class DetectionSession:
 
     def _on_released(self, released: Pair | LoneFrame) -> None:
         if isinstance(released, LoneFrame) and self.parameters.missing_modality == "stop":
-            self._ledger.settle_all(released, Outcome.UNPAIRED)
+            self._ledger.record_all(released, Outcome.UNPAIRED)
             return
-        replaced = self._worker.submit(Job(released, time.monotonic_ns()))
+        replaced = self._worker.submit(Job(released, self._steady_ns()))
         if replaced is not None:
-            self._ledger.settle_all(replaced.released, Outcome.DROPPED)
+            self._ledger.record_all(replaced.released, Outcome.DROPPED)
 
     def _publish(self, result: Result) -> bool:
         """Publish everything about ``result``, in the inference thread; return False once the session is closed."""
@@ -160,7 +182,7 @@ class DetectionSession:
         self._status = self._outputs.publish_detections(result, class_id_format=self.parameters.class_id_format)
         self.statistics.note_output(
             Output(
-                node_ns=self._filter.now_ns(),
+                steady_ns=self._steady_ns(),
                 mode=result.mode.value,
                 offset_ns=result.offset_ns,
                 age_ms=self._status.age_sec * 1e3,
@@ -169,13 +191,13 @@ class DetectionSession:
         )
         return True
 
-    def _conclude(self, result: Result) -> None:
+    def _on_published(self, result: Result) -> None:
         self._complete(self._status)
         self._outputs.publish_status(self._status)
         try:
             self._outputs.publish_picture(result)
         except Exception as error:
-            # By now the array is out: what fails here costs the picture only.
+            # By now the array is out: what fails here costs the debug image only.
             self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus) -> None:

@@ -54,6 +54,7 @@ class DetectorNode(LifecycleNode):
         super().__init__(node_name, **options)
         self._load = load
         self._predictor: DetectionSource | None = None
+        self._warm_up_sec: tuple[float, ...] = ()
         self._outputs: Outputs | None = None
         self._session: DetectionSession | None = None
         self._last_session: DetectionSession | None = None
@@ -93,7 +94,9 @@ class DetectorNode(LifecycleNode):
         assert self._predictor is not None and self._outputs is not None and self._diagnostics is not None
         super().on_activate(state)
         try:
-            self._session = DetectionSession(self, self._predictor, self._outputs, self._settings.current)
+            self._session = DetectionSession(
+                self, self._predictor, self._outputs, self._settings.current, warm_up_sec=self._warm_up_sec
+            )
         except Exception as error:
             self.get_logger().error(f"activate failed: {error}")
             super().on_deactivate(state)
@@ -135,7 +138,7 @@ class DetectorNode(LifecycleNode):
 
     def _configure(self, parameters: DetectorParameters) -> None:
         predictor = self._load(parameters)
-        predictor.warm_up()
+        self._warm_up_sec = tuple(predictor.warm_up())
         self._predictor, metadata = predictor, predictor.metadata
         self._outputs = Outputs(
             self,

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/diagnostics` once a second, from a timer on the node's clock; by the steady clock while that one stands still."""
+"""`/diagnostics` once a second, by the steady clock: simulated time may never begin, stop or jump."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from fusion_mamba_ros.ros.camera_health import camera_status
+from fusion_mamba_ros.ros.clock_watch import ClockWatch
 from fusion_mamba_ros.ros.detection_session import DetectionSession
 from fusion_mamba_ros.ros.frame_counters import FrameCounters
-from fusion_mamba_ros.ros.health import Finding, Observation, camera_finding, inference_finding, pairing_finding
+from fusion_mamba_ros.ros.health import Observation, Status
+from fusion_mamba_ros.ros.inference_health import inference_status
+from fusion_mamba_ros.ros.output_health import output_status
 from fusion_mamba_ros.ros.pair_processor import DetectionSource
-from fusion_mamba_ros.ros.stream_statistics import Summary
+from fusion_mamba_ros.ros.pairing_health import pairing_status
 from fusion_mamba_ros.streams.frames import Side
 
 PERIOD_SEC = 1.0
@@ -30,21 +35,24 @@ class Diagnostics:
     The same tick says on `~/status` that there is no array, and lets subscriptions follow their publishers.
     """
 
-    def __init__(self, node: LifecycleNode, predictor: DetectionSource) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        predictor: DetectionSource,
+        *,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._node = node
         self._predictor = predictor
+        self._steady_ns = steady_ns
+        self._clock_watch = ClockWatch()
         self._session: DetectionSession | None = None
         self._previous: dict[Side, FrameCounters] = {}
         self._previous_published = 0
         self._logged_missing: frozenset[Side] = frozenset()
         self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=node.get_clock())
-        # Simulated time may never begin, or end with its bag: just then somebody wants to know.
-        self._watchdog = node.create_timer(
-            PERIOD_SEC, self._tick_for_clock, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
-        self._watched_ns = 0
+        self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def watch(self, session: DetectionSession | None) -> None:
         """Report about ``session`` from now on; None: the node is inactive."""
@@ -55,14 +63,8 @@ class Diagnostics:
 
     def close(self) -> None:
         """Stop reporting."""
-        for timer in (self._timer, self._watchdog):
-            self._node.destroy_timer(timer)
+        self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._publisher)
-
-    def _tick_for_clock(self) -> None:
-        before_ns, self._watched_ns = self._watched_ns, int(self._node.get_clock().now().nanoseconds)
-        if self._watched_ns == before_ns:
-            self._tick()
 
     def _tick(self) -> None:
         session = self._session
@@ -70,12 +72,12 @@ class Diagnostics:
         message.header.stamp = self._node.get_clock().now().to_msg()
         seen = self._observe()
         self._previous = dict(seen.counters)
-        cameras = camera_finding(seen)
-        findings = (cameras, pairing_finding(seen), inference_finding(seen, self._figures()))
-        message.status = [self._status(finding) for finding in findings]
+        cameras = camera_status(seen)
+        statuses = (cameras, pairing_status(seen), inference_status(seen, self._figures()), output_status(seen))
+        message.status = [self._message(status) for status in statuses]
         self._publisher.publish(message)
         if session is not None:
-            self._log_missing(seen.missing, cameras)
+            self._log_missing(frozenset(seen.missing), cameras)
             session.follow_publishers()
             self._ticks += 1
             if self._ticks % _TICKS_PER_ESTIMATE == 0:
@@ -85,7 +87,7 @@ class Diagnostics:
                 session.publish_idle_status()
             self._previous_published = published
 
-    def _log_missing(self, missing: frozenset[Side], cameras: Finding) -> None:
+    def _log_missing(self, missing: frozenset[Side], cameras: Status) -> None:
         """Log once that a camera is missing, and that it is back: not everybody reads diagnostics."""
         if missing == self._logged_missing:
             return
@@ -97,27 +99,30 @@ class Diagnostics:
 
     def _observe(self) -> Observation:
         session = self._session
-        now_ns = int(self._node.get_clock().now().nanoseconds)
+        now_ns, steady_ns = int(self._node.get_clock().now().nanoseconds), self._steady_ns()
+        clock_stopped_sec = self._clock_watch.stopped_sec(now_ns, steady_ns)
         if session is None:
-            nothing = {side: FrameCounters() for side in Side}
-            return Observation(
-                False, True, frozenset(), "continue", Summary(), now_ns, nothing, nothing, 0.0, 0.0, None
-            )
+            return Observation()
         parameters = session.parameters
         return Observation(
             active=True,
             clock_runs=now_ns > 0,
-            missing=session.missing(),
-            missing_modality=parameters.missing_modality,
-            summary=session.statistics.summary(now_ns),
-            now_ns=now_ns,
+            clock_stopped_sec=clock_stopped_sec,
+            steady_ns=steady_ns,
+            active_since_ns=session.started_ns,
+            absences=session.absences(),
             counters=session.counters()[0],
             previous=self._previous,
+            refusals=session.refusals.recent(),
+            clock_jumps=session.clock_jumps(),
+            summary=session.statistics.summary(steady_ns),
+            inference=session.processor.monitor.observe(),
+            missing_modality=parameters.missing_modality,
+            pairing_timeout_sec=parameters.pairing_timeout_sec,
             max_offset_sec=parameters.pairing_max_offset_sec,
             thermal_offset_sec=parameters.pairing_thermal_offset_sec,
             estimated_thermal_offset_sec=session.estimated_thermal_offset_sec(),
-            failures_in_a_row=session.processor.failures_in_a_row,
-            last_failure=session.processor.last_failure,
+            inference_timeout_sec=parameters.inference_timeout_sec,
         )
 
     def _figures(self) -> dict[str, Any]:
@@ -137,12 +142,12 @@ class Diagnostics:
             figures[f"mAP {mode.value}"] = measured.get("mAP", "not measured")
         return figures
 
-    def _status(self, finding: Finding) -> DiagnosticStatus:
-        values = [KeyValue(key=name, value=_text(value)) for name, value in finding.values.items()]
+    def _message(self, status: Status) -> DiagnosticStatus:
+        values = [KeyValue(key=name, value=_text(value)) for name, value in status.values.items()]
         return DiagnosticStatus(
-            level=bytes([finding.level]),
-            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {finding.subject}",
-            message=finding.message,
+            level=bytes([status.level]),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.subject}",
+            message=status.message,
             hardware_id=str(self._predictor.device),
             values=values,
         )

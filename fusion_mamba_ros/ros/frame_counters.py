@@ -32,21 +32,21 @@ class FrameCounters:
 
 def count_frames(pairing: Pairing, ledger: FrameLedger) -> tuple[dict[Side, FrameCounters], int]:
     """Return the counters of both cameras and the number of published arrays; ``received`` is the sum of the rest."""
-    # The ledger first: a frame is released before it is settled, so none is settled that pairing has not yet counted.
+    # The ledger first: a frame is released before its outcome is recorded, so pairing has counted all that it holds.
     outcomes, published = ledger.snapshot()
     queues = pairing.counters()
     counters = {}
-    for side, settled in outcomes.items():
+    for side, recorded in outcomes.items():
         queue = queues.rgb if side is Side.RGB else queues.thermal
         counters[side] = FrameCounters(
             received=queue.received,
-            paired=settled[Outcome.PAIRED],
-            alone=settled[Outcome.ALONE],
-            unpaired=queue.unpaired + settled[Outcome.UNPAIRED],
+            paired=recorded[Outcome.PAIRED],
+            alone=recorded[Outcome.ALONE],
+            unpaired=queue.unpaired + recorded[Outcome.UNPAIRED],
             late=queue.late,
-            refused=queue.refused + settled[Outcome.REFUSED],
-            dropped=settled[Outcome.DROPPED],
-            failed=settled[Outcome.FAILED],
-            waiting=queue.queued + queue.paired + queue.alone - settled.total(),
+            refused=queue.refused + recorded[Outcome.REFUSED],
+            dropped=recorded[Outcome.DROPPED],
+            failed=recorded[Outcome.FAILED],
+            waiting=queue.queued + queue.paired + queue.alone - recorded.total(),
         )
     return counters, published

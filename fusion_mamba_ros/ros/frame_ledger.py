@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of every frame that pairing released."""
+"""The outcome of every frame that pairing released."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class FrameLedger:
         self._outcomes: dict[Side, Counter[Outcome]] = {side: Counter() for side in Side}
         self._published = 0
 
-    def settle(self, side: Side, outcome: Outcome) -> None:
-        """Count one frame of ``side``."""
+    def record(self, side: Side, outcome: Outcome) -> None:
+        """Record the outcome of one frame of ``side``."""
         with self._lock:
             self._outcomes[side][outcome] += 1
 
-    def settle_all(self, released: Pair | LoneFrame, outcome: Outcome) -> None:
-        """Count every frame of a pair, or the lone frame."""
+    def record_all(self, released: Pair | LoneFrame, outcome: Outcome) -> None:
+        """Record the outcome of every frame of a pair, or of the lone frame."""
         with self._lock:
             for frame in released.frames:
                 self._outcomes[frame.side][outcome] += 1

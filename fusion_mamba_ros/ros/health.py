@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the node is well: levels and the thresholds behind them, as documented in `docs/node.md`."""
+"""What the health of the node is judged by, and the status that a judgement ends in.
+
+The judgements, as documented in `docs/node.md`: `camera_health`, `pairing_health`, `inference_health`, `output_health`.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,13 @@ from enum import IntEnum
 from typing import Any
 
 from fusion_mamba_ros.ros.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.inference_monitor import InferenceActivity
 from fusion_mamba_ros.ros.stream_statistics import Summary
 from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.presence import Absence
 
-# Share of what arrived since the last report, of one camera.
-REFUSED_WARN = 0.0
-UNPAIRED_WARN = 0.2
-DROPPED_WARN = 0.5
-# Up to this ratio of their frame counts two cameras are taken for equally fast.
-SAME_RATE = 1.2
-# Share of pairing.max_offset_sec.
-OFFSET_P95_WARN = 0.8
-CLOCK_OFFSET_WARN = 0.5
-FAILURES_IN_A_ROW_ERROR = 3
+# A /clock of 1 Hz still moves in between.
+CLOCK_STOPPED_SEC = 2.0
 
 
 class Level(IntEnum):
@@ -33,8 +30,8 @@ class Level(IntEnum):
 
 
 @dataclass
-class Finding:
-    """One subject of diagnostics: the worst that was found, in words, and the figures."""
+class Status:
+    """The judgement on one subject: the worst level, everything that is wrong in words, and the figures."""
 
     subject: str
     level: Level = Level.OK
@@ -52,115 +49,57 @@ class Finding:
         return "; ".join(self.messages) or "OK"
 
 
+def _no_frames() -> Mapping[Side, FrameCounters]:
+    return {side: FrameCounters() for side in Side}
+
+
 @dataclass(frozen=True)
 class Observation:
-    """Everything that health is judged by, at one moment. Times in seconds unless the name says milliseconds."""
+    """Everything that health is judged by, at one moment; the defaults are those of an inactive node.
 
-    active: bool
-    clock_runs: bool
-    missing: frozenset[Side]
-    missing_modality: str
-    summary: Summary
-    now_ns: int
-    counters: Mapping[Side, FrameCounters]
-    previous: Mapping[Side, FrameCounters]
-    max_offset_sec: float
-    thermal_offset_sec: float
-    estimated_thermal_offset_sec: float | None
-    failures_in_a_row: int = 0
-    last_failure: str = ""
+    ``counters`` of now and ``previous`` ones of the last report. ``absences``: what pairing says, by the node's clock.
+    ``refusals``: the latest reason of each camera that had an image refused. ``clock_stopped_sec``: for how long the
+    node's clock has stood still by the steady one.
+    """
 
+    active: bool = False
+    clock_runs: bool = True
+    clock_stopped_sec: float = 0.0
+    steady_ns: int = 0
+    active_since_ns: int = 0
+    absences: Mapping[Side, Absence] = field(default_factory=dict)
+    counters: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    previous: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    refusals: Mapping[Side, str] = field(default_factory=dict)
+    clock_jumps: int = 0
+    summary: Summary = field(default_factory=Summary)
+    inference: InferenceActivity = field(default_factory=InferenceActivity)
+    missing_modality: str = "continue"
+    pairing_timeout_sec: float = 0.5
+    max_offset_sec: float = 0.05
+    thermal_offset_sec: float = 0.0
+    estimated_thermal_offset_sec: float | None = None
+    inference_timeout_sec: float = 0.0
 
-def camera_finding(seen: Observation) -> Finding:
-    """Return whether both cameras deliver good pictures."""
-    finding = Finding("cameras")
-    for side in Side:
-        now, before = seen.counters[side], seen.previous[side]
-        finding.values[f"{side.value} rate (Hz)"] = seen.summary.input_rates_hz.get(side, 0.0)
-        for name, count in now.items():
-            finding.values[f"{side.value} {name}"] = count
-        refused, received = now.refused - before.refused, now.received - before.received
-        if seen.active and refused > REFUSED_WARN * received:
-            finding.note(Level.WARN, f"{refused} of {received} {side.value} images refused")
-    if not seen.active:
-        finding.messages.append("inactive")
-    elif not seen.clock_runs:
-        finding.note(Level.ERROR, "use_sim_time is set and no /clock arrives")
-    elif len(seen.missing) == 2:
-        finding.note(Level.ERROR, "no camera delivers fresh pictures")
-    elif seen.missing:
-        (side,) = seen.missing
-        level = Level.WARN if seen.missing_modality == "continue" else Level.ERROR
-        finding.note(level, f"{side.value} is missing: {_why_missing(side, seen)}")
-    return finding
+    @property
+    def clock_stopped(self) -> bool:
+        """Whether the node's clock stands still."""
+        return self.clock_stopped_sec >= CLOCK_STOPPED_SEC
 
+    @property
+    def missing(self) -> Mapping[Side, Absence]:
+        """The cameras without a fresh image, each with the reason.
 
-def pairing_finding(seen: Observation) -> Finding:
-    """Return whether the cameras agree in time and their pairs are used."""
-    finding = Finding("pairing")
-    summary, values = seen.summary, finding.values
-    last = summary.last_output
-    values["mode"] = last.mode if last is not None and len(seen.missing) != 2 else "none"
-    values["output rate (Hz)"] = summary.output_rate_hz
-    values["age of last output (s)"] = None if last is None else (seen.now_ns - last.node_ns) * 1e-9
-    values["pair offset p50 (ms)"] = summary.offset_ms_p50
-    values["pair offset p95 (ms)"] = summary.offset_ms_p95
-    values["output age p50 (ms)"] = summary.age_ms_p50
-    values["output age p95 (ms)"] = summary.age_ms_p95
-    values["thermal offset set (s)"] = seen.thermal_offset_sec
-    values["thermal offset estimated (s)"] = seen.estimated_thermal_offset_sec
-    if not seen.active:
-        finding.messages.append("inactive")
-        return finding
-    if not seen.missing:
-        _judge_shares(finding, seen)
-    if summary.offset_ms_p95 is not None and summary.offset_ms_p95 > 1e3 * OFFSET_P95_WARN * seen.max_offset_sec:
-        finding.note(Level.WARN, f"pair offset p95 is {summary.offset_ms_p95:.0f} ms, close to pairing.max_offset_sec")
-    estimate = seen.estimated_thermal_offset_sec
-    if estimate is not None and abs(estimate - seen.thermal_offset_sec) > CLOCK_OFFSET_WARN * seen.max_offset_sec:
-        finding.note(Level.WARN, f"the cameras' clocks differ: set pairing.thermal_offset_sec to {estimate:.4f}")
-    return finding
+        Pairing's timeouts stand still with the node's clock; then cameras are missed by the steady clock.
+        """
+        missing = dict(self.absences)
+        if self.clock_stopped:
+            for side in Side:
+                last_ns = self.summary.last_arrival_ns.get(side, self.active_since_ns)
+                if (self.steady_ns - last_ns) * 1e-9 > self.pairing_timeout_sec + CLOCK_STOPPED_SEC:
+                    missing[side] = Absence.SILENT
+        return missing
 
-
-def inference_finding(seen: Observation, figures: Mapping[str, Any]) -> Finding:
-    """Return whether inference works; ``figures`` about device, memory and accuracy are passed on."""
-    finding = Finding("inference")
-    finding.values["inference p50 (ms)"] = seen.summary.inference_ms_p50
-    finding.values["inference p95 (ms)"] = seen.summary.inference_ms_p95
-    finding.values.update(figures)
-    failed = sum(seen.counters[side].failed - seen.previous[side].failed for side in Side)
-    if not seen.active:
-        finding.messages.append("inactive")
-    elif seen.failures_in_a_row >= FAILURES_IN_A_ROW_ERROR:
-        finding.note(Level.ERROR, f"inference failed {seen.failures_in_a_row} times in a row: {seen.last_failure}")
-    elif failed:
-        finding.note(Level.WARN, f"{failed} frames lost, inference failed: {seen.last_failure}")
-    return finding
-
-
-def _why_missing(side: Side, seen: Observation) -> str:
-    if seen.counters[side].received == seen.previous[side].received:
-        return "nothing arrives"
-    return "its picture is frozen, or its stamps are far from those of the other camera"
-
-
-def _judge_shares(finding: Finding, seen: Observation) -> None:
-    received = {side: seen.counters[side].received - seen.previous[side].received for side in Side}
-    slowest = min(received.values())
-    if slowest == 0:
-        return
-    # Surplus frames of a faster camera are normal.
-    judged = [side for side in Side if received[side] <= SAME_RATE * slowest]
-
-    def share(counter: str) -> tuple[float, Side]:
-        counts = {
-            side: getattr(seen.counters[side], counter) - getattr(seen.previous[side], counter) for side in judged
-        }
-        return max((counts[side] / received[side], side) for side in judged)
-
-    unpaired, side = share("unpaired")
-    if unpaired > UNPAIRED_WARN:
-        finding.note(Level.WARN, f"{unpaired:.0%} of the {side.value} frames found no partner")
-    dropped, _ = share("dropped")
-    if dropped > DROPPED_WARN:
-        finding.note(Level.WARN, f"inference is slower than the cameras: {dropped:.0%} of the pairs dropped")
+    def since_last_report(self, side: Side, counter: str) -> int:
+        """Return by how much a counter of one camera has grown."""
+        return int(getattr(self.counters[side], counter) - getattr(self.previous[side], counter))

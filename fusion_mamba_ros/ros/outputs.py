@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv_bridge
 from rclpy.lifecycle import LifecycleNode
@@ -26,9 +26,16 @@ class Outputs:
     """Publishers of `detections`, `label_info`, `debug_image` and `~/status`; the inference thread may use them."""
 
     def __init__(
-        self, node: LifecycleNode, class_names: Sequence[str], scaling: ThermalScaling, homography: Homography
+        self,
+        node: LifecycleNode,
+        class_names: Sequence[str],
+        scaling: ThermalScaling,
+        homography: Homography,
+        *,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._node = node
+        self._steady_ns = steady_ns
         self._class_names = tuple(class_names)
         self._class_indices = tuple(str(index) for index in range(len(class_names)))
         self._scaling = scaling
@@ -58,9 +65,9 @@ class Outputs:
     def publish_detections(self, result: Result, *, class_id_format: str) -> FusionStatus:
         """Publish the array of ``result``; return its status, counters still to be filled in."""
         class_ids = self._class_names if class_id_format == "name" else self._class_indices
-        inferred_ns = time.monotonic_ns()
+        inferred_ns = self._steady_ns()
         self._detections.publish(detection_array(result.detections, result.header, class_ids))
-        published_ns = time.monotonic_ns()
+        published_ns = self._steady_ns()
         status = FusionStatus(header=result.header, mode=result.mode.value)
         status.pair_offset_sec = math.nan if result.offset_ns is None else result.offset_ns * 1e-9
         status.age_sec = (published_ns - result.arrived_ns) * 1e-9

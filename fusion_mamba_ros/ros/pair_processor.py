@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the inference thread does with one pair: decode, predict, publish, account."""
+"""What the inference thread does with one pair: decode, predict, publish, record the outcome."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,9 +14,12 @@ from std_msgs.msg import Header
 
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.message_conversion import to_stamp
+from fusion_mamba_ros.ros.refusals import Refusals
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
 from fusion_mamba_ros.streams.message_decoding import picture_of
@@ -33,11 +36,11 @@ class DetectionSource(Protocol):
     def modes(self) -> tuple[Mode, ...]:
         """The modes it can work in."""
 
-    def warm_up(self) -> None:
-        """Run one prediction for each mode."""
+    def warm_up(self) -> Sequence[float]:
+        """Run one prediction for each mode; return their times in seconds."""
 
     def reset_stream(self) -> None:
-        """Forget what was learnt from earlier pictures."""
+        """Forget what was learnt from earlier images."""
 
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
         """Return the detections of one pair."""
@@ -47,8 +50,8 @@ class DetectionSource(Protocol):
 class Result:
     """Detections with what they were made from and what that took, ready to be published.
 
-    ``header``: of the array. ``images``: the decoded pictures, for drawing; ``reference_size``: (width, height) of the
-    last RGB picture, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
+    ``header``: of the array. ``images``: the decoded images, for drawing; ``reference_size``: (width, height) of the
+    last RGB image, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
     unless fused. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
     """
 
@@ -74,11 +77,12 @@ class Job:
 
 
 class PairProcessor:
-    """Turns jobs into results, in the inference thread. Every frame of a job is settled in the ledger.
+    """Turns jobs into results, in the inference thread. The outcome of every frame of a job is recorded in the ledger.
 
-    ``publish(result)`` builds and sends the array and returns whether it did; ``conclude(result)`` follows when its
-    frames are counted; ``report(sentence)`` logs a lost frame;
+    ``publish(result)`` builds and sends the array and returns whether it did; ``on_published(result)`` follows when
+    its frames are counted; ``report(sentence)`` logs a lost frame;
     ``continue_alone()``: whether a frame whose partner cannot be decoded goes on without it.
+    ``monitor`` is told what the thread is doing, ``refusals`` why an image could not be decoded.
     """
 
     def __init__(
@@ -87,26 +91,37 @@ class PairProcessor:
         ledger: FrameLedger,
         *,
         publish: Callable[[Result], bool],
-        conclude: Callable[[Result], None],
+        on_published: Callable[[Result], None],
         report: Callable[[str], None],
         continue_alone: Callable[[], bool],
+        monitor: InferenceMonitor | None = None,
+        refusals: Refusals | None = None,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._predictor = predictor
         self._ledger = ledger
         self._publish = publish
-        self._conclude = conclude
+        self._on_published = on_published
         self._report = report
         self._continue_alone = continue_alone
         self._rgb_frame_id = ""
         self._rgb_size: tuple[int, int] | None = None
-        self.failures_in_a_row = 0
-        self.last_failure = ""
+        self.monitor = monitor or InferenceMonitor(steady_ns=steady_ns)
+        self._refusals = refusals or Refusals(steady_ns=steady_ns)
+        self._steady_ns = steady_ns
 
     def process(self, job: Job) -> None:
         """Publish the result of ``job``, or say why there is none."""
-        taken_ns = time.monotonic_ns()
+        self.monitor.enter("decoding the images")
+        try:
+            self._process(job)
+        finally:
+            self.monitor.finish()
+
+    def _process(self, job: Job) -> None:
+        taken_ns = self._steady_ns()
         frames, images = self._decoded(job.released)
-        decoded_ns = time.monotonic_ns()
+        decoded_ns = self._steady_ns()
         if not frames:
             return
         mode = _mode(images, self._predictor.modes)
@@ -114,12 +129,12 @@ class PairProcessor:
             images = {name: image for name, image in images.items() if f"{name}_only" == mode.value}
         lost_partner = len(frames) < len(job.released.frames)
         if mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
-            self._settle(frames, Outcome.UNPAIRED)
+            self._record(frames, Outcome.UNPAIRED)
             return
         detections = self._predicted(frames, images)
         if detections is None:
             return
-        inferred_ns = time.monotonic_ns()
+        inferred_ns = self._steady_ns()
         arrived_ns = max(frame.payload.steady_ns for frame in frames)
         result = Result(
             detections=detections,
@@ -134,59 +149,67 @@ class PairProcessor:
             decode_ms=(decoded_ns - taken_ns) * 1e-6,
             inference_ms=(inferred_ns - decoded_ns) * 1e-6,
         )
+        self.monitor.enter("publishing the array")
         try:
             published = self._publish(result)
-        except Exception:
-            self._settle(frames, Outcome.FAILED)
+        except Exception as error:
+            reason = f"the array could not be published: {describe_failure(error)}"
+            self.monitor.record_failure(reason, non_finite=False)
+            self._record(frames, Outcome.FAILED)
             raise
         if not published:
-            self._settle(frames, Outcome.DROPPED)
+            self._record(frames, Outcome.DROPPED)
             return
-        self._settle(frames, Outcome.ALONE if len(frames) == 1 else Outcome.PAIRED)
+        self._record(frames, Outcome.ALONE if len(frames) == 1 else Outcome.PAIRED)
         self._ledger.count_published()
-        self._conclude(result)
+        self._on_published(result)
 
     def _decoded(self, released: Pair | LoneFrame) -> tuple[list[Frame], dict[str, npt.NDArray[Any]]]:
-        """Return the frames that could be decoded, with their pictures; count and report the others."""
+        """Return the frames that could be decoded, with their images; record and report the others."""
         frames: list[Frame] = []
         images: dict[str, npt.NDArray[Any]] = {}
         for frame in released.frames:
             try:
-                picture = picture_of(frame.payload.message)
-                pixels = picture.to_rgb() if frame.side is Side.RGB else picture.to_thermal()
+                image = picture_of(frame.payload.message)
+                pixels = image.to_rgb() if frame.side is Side.RGB else image.to_thermal()
             except ImageDecodingError as error:
-                self._ledger.settle(frame.side, Outcome.REFUSED)
+                self._refusals.note(frame.side, str(error))
+                self._ledger.record(frame.side, Outcome.REFUSED)
                 self._report(f"{frame.side.value} image refused: {error}")
                 continue
             except Exception as error:
-                self._ledger.settle(frame.side, Outcome.FAILED)
-                self._report(f"{frame.side.value} image could not be decoded and is lost: {describe_failure(error)}")
+                reason = f"{frame.side.value} image could not be decoded and is lost: {describe_failure(error)}"
+                self.monitor.record_failure(reason, non_finite=False)
+                self._ledger.record(frame.side, Outcome.FAILED)
+                self._report(reason)
                 continue
             images[frame.side.value] = pixels
             frames.append(frame)
             if frame.side is Side.RGB:
                 self._rgb_frame_id = frame.payload.message.header.frame_id
-                self._rgb_size = (picture.width, picture.height)
+                self._rgb_size = (image.width, image.height)
         return frames, images
 
     def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]]) -> Detections | None:
+        self.monitor.enter("inference")
+        started_ns = self._steady_ns()
         try:
             detections = self._predictor.predict(images, reference_size=self._rgb_size)
         except Exception as error:
-            self.failures_in_a_row += 1
-            self.last_failure = describe_failure(error)
+            reason = describe_failure(error)
+            self.monitor.record_failure(reason, non_finite=isinstance(error, NonFiniteOutputError))
         else:
-            self.failures_in_a_row = 0
+            self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
             return detections
         # Outside the handler: there the traceback still holds the tensors that are to be freed.
-        self._settle(frames, Outcome.FAILED)
-        self._report(f"inference failed, the frame is lost: {self.last_failure}")
+        self._record(frames, Outcome.FAILED)
+        self._report(f"inference failed, the frame is lost: {reason}")
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return None
 
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
-        """Return the header of the RGB frame, or one made for the thermal picture where that is all there is."""
+        """Return the header of the RGB frame, or one made for the thermal image where that is all there is."""
         if isinstance(released, Pair):
             if Side.RGB.value in images:
                 return released.rgb.payload.message.header
@@ -200,13 +223,13 @@ class PairProcessor:
         thermal_frame_id = thermal.payload.message.header.frame_id
         return Header(stamp=to_stamp(stamp_ns), frame_id=self._rgb_frame_id or thermal_frame_id)
 
-    def _settle(self, frames: list[Frame], outcome: Outcome) -> None:
+    def _record(self, frames: list[Frame], outcome: Outcome) -> None:
         for frame in frames:
-            self._ledger.settle(frame.side, outcome)
+            self._ledger.record(frame.side, outcome)
 
 
 def _mode(images: dict[str, npt.NDArray[Any]], modes: tuple[Mode, ...]) -> Mode:
-    """Return what a prediction on ``images`` is; of a pair, a model of one camera looks at that one's picture only."""
+    """Return what a prediction on ``images`` is; of a pair, a model of one camera looks at that one's image only."""
     if len(images) == 2:
         return Mode.FUSED if Mode.FUSED in modes else modes[0]
     return Mode.RGB_ONLY if Side.RGB.value in images else Mode.THERMAL_ONLY
@@ -215,6 +238,8 @@ def _mode(images: dict[str, npt.NDArray[Any]], modes: tuple[Mode, ...]) -> Mode:
 def describe_failure(error: Exception) -> str:
     """Return what went wrong in inference, in one line; lack of memory by its name."""
     text = " ".join(str(error).split())
+    if isinstance(error, NonFiniteOutputError):
+        return text
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "allocate memory" in text:
         return f"out of memory: {text}"
     return f"{type(error).__name__}: {text}"

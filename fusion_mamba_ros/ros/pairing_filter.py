@@ -35,7 +35,8 @@ class PairingFilter(message_filters.SimpleFilter):
     """Calls back with a `Pair` or a `LoneFrame` of `ReceivedImage`, in the thread of the node's executor.
 
     ``rgb`` and ``thermal``: message filters whose messages have a header. ``is_fresh(side, message, now_ns)`` tells
-    frozen pictures; ``refuse(side, message)`` returns why a message is no image, or None. Unlike
+    frozen images; ``refuse(side, message)`` returns why a message is no image, or None; ``on_refused(side, reason)``
+    is called for each image that is refused for its fields or its zero stamp, before it is counted. Unlike
     ApproximateTimeSynchronizer it goes on when an input dies or a bag loops, and calls back outside any lock.
     Timeouts run on the node's clock.
     """
@@ -49,6 +50,8 @@ class PairingFilter(message_filters.SimpleFilter):
         *,
         is_fresh: Callable[[Side, Any, int], bool] = lambda side, message, now_ns: True,
         refuse: Callable[[Side, Any], str | None] = lambda side, message: None,
+        on_refused: Callable[[Side, str], None] = lambda side, reason: None,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__()
         self.pairing = Pairing(limits)
@@ -57,6 +60,8 @@ class PairingFilter(message_filters.SimpleFilter):
         self._clock = node.get_clock()
         self._is_fresh = is_fresh
         self._refuse = refuse
+        self._on_refused = on_refused
+        self._steady_ns = steady_ns
         self._closed = False
         self._timer = node.create_timer(_IDLE_SEC, self._release, clock=self._clock)
         # Jumps of simulated time are seen by `Pairing` itself; a switch between clocks is not a jump.
@@ -79,17 +84,19 @@ class PairingFilter(message_filters.SimpleFilter):
         return int(self._clock.now().nanoseconds)
 
     def _on_image(self, message: Any, side: Side) -> None:
-        steady_ns = time.monotonic_ns()
+        steady_ns = self._steady_ns()
         if self._closed:
             return
         now_ns = self.now_ns()
         reason = self._refuse(side, message)
         if reason is not None:
+            self._on_refused(side, reason)
             self.pairing.count_refused(side)
             self._reports.warning(f"{side.value} image refused: {reason}")
             return
         stamp_ns = to_nanoseconds(message.header.stamp)
         if stamp_ns <= 0:
+            self._on_refused(side, "its stamp is zero or negative: let the driver set it")
             self._reports.warning(f"{side.value} image refused, its stamp is zero or negative: let the driver set it")
         fresh = self._is_fresh(side, message, now_ns)
         self.pairing.add(Frame(side, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))

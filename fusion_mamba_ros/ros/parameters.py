@@ -113,6 +113,15 @@ SPECS: tuple[ParameterSpec, ...] = (
         maximum=1000,
     ),
     ParameterSpec(
+        "inference.timeout_sec",
+        0.0,
+        "Inference that runs longer is an ERROR in diagnostics, seconds; 0: ten times its p95, at least 2 s.",
+        float,
+        live=True,
+        minimum=0.0,
+        maximum=3600.0,
+    ),
+    ParameterSpec(
         "missing_modality",
         "continue",
         "With one camera missing: continue on the other, or stop publishing.",
@@ -192,6 +201,7 @@ class DetectorParameters:
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
     pairing_queue_size: int
+    inference_timeout_sec: float
     missing_modality: str
     thermal_scaling: str
     thermal_range_min: float

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came in and went out during the last seconds."""
+"""What came in and went out during the last seconds, by the steady clock: no jump of time distorts a rate."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +13,15 @@ import numpy as np
 from fusion_mamba_ros.streams.frames import Side
 
 WINDOW_NS = 5_000_000_000
+# A burst after a stall is no rate: events are spread over at least this long.
+SHORTEST_SPAN_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Output:
-    """One published array: the node's time, and what it took."""
+    """One published array: when by the steady clock, and what it took."""
 
-    node_ns: int
+    steady_ns: int
     mode: str
     offset_ns: int | None
     age_ms: float
@@ -30,6 +33,7 @@ class Summary:
     """Rates in Hz, percentiles of the window; None where nothing was measured."""
 
     input_rates_hz: dict[Side, float] = field(default_factory=dict)
+    last_arrival_ns: dict[Side, int] = field(default_factory=dict)
     output_rate_hz: float = 0.0
     last_output: Output | None = None
     offset_ms_p50: float | None = None
@@ -41,42 +45,45 @@ class Summary:
 
 
 class StreamStatistics:
-    """Keeps the arrivals and outputs of the last five seconds of the node's clock. Any thread may call anything."""
+    """Keeps the arrivals and outputs of the last five seconds of steady time. Any thread may call anything."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._arrivals: dict[Side, deque[int]] = {side: deque() for side in Side}
+        self._last_arrival_ns: dict[Side, int] = {}
         self._outputs: deque[Output] = deque()
         self._last_output: Output | None = None
 
-    def note_arrival(self, side: Side, node_ns: int) -> None:
+    def note_arrival(self, side: Side, steady_ns: int) -> None:
         """Count an image, good or bad."""
         with self._lock:
-            self._arrivals[side].append(node_ns)
-            _forget(self._arrivals[side], node_ns)
+            self._arrivals[side].append(steady_ns)
+            self._last_arrival_ns[side] = steady_ns
+            _forget(self._arrivals[side], steady_ns)
 
     def note_output(self, output: Output) -> None:
         """Count a published array."""
         with self._lock:
             self._outputs.append(output)
             self._last_output = output
-            while self._outputs and abs(output.node_ns - self._outputs[0].node_ns) > WINDOW_NS:
+            while output.steady_ns - self._outputs[0].steady_ns > WINDOW_NS:
                 self._outputs.popleft()
 
-    def summary(self, now_ns: int) -> Summary:
+    def summary(self, steady_ns: int) -> Summary:
         """Return rates and percentiles of the window that ends now."""
         with self._lock:
             for arrivals in self._arrivals.values():
-                _forget(arrivals, now_ns)
-            outputs = [output for output in self._outputs if abs(now_ns - output.node_ns) <= WINDOW_NS]
-            rates = {side: _rate_hz(arrivals, now_ns) for side, arrivals in self._arrivals.items()}
-            last_output = self._last_output
+                _forget(arrivals, steady_ns)
+            outputs = [output for output in self._outputs if steady_ns - output.steady_ns <= WINDOW_NS]
+            rates = {side: _rate_hz(arrivals, steady_ns) for side, arrivals in self._arrivals.items()}
+            last_arrival_ns, last_output = dict(self._last_arrival_ns), self._last_output
         offsets = [abs(output.offset_ns) * 1e-6 for output in outputs if output.offset_ns is not None]
         ages = [output.age_ms for output in outputs]
         inference = [output.inference_ms for output in outputs]
         return Summary(
             rates,
-            _rate_hz([output.node_ns for output in outputs], now_ns),
+            last_arrival_ns,
+            _rate_hz([output.steady_ns for output in outputs], steady_ns),
             last_output,
             *_percentiles(offsets),
             *_percentiles(ages),
@@ -85,16 +92,15 @@ class StreamStatistics:
 
 
 def _forget(times_ns: deque[int], now_ns: int) -> None:
-    # What lies in the future was counted before the clock jumped back.
-    while times_ns and abs(now_ns - times_ns[0]) > WINDOW_NS:
+    while times_ns and now_ns - times_ns[0] > WINDOW_NS:
         times_ns.popleft()
 
 
-def _rate_hz(times_ns: deque[int] | list[int], now_ns: int) -> float:
+def _rate_hz(times_ns: Sequence[int], now_ns: int) -> float:
     """Return the events per second since the first of the window; it falls as soon as they cease."""
-    if len(times_ns) < 2 or now_ns <= times_ns[0]:
+    if len(times_ns) < 2:
         return 0.0
-    return (len(times_ns) - 1) * 1e9 / (now_ns - times_ns[0])
+    return (len(times_ns) - 1) * 1e9 / max(now_ns - times_ns[0], SHORTEST_SPAN_NS)
 
 
 def _percentiles(values: list[float]) -> tuple[float | None, float | None]:

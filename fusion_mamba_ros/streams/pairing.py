@@ -10,7 +10,7 @@ from fusion_mamba_ros.streams.arrivals import Arrivals, Verdict
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.pairing_counters import PairingCounters, QueueCounters
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
-from fusion_mamba_ros.streams.presence import Presence
+from fusion_mamba_ros.streams.presence import Absence, Presence
 from fusion_mamba_ros.streams.timeline import Match, match_timeline
 
 __all__ = [
@@ -110,8 +110,13 @@ class Pairing:
                     times.append(arrivals.held.arrival_ns + self._limits.hold_ns)
             return min(times, default=None)
 
+    def absences(self, *, now_ns: int) -> dict[Side, Absence]:
+        """Return the sides without a fresh image at ``now_ns``, each with the reason; see `missing`."""
+        with self._lock:
+            return self._tick(now_ns).absences(self._clock_ns, self._limits.timeout_ns)
+
     def missing(self, *, now_ns: int | None = None) -> set[Side]:
-        """Return the sides without a fresh picture, at ``now_ns`` or at the last call of `add` or `match`.
+        """Return the sides without a fresh image, at ``now_ns`` or at the last call of `add` or `match`.
 
         Thermal counts as missing too while both cameras deliver, but no two frames come within ``max_offset_ns``
         of each other for ``timeout_ns``: one of the clocks is wrong, and RGB keeps the node going.

@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from fusion_mamba_ros.streams.frames import Frame, Side
 
 
-class Presence:
-    """Knows when each camera last gave a fresh picture, and when the two last saw the same moment.
+class Absence(Enum):
+    """Why a camera counts as missing."""
 
-    A side is missing from ``timeout_ns`` after its last fresh picture on, and at once while its picture is frozen.
+    SILENT = "no fresh image"
+    FROZEN = "frozen"
+    APART = "stamps that never meet those of the other camera"
+
+
+class Presence:
+    """Knows when each camera last gave a fresh image, and when the two last saw the same moment.
+
+    A side is missing from ``timeout_ns`` after its last fresh image on, and at once while its image is frozen.
     Where both were silent and one begins, the other has that time to begin too, counted from there. Both deliver but
     never at the same moment by their stamps: then a clock is wrong, and thermal counts as missing.
     """
@@ -18,7 +28,7 @@ class Presence:
         self._fresh_ns = dict.fromkeys(Side, start_ns)
         self._met_ns = start_ns
         self._frozen: set[Side] = set()
-        # Of these no picture has come since their time began to count.
+        # Sides that have not delivered an image since their timeout was restarted.
         self._awaited = set(Side)
 
     def note(self, frame: Frame, timeout_ns: int, *, meets_other: bool) -> None:
@@ -38,17 +48,22 @@ class Presence:
         other, awaited = frame.side.other, self._awaited
         silent = {s for s in Side if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
         begins = frame.side in awaited | silent
-        # Whoever did not come when awaited is not awaited anew each time that a slow partner gives a picture.
+        # Whoever did not come when awaited is not awaited anew each time that a slow partner gives an image.
         if begins and (other in silent - awaited or len(awaited) == 2):
             self._fresh_ns[other] = self._met_ns = frame.arrival_ns
             awaited.add(other)
 
+    def absences(self, now_ns: int, timeout_ns: int) -> dict[Side, Absence]:
+        """Return the sides that are missing at ``now_ns``, each with the reason."""
+        absences = {s: Absence.SILENT for s in Side if now_ns >= self._fresh_ns[s] + timeout_ns}
+        absences.update(dict.fromkeys(self._frozen, Absence.FROZEN))
+        if not absences and now_ns >= self._met_ns + timeout_ns:
+            return {Side.THERMAL: Absence.APART}
+        return absences
+
     def missing(self, now_ns: int, timeout_ns: int) -> set[Side]:
         """Return the sides that are missing at ``now_ns``."""
-        missing = {s for s in Side if s in self._frozen or now_ns >= self._fresh_ns[s] + timeout_ns}
-        if not missing and now_ns >= self._met_ns + timeout_ns:
-            return {Side.THERMAL}
-        return missing
+        return set(self.absences(now_ns, timeout_ns))
 
     def missing_from_ns(self, side: Side, timeout_ns: int) -> int:
         """Return when a side that is there now will be missing if no frame comes."""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why images of a camera were refused lately."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from fusion_mamba_ros.streams.frames import Side
+
+# Two reports of diagnostics: an older reason belongs to a fault that has passed.
+KEPT_NS = 2_000_000_000
+
+
+class Refusals:
+    """The latest reason for each camera. Written by the executor and the inference thread, read by diagnostics."""
+
+    def __init__(self, *, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._lock = threading.Lock()
+        self._steady_ns = steady_ns
+        self._latest: dict[Side, tuple[int, str]] = {}
+
+    def note(self, side: Side, reason: str) -> None:
+        """Remember why an image is refused; to be called before the image is counted."""
+        with self._lock:
+            self._latest[side] = (self._steady_ns(), reason)
+
+    def recent(self) -> Mapping[Side, str]:
+        """Return the latest reason of each camera that had an image refused within the last two seconds."""
+        with self._lock:
+            since_ns = self._steady_ns() - KEPT_NS
+            return {side: reason for side, (noted_ns, reason) in self._latest.items() if noted_ns >= since_ns}
