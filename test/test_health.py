@@ -119,6 +119,8 @@ def test_cameras_are_missed_by_the_steady_clock_while_that_of_the_node_stands_st
     [
         ({"counters": thermal(received=130, paired=124, unpaired=6)}, Level.OK, ""),
         ({"counters": thermal(received=130, paired=123, unpaired=7)}, Level.WARN, "23% of the thermal frames found no"),
+        ({"counters": thermal(received=130, paired=124, late=6)}, Level.OK, ""),
+        ({"counters": thermal(received=130, paired=123, late=7)}, Level.WARN, "23% of the thermal frames came late"),
         ({"counters": thermal(received=130, paired=115, dropped=15)}, Level.OK, ""),
         ({"counters": thermal(received=130, paired=114, dropped=16)}, Level.WARN, "53% of the pairs dropped"),
         ({"summary": Summary(offset_ms_p95=39.0)}, Level.OK, ""),

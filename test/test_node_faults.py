@@ -129,7 +129,7 @@ def test_both_cameras_stop(system: System) -> None:
     system.cameras.running = dict.fromkeys(Side, False)
     system.status_after(lambda status: status.mode == "none", "a status without array")
     count = len(system.graph.arrays)
-    system.graph.wait_for_health("cameras", ERROR, "no camera delivers fresh pictures")
+    system.graph.wait_for_health("cameras", ERROR, "no camera delivers fresh images")
     assert len(system.graph.arrays) == count
 
 

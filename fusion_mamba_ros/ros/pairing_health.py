@@ -8,6 +8,7 @@ from fusion_mamba_ros.streams.frames import Side
 
 # Share of what arrived since the last report, of one camera.
 UNPAIRED_WARN = 0.2
+LATE_WARN = 0.2
 DROPPED_WARN = 0.5
 # Up to this ratio of their frame counts two cameras are taken for equally fast.
 SAME_RATE = 1.2
@@ -37,7 +38,7 @@ def pairing_status(seen: Observation) -> Status:
 
 
 def _judge_shares(status: Status, seen: Observation) -> None:
-    """Warn of frames without partner while both cameras deliver, and of dropped ones whichever delivers."""
+    """Warn of frames without partner while both cameras deliver, of late and dropped ones whichever delivers."""
     missing = seen.missing
     received = {side: seen.since_last_report(side, "received") for side in Side}
     delivering = {side: count for side, count in received.items() if count and side not in missing}
@@ -52,6 +53,9 @@ def _judge_shares(status: Status, seen: Observation) -> None:
     unpaired, side = share("unpaired")
     if len(delivering) == 2 and unpaired > UNPAIRED_WARN:
         status.note(Level.WARN, f"{unpaired:.0%} of the {side.value} frames found no partner")
+    late, side = max((seen.since_last_report(side, "late") / count, side) for side, count in delivering.items())
+    if late > LATE_WARN:
+        status.note(Level.WARN, f"{late:.0%} of the {side.value} frames came late or repeat a stamp")
     dropped, side = share("dropped")
     if dropped > DROPPED_WARN:
         what = "pairs" if len(delivering) == 2 else f"{side.value} frames"
