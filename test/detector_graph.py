@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0
 # Held until the process ends: a node that was killed stays in its domain for some seconds.
 _LOCKS: list[IO[str]] = []
-WARN, ERROR = b"\x01", b"\x02"
+OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 
 
 def isolate() -> int:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from fault_run import FaultRun
-from fault_scenarios import HEALTHY_SEC, KINDS, PAIRS, Fault, Scenario, draw_scenario
+from fault_scenarios import Scenario, draw_scenario
 
 SCENARIOS = 220
 PER_TEST = 20

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
@@ -11,41 +10,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import ERROR, DetectorProcess, Graph, running_detector, wait_until
+from detector_graph import ERROR, OK, DetectorProcess, Graph, running_detector, wait_until
 from ros_cameras import Cameras
-from rosgraph_msgs.msg import Clock
+from ros_clock import HOUR_NS, SimulatedClock
 
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Side
-
-HOUR_NS = 3600 * 10**9
-
-
-class SimulatedClock:
-    """Publishes /clock every 10 ms, at the speed of real time unless it is paused or set."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.now_ns = 2 * HOUR_NS
-        self.paused = False
-        self._publisher = graph.node.create_publisher(Clock, "/clock", 10)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        before = time.monotonic_ns()
-        while not self._stop.wait(0.01):
-            now = time.monotonic_ns()
-            if not self.paused:
-                self.now_ns += now - before
-            before = now
-            self._publisher.publish(Clock(clock=to_stamp(self.now_ns)))
-
-    def close(self) -> None:
-        """Stop publishing."""
-        self._stop.set()
-        self._thread.join()
-
 
 Simulation = tuple[DetectorProcess, Graph, SimulatedClock, Cameras]
 
@@ -105,4 +75,34 @@ def test_timeouts_stand_still_with_the_clock(simulation: Simulation) -> None:
     clock.paused = False
     wait_until(lambda: graph.statuses[-1].mode == "rgb_only", "the timeout, once the clock runs")
     cameras.running[Side.THERMAL] = True
+    fused_again(graph)
+
+
+def rates_hz(graph: Graph) -> list[float]:
+    status = graph.diagnostics["cameras"]
+    return [float(value.value) for value in status.values if value.key.endswith("rate (Hz)")]
+
+
+def test_a_clock_that_stops_and_cameras_that_stop_after_it_are_an_error_with_true_rates(simulation: Simulation) -> None:
+    _, graph, clock, cameras = simulation
+    clock.silent = True
+    graph.wait_for_health("cameras", ERROR, "the node's clock has stood still")
+    cameras.running = dict.fromkeys(Side, False)
+    graph.wait_for_health("cameras", ERROR, "no camera delivers fresh images")
+    graph.wait_for_health("output", ERROR, "no output for")
+    assert max(rates_hz(graph)) < 1.2 / cameras.period_sec
+    cameras.running = dict.fromkeys(Side, True)
+    clock.silent = False
+    fused_again(graph)
+    graph.wait_for_health("cameras", OK)
+    graph.wait_for_health("output", OK)
+
+
+def test_rates_are_true_after_a_bag_loops(simulation: Simulation) -> None:
+    _, graph, clock, cameras = simulation
+    for _ in range(3):
+        clock.now_ns -= 2 * 10**9
+        graph.diagnostics.clear()
+        wait_until(lambda: "cameras" in graph.diagnostics, "a report")
+        assert max(rates_hz(graph)) < 1.2 / cameras.period_sec
     fused_again(graph)

@@ -90,7 +90,7 @@ def test_autostart_goes_to_active_and_the_log_tells_what_it_waits_for(tmp_path: 
     isolate()
     detector = DetectorProcess(program, tmp_path / "log", f"checkpoint:={checkpoint}")
     try:
-        wait_until(lambda: "no camera delivers fresh pictures" in detector.log, "the warning")
+        wait_until(lambda: "no camera delivers fresh images" in detector.log, "the warning")
         assert "active: detecting on /rgb/image_raw and /thermal/image_raw" in detector.log
         assert detector.stop() == 0
     finally:

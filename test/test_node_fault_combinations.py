@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drawn combinations of faults over real DDS, with the weights of the package: one node meets them all in turn.
+
+FUSION_MAMBA_FAULT_SCENARIOS says how many are drawn (5), FUSION_MAMBA_FAULT_SEED where to begin (0).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from detector_graph import OK, DetectorProcess, Graph, isolate, wait_until
+from fault_scenarios import KINDS
+from faulty_detector import HANG, NAN, RAISE, SLOW
+from ros_cameras import Cameras
+from ros_clock import SimulatedClock
+from sensor_msgs.msg import Image
+
+from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.streams.frames import Side
+
+SCENARIOS = int(os.environ.get("FUSION_MAMBA_FAULT_SCENARIOS", "5"))
+FIRST_SEED = int(os.environ.get("FUSION_MAMBA_FAULT_SEED", "0"))
+# Slow enough for an inference of the package's weights on one busy core.
+PERIOD_SEC, PAIRING_TIMEOUT_SEC = 0.4, 1.5
+FAULT_SEC = 8.0
+INFERENCE_TIMEOUT_SEC = 3.0
+COMMANDS = {
+    "inference slow": SLOW,
+    "inference hung": HANG,
+    "inference raising": RAISE,
+    "inference NaN": NAN,
+    "overload": SLOW,
+}
+SUBJECTS = ("cameras", "pairing", "inference", "output")
+
+
+class System:
+    """Node, clock, cameras and observer."""
+
+    def __init__(self, log: Path) -> None:
+        isolate()
+        parameters = (
+            "use_sim_time:=true",
+            f"pairing.timeout_sec:={PAIRING_TIMEOUT_SEC}",
+            f"inference.timeout_sec:={INFERENCE_TIMEOUT_SEC}",
+        )
+        program = [str(Path(__file__).with_name("faulty_detector.py"))]
+        self.detector = DetectorProcess(program, log, *parameters)
+        self.graph = Graph()
+        self.graph.activate()
+        self.clock = SimulatedClock(self.graph)
+        self.cameras = Cameras(self.graph, period_sec=PERIOD_SEC, now_ns=lambda: self.clock.now_ns)
+        self.commands: dict[int, set[int]] = defaultdict(set)
+        self.cameras.spoil = self.healthy
+
+    def close(self) -> None:
+        """End everything."""
+        self.cameras.close()
+        self.clock.close()
+        self.graph.close()
+        self.detector.kill()
+
+    def healthy(self, side: Side, message: Image) -> Image:
+        """Note which command goes out under which stamp."""
+        self.commands[to_nanoseconds(message.header.stamp)].add(message.data[0])
+        return message
+
+    def levels(self) -> dict[str, bytes]:
+        """Return the newest level of each subject."""
+        return {name: status.level for name, status in dict(self.graph.diagnostics).items()}
+
+    def is_well(self) -> bool:
+        """Return whether all subjects are OK."""
+        return self.levels() == dict.fromkeys(SUBJECTS, OK)
+
+    def says(self, subject: str, words: str) -> bool:
+        """Return whether the newest report on ``subject`` is not OK and has ``words``."""
+        status = self.graph.diagnostics[subject]
+        return bool(status.level != OK and words in status.message)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("combinations") / "detector.log")
+    yield system
+    system.close()
+
+
+def draw(seed: int) -> tuple[list[str], Side]:
+    """Return one to three kinds of faults, at most one of them in inference, and the camera that has them."""
+    rng = np.random.default_rng([41, seed])
+    kinds = [str(kind) for kind in rng.permutation(KINDS)][: int(rng.integers(2, 5))]
+    first = next((kind for kind in kinds if kind in COMMANDS), "")
+    return [kind for kind in kinds if kind not in COMMANDS or kind == first], list(Side)[int(rng.integers(2))]
+
+
+def begin(system: System, kinds: list[str], side: Side) -> None:
+    """Let all faults begin."""
+    cameras, clock = system.cameras, system.clock
+    held: list[Image] = []
+
+    def spoil(of: Side, message: Image) -> Image:
+        system.healthy(of, message)
+        if of is not side:
+            return message
+        if "camera late" in kinds:
+            # In order, two periods late.
+            held.append(message)
+            message = held.pop(0) if len(held) > 2 else held[0]
+        if "camera corrupt" in kinds:
+            message.data = message.data[:-7]
+        return message
+
+    cameras.spoil = spoil
+    cameras.running[side] = "camera dead" not in kinds
+    cameras.frozen = "camera frozen" in kinds
+    cameras.period_sec = PERIOD_SEC / 4 if "overload" in kinds else PERIOD_SEC
+    cameras.first_pixel = next((COMMANDS[kind] for kind in kinds if kind in COMMANDS), 0)
+    clock.silent = "clock stopped" in kinds
+    if "clock jumping" in kinds:
+        clock.now_ns += 30 * 10**9 if side is Side.RGB else -30 * 10**9
+
+
+def end(system: System) -> None:
+    """Let all faults end."""
+    cameras = system.cameras
+    cameras.spoil = system.healthy
+    cameras.running, cameras.frozen = dict.fromkeys(Side, True), False
+    cameras.period_sec, cameras.first_pixel = PERIOD_SEC, 0
+    system.clock.silent = False
+
+
+def expectations(system: System, kinds: list[str], side: Side) -> dict[str, Callable[[], bool]]:
+    """Return what diagnostics have to say while the faults last, as far as no other fault stands before it."""
+    seen: dict[str, Callable[[], bool]] = {}
+    dead = "camera dead" in kinds
+    if dead:
+        seen["camera dead"] = lambda: system.says("cameras", f"{side.value} is missing")
+    if "camera frozen" in kinds and not (side is Side.THERMAL and {"camera dead", "camera corrupt"} & set(kinds)):
+        seen["camera frozen"] = lambda: (
+            system.says("cameras", "thermal is missing") or system.says("cameras", "stood still")
+        )
+    if "camera corrupt" in kinds and not dead:
+        seen["camera corrupt"] = lambda: system.says("cameras", f"{side.value} images refused: ")
+    if "clock stopped" in kinds:
+        seen["clock stopped"] = lambda: system.says("cameras", "the node's clock has stood still")
+    elif not (side is Side.RGB and "camera frozen" in kinds and {"camera dead", "camera corrupt"} & set(kinds)):
+        if "inference hung" in kinds:
+            seen["inference hung"] = lambda: system.says("inference", "inference has not ended for")
+        if "inference raising" in kinds:
+            seen["inference raising"] = lambda: system.says("inference", "the detector was asked to fail")
+        if "inference NaN" in kinds:
+            seen["inference NaN"] = lambda: system.says("inference", "the network's output is not finite")
+        if {"inference slow", "overload"} & set(kinds):
+            seen["overload"] = lambda: not system.is_well()
+    return seen
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SCENARIOS))
+def test_combinations_over_dds(system: System, seed: int) -> None:
+    kinds, side = draw(seed)
+    print(f"seed {seed}: {', '.join(kinds)} of {side.value}")
+    wait_until(system.is_well, f"all is well before {kinds}: {system.graph.diagnostics}")
+    start = len(system.graph.arrays)
+    begin(system, kinds, side)
+    try:
+        began = time.monotonic()
+        for kind, is_said in expectations(system, kinds, side).items():
+            wait_until(is_said, f"{kind} of {kinds} ({side.value}) to be reported")
+        time.sleep(max(0.0, FAULT_SEC - (time.monotonic() - began)))
+    finally:
+        end(system)
+    fused = len(system.graph.statuses)
+    wait_until(lambda: [s.mode for s in system.graph.statuses[fused:]][-3:] == ["fused"] * 3, f"pairs after {kinds}")
+    wait_until(system.is_well, f"all is well after {kinds}")
+    assert system.detector.process.poll() is None, system.detector.log
+    system.graph.counters_add_up()
+    sent = {stamp for stamps in system.cameras.sent.values() for stamp in stamps}
+    for array in system.graph.arrays[start:]:
+        stamp_ns = to_nanoseconds(array.header.stamp)
+        assert stamp_ns in sent, f"no camera sent the stamp {stamp_ns}"
+        assert not system.commands[stamp_ns] <= {NAN, RAISE}, "an array of an inference that failed"
