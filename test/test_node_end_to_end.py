@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.ros.message_conversion import to_stamp
 from fusion_mamba_ros.streams.frames import Side
@@ -99,7 +99,7 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
         detector.kill()
 
 
-@pytest.mark.parametrize("fault", ["missing", "corrupt", "of another model"])
+@pytest.mark.parametrize("fault", ["missing", "corrupt", "of another model", "not finite"])
 def test_a_bad_checkpoint_leaves_the_node_unconfigured_with_one_sentence(
     checkpoint: Path, tmp_path: Path, fault: str
 ) -> None:
@@ -117,6 +117,11 @@ def test_a_bad_checkpoint_leaves_the_node_unconfigured_with_one_sentence(
         from safetensors.torch import save_file
 
         save_file({"weight": torch.zeros(3)}, bad)
+    elif fault == "not finite":
+        model, metadata = load_checkpoint(checkpoint)
+        with torch.no_grad():
+            model.head.class_branches[0][-1].bias[0] = float("nan")
+        save_checkpoint(bad, model, metadata)
     isolate()
     context = Context()
     rclpy.init(context=context)

@@ -118,6 +118,7 @@ def test_frozen_thermal_picture_is_not_used(system: System) -> None:
     system.cameras.frozen = True
     system.wait_for_mode("rgb_only")
     system.wait_for_mode("rgb_only")
+    system.graph.wait_for_health("cameras", WARN, "thermal is missing: its image is frozen")
 
 
 def test_rgb_stops_and_thermal_goes_on_with_its_own_stamps(system: System) -> None:
@@ -155,6 +156,8 @@ def test_zero_stamps_are_refused_and_counted(system: System) -> None:
     system.wait_for_mode("rgb_only")
     assert system.graph.counters_add_up().thermal.refused > before
     assert "its stamp is zero or negative" in system.detector.log
+    system.graph.wait_for_health("cameras", WARN, "thermal images refused: its stamp is zero or negative")
+    system.graph.wait_for_health("cameras", WARN, "thermal is missing: its images are refused")
 
 
 def test_a_bag_that_loops_is_followed(system: System) -> None:
@@ -218,6 +221,7 @@ def test_an_encoding_that_changes_to_nonsense_costs_that_camera_only(system: Sys
     system.cameras.spoil = rename
     system.wait_for_mode("rgb_only")
     assert "image encoding '32FC7' is not supported" in system.detector.log
+    system.graph.wait_for_health("cameras", WARN, "thermal images refused: image encoding '32FC7' is not supported")
 
 
 def test_the_resolution_may_change_in_mid_stream(system: System) -> None:

@@ -14,12 +14,14 @@ from ros_cameras import RGB_SIZE, THERMAL_SIZE, compressed_message
 from stand_in_detector import StandIn
 
 from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.ros import pair_processor
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.pair_processor import Job, PairProcessor, Result
 from fusion_mamba_ros.ros.pairing_filter import ReceivedImage
 from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.refusals import Refusals
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 
 MS = 1_000_000
@@ -33,6 +35,7 @@ class Processing:
 
     def __init__(self, *, continue_alone: bool = True) -> None:
         self.ledger = FrameLedger()
+        self.refusals = Refusals()
         self.published: list[Result] = []
         self.reports: list[str] = []
         self.processor = PairProcessor(
@@ -42,6 +45,7 @@ class Processing:
             on_published=lambda result: None,
             report=self.reports.append,
             continue_alone=lambda: continue_alone,
+            refusals=self.refusals,
         )
 
     def outcomes(self) -> dict[Side, dict[Outcome, int]]:
@@ -89,6 +93,7 @@ def test_thermal_whose_partner_is_damaged_goes_on_with_the_stamp_of_the_pair(rgb
     assert processing.outcomes()[Side.RGB][Outcome.REFUSED] == 1
     assert processing.outcomes()[Side.THERMAL][Outcome.ALONE] == 1
     assert processing.reports[0].startswith("rgb image refused: ")
+    assert processing.reports[0] == f"rgb image refused: {processing.refusals.recent()[Side.RGB]}"
 
 
 def test_rgb_whose_partner_is_damaged_goes_on_alone() -> None:
@@ -156,3 +161,27 @@ def test_an_array_that_cannot_be_sent_is_counted_as_failed() -> None:
     with pytest.raises(RuntimeError, match="no publisher"):
         processing.processor.process(Job(LoneFrame(frame(Side.RGB), STAMP_NS), 0))
     assert processing.outcomes()[Side.RGB] == {Outcome.FAILED: 1}
+
+
+def test_an_output_that_is_not_finite_is_a_failed_inference_with_a_count_of_its_own() -> None:
+    processing = Processing()
+    predictor, monitor = processing.processor._predictor, processing.processor.monitor
+    predict, stages = predictor.predict, []
+
+    def overflow(images: object, **options: object) -> None:
+        stages.append(monitor.observe().stage)
+        raise NonFiniteOutputError("the output is not finite: try precision bf16 or fp32")
+
+    predictor.predict = overflow
+    for _ in range(3):
+        processing.processor.process(pair())
+    seen = monitor.observe()
+    assert processing.published == []
+    assert processing.outcomes() == {side: {Outcome.FAILED: 3} for side in Side}
+    assert (seen.non_finite, seen.failures_in_a_row) == (3, 3)
+    assert seen.last_failure == "the output is not finite: try precision bf16 or fp32"
+    assert (stages, seen.stage) == (["inference"] * 3, None)
+    predictor.predict = predict
+    processing.processor.process(pair())
+    assert len(processing.published) == 1
+    assert (monitor.observe().non_finite, monitor.observe().failures_in_a_row) == (3, 0)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.ros.detection_session import DetectionSession
 from fusion_mamba_ros.ros.diagnostics import Diagnostics
 from fusion_mamba_ros.ros.outputs import Outputs
@@ -138,7 +139,11 @@ class DetectorNode(LifecycleNode):
 
     def _configure(self, parameters: DetectorParameters) -> None:
         predictor = self._load(parameters)
-        self._warm_up_sec = tuple(predictor.warm_up())
+        checkpoint = f"'{parameters.checkpoint}'" if parameters.checkpoint else "of the package"
+        try:
+            self._warm_up_sec = tuple(predictor.warm_up())
+        except NonFiniteOutputError as error:
+            raise ValueError(f"checkpoint {checkpoint}: {error}") from error
         self._predictor, metadata = predictor, predictor.metadata
         self._outputs = Outputs(
             self,
@@ -149,7 +154,6 @@ class DetectorNode(LifecycleNode):
         self._outputs.publish_labels(parameters.score_threshold)
         self._diagnostics = Diagnostics(self, predictor)
         modes = ", ".join(mode.value for mode in predictor.modes)
-        checkpoint = f"'{parameters.checkpoint}'" if parameters.checkpoint else "of the package"
         self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
 
     def _answer_illegal_transitions(self) -> None:
