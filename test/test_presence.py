@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -169,3 +170,16 @@ def test_a_pair_that_still_waits_when_a_camera_goes_missing_comes_as_a_pair() ->
     (item,) = pairing.match(now_ns=at(20))
     assert pairing.missing() == {Side.THERMAL}
     assert isinstance(item, Pair)
+
+
+@pytest.mark.parametrize("latency_ms", [700, 1300, 2500])
+def test_thermal_that_comes_when_its_partner_is_given_up_leaves_rgb_working(latency_ms: float) -> None:
+    rng = np.random.default_rng(0)
+    pairing = Pairing(PairingLimits(queue_size=10))
+    frames = two_cameras(Camera(30, 0, 1), Camera(30, 7, 1, latency_ms=latency_ms), 9, rng)
+    released = play(pairing, frames)
+    assert pairs_of(released) == []
+    times = [now_ns for now_ns, item in released if isinstance(item, LoneFrame) and at(6000) < now_ns < at(8900)]
+    assert len(times) > 80
+    assert max(b - a for a, b in itertools.pairwise(times)) < 100 * MS
+    assert_accounted(pairing)

@@ -113,6 +113,14 @@ SPECS: tuple[ParameterSpec, ...] = (
         maximum=1000,
     ),
     ParameterSpec(
+        "missing_modality",
+        "continue",
+        "With one camera missing: continue on the other, or stop publishing.",
+        str,
+        live=True,
+        choices=("continue", "stop"),
+    ),
+    ParameterSpec(
         "inference.timeout_sec",
         0.0,
         "Inference that runs longer is an ERROR in diagnostics, seconds; 0: ten times its p95, at least 2 s.",
@@ -120,14 +128,6 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         minimum=0.0,
         maximum=3600.0,
-    ),
-    ParameterSpec(
-        "missing_modality",
-        "continue",
-        "With one camera missing: continue on the other, or stop publishing.",
-        str,
-        live=True,
-        choices=("continue", "stop"),
     ),
     ParameterSpec(
         "thermal.scaling",
@@ -201,8 +201,8 @@ class DetectorParameters:
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
     pairing_queue_size: int
-    inference_timeout_sec: float
     missing_modality: str
+    inference_timeout_sec: float
     thermal_scaling: str
     thermal_range_min: float
     thermal_range_max: float

@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from enum import Enum
+from itertools import islice
 
 from fusion_mamba_ros.streams.frames import Frame
 
@@ -33,7 +34,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.queue: list[Frame] = []
         self.held: Frame | None = None
-        self.recent_stamps: deque[int] = deque(maxlen=STAMPS_KEPT)
+        self._recent: deque[tuple[int, int]] = deque(maxlen=STAMPS_KEPT)
         self._newest: Frame | None = None
         self._used_stamp_ns: int | None = None
         self._late_in_a_row: list[int] = []
@@ -74,11 +75,20 @@ class Arrivals:
                 self._intervals_ns.append(frame.stamp_ns - newest.stamp_ns)
             self._newest = frame
         self._late_in_a_row.clear()
-        self.recent_stamps.append(frame.stamp_ns)
+        self._recent.append((frame.stamp_ns, frame.arrival_ns))
 
     def note_late(self, frame: Frame) -> None:
         """Remember a late frame: several in a row are a clock that went back a little."""
         self._late_in_a_row = [*self._late_in_a_row[-1:], frame.stamp_ns]
+
+    def had_frame_near(self, stamp_ns: int, max_offset_ns: int, newest: int, arrived_after_ns: int) -> bool:
+        """Return whether one of the ``newest`` frames that arrived since then has a stamp so near."""
+        for other_ns, arrival_ns in islice(reversed(self._recent), newest):
+            if arrival_ns <= arrived_after_ns:
+                return False
+            if abs(other_ns - stamp_ns) <= max_offset_ns:
+                return True
+        return False
 
     def insert(self, frame: Frame) -> None:
         """Queue a frame by its stamp."""
@@ -99,7 +109,7 @@ class Arrivals:
         """Forget all stamps, as after a jump of the clock, and return how many queued frames were given up."""
         count = len(self.queue)
         self.queue.clear()
-        self.recent_stamps.clear()
+        self._recent.clear()
         self._intervals_ns.clear()
         self._late_in_a_row.clear()
         self._newest = None

@@ -214,9 +214,12 @@ class Pairing:
             counters.unpaired += arrivals.drop_oldest(len(arrivals.queue) - self._limits.queue_size)
 
     def _meets_other(self, frame: Frame) -> bool:
-        shift_ns = self._limits.thermal_offset_ns if frame.side is Side.THERMAL else -self._limits.thermal_offset_ns
-        others = self._sides[frame.side.other].recent_stamps
-        return any(abs(frame.stamp_ns + shift_ns - stamp) <= self._limits.max_offset_ns for stamp in others)
+        """Return whether the other side has a frame of the same moment, no older than what is held for a partner."""
+        limits = self._limits
+        shift_ns = limits.thermal_offset_ns if frame.side is Side.THERMAL else -limits.thermal_offset_ns
+        since_ns = frame.arrival_ns - limits.hold_ns
+        other = self._sides[frame.side.other]
+        return other.had_frame_near(frame.stamp_ns + shift_ns, limits.max_offset_ns, limits.queue_size, since_ns)
 
     def _drop_aged(self) -> None:
         born_ns = self._clock_ns - self._limits.hold_ns
