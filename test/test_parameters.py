@@ -78,8 +78,9 @@ def test_the_yaml_file_holds_every_parameter_with_its_default() -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_the_yaml_comment_names_range_choices_and_whether_it_is_live(spec: Any) -> None:
     lines = YAML.read_text().splitlines()
-    key = spec.name.split(".")[-1] + ":"
-    index = next(i for i, line in enumerate(lines) if line.strip().startswith(key))
+    section, _, name = spec.name.rpartition(".")
+    first = next((i for i, line in enumerate(lines) if section and line.strip() == f"{section}:"), 0)
+    index = next(i for i, line in enumerate(lines) if i >= first and line.strip().startswith(f"{name}:"))
     comment: list[str] = []
     while lines[index - 1].strip().startswith("#") and "---" not in lines[index - 1]:
         index -= 1
