@@ -86,7 +86,7 @@ class FaultRun:
         if len(self.arrays) <= before:
             self.violations.append(f"no output within {resumed_sec:.1f} s of the end of all faults")
         self.world.run_until(self._trouble_until_ns() + int((WELL_AGAIN_SEC + 2 * REPORT_SEC) * SECOND))
-        assert self.ticks > 15
+        assert self.ticks > WELL_AGAIN_SEC, "too few reports"
 
     def _at(self, seconds: float) -> int:
         return self.start_ns + int(seconds * SECOND)
