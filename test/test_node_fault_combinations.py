@@ -61,6 +61,8 @@ class System:
         self.cameras = Cameras(self.graph, period_sec=PERIOD_SEC, now_ns=lambda: self.clock.now_ns)
         self.commands: dict[int, set[int]] = defaultdict(set)
         self.cameras.spoil = self.healthy
+        # The very first images may have gone out without a note of their command.
+        wait_until(lambda: len(self.graph.arrays) >= 3, "arrays")
 
     def close(self) -> None:
         """End everything."""
