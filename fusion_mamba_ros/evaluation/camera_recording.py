@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -196,7 +195,6 @@ def _new_bag(out: Path, options: RecordingOptions, *, labels: bool = False) -> I
         bag.close()
     except BaseException:
         bag.abort()
-        shutil.rmtree(out, ignore_errors=True)
         raise
 
 
