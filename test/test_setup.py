@@ -156,7 +156,7 @@ def test_an_environment_keeps_its_distribution(tmp_path: Path, held: str | None)
 
 @pytest.mark.parametrize("distribution", ["jazzy", "kilted"])
 def test_a_new_environment_gets_the_wheels_of_its_distribution(tmp_path: Path, distribution: str) -> None:
-    offline = {name: "" for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")}
+    offline = dict.fromkeys(("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"), "")
     offline |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     result = run_setup(tmp_path / "venv", FUSION_MAMBA_ROS=distribution, **offline)
     assert f"ROS 2 {distribution.capitalize()} wheels ..." in result.stdout
