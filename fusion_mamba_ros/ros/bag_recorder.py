@@ -77,12 +77,11 @@ class BagRecorder:
             if not offered:
                 continue
             wanted = request_all(offered)
-            if topic.requested is None:
+            if topic.requested is not None:
+                # A later publisher may offer less. Never ask for more again: latched messages would come twice.
+                wanted = request_all([wanted, topic.requested])
+            if wanted != topic.requested:
                 self._subscribe(name, topic, wanted)
-            elif request_all([wanted, topic.requested]) != topic.requested:
-                # A later publisher offers less. Never ask for more again: latched messages would come twice.
-                self._node.destroy_subscription(topic.subscription)
-                self._subscribe(name, topic, request_all([wanted, topic.requested]))
 
     def _offered(self, name: str) -> list[QoSProfile]:
         # By the name as given: rclpy remaps the names it is asked for.
@@ -95,6 +94,8 @@ class BagRecorder:
             if self._on_message is not None:
                 self._on_message(topic.full_name, deserialize_message(data, topic.kind))
 
+        if topic.subscription is not None:
+            self._node.destroy_subscription(topic.subscription)
         topic.requested = requested
         # By the name as given: the full name would be remapped a second time.
         topic.subscription = self._node.create_subscription(topic.kind, name, record, requested, raw=True)
