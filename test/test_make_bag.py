@@ -160,6 +160,8 @@ def test_bag_names_types_hashes_and_quality_of_service(tmp_path):
         (("--scene", "night", "--fps", "0"), "frames_per_second is 0"),
         (("--scene", "night", "--seconds", "0"), "seconds is 0"),
         (("--scene", "night", "--topics", "/a", "/a"), "both cameras have the topic '/a'"),
+        (("--scene", "night", "--topics", "/a", "a"), "both cameras have the topic '/a'"),
+        (("--scene", "night", "--topics", "/a", "/ground_truth"), "topic '/ground_truth' holds the true boxes"),
         (("--scene", "night", "--start", "inf"), "--start is inf: expected seconds since 1970"),
         (("--scene", "night", "--start", "0"), "the first stamp is 0 s"),
     ],

@@ -21,7 +21,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from .bag_reading import BagError
 from .vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
@@ -71,8 +71,14 @@ class ImageBagWriter:
         self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
         suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
         try:
+            self._writer.open()
+        except WriterError as error:  # made by another process just now: not ours to remove
+            raise BagError(f"'{path}' exists already: remove it or choose another name") from error
+        except OSError as error:
+            self.abort()
+            raise self._unwritable(error) from error
+        try:
             with self._disk():
-                self._writer.open()
                 self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
                 self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
         except BaseException:
@@ -129,7 +135,10 @@ class ImageBagWriter:
         try:
             yield
         except OSError as error:
-            raise BagError(f"bag '{self._path}' cannot be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> BagError:
+        return BagError(f"bag '{self._path}' cannot be written: {error.strerror or error}")
 
     def _connect(self, topic: str, kind: str) -> Connection:
         name = topic if topic.startswith("/") else f"/{topic}"
