@@ -94,10 +94,11 @@ def test_a_latched_topic_is_recorded_as_latched_and_replayed_to_late_subscribers
     assert got[0].class_map[0].class_name == "person"
 
 
-def test_swapped_topics_are_recorded_under_the_names_they_were_swapped_to(tmp_path: Path, nodes: Nodes) -> None:
+@pytest.mark.parametrize("second_rule", ["/rig/right:=/rig/left", "/rig/right:=/nowhere"])
+def test_remapped_topics_are_remapped_once(tmp_path: Path, nodes: Nodes, second_rule: str) -> None:
     source = nodes.add("source")
     publishers = {name: source.create_publisher(String, name, RELIABLE) for name in ("/rig/left", "/rig/right")}
-    peer = nodes.add("peer", "-r", "left:=/rig/right", "-r", "/rig/right:=/rig/left", namespace="/rig")
+    peer = nodes.add("peer", "-r", "left:=/rig/right", "-r", second_rule, namespace="/rig")
     heard: list[tuple[str, str]] = []
     recorder = BagRecorder(
         peer, tmp_path / "bag", {"left": String}, on_message=lambda topic, message: heard.append((topic, message.data))
