@@ -30,7 +30,10 @@ _STOP_SEC = 5.0
 
 
 def spin_executor_until(executor: Executor, condition: Callable[[], bool], limit_sec: float) -> bool:
-    """Spin ``executor`` until ``condition`` holds; return whether it does within ``limit_sec``."""
+    """Spin ``executor`` until ``condition`` holds; return whether it does within ``limit_sec``.
+
+    Raises ``KeyboardInterrupt`` if a signal has ended the context.
+    """
     deadline = time.monotonic() + limit_sec
     while not condition():
         if time.monotonic() >= deadline:
