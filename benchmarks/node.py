@@ -238,10 +238,12 @@ def main() -> None:
     if options.role == "node":
         run_node_with(options.inference_ms)
         return
+    from fusion_mamba_ros.ros.large_image_transport import profile_environment
+
     os.environ.update(
         ROS_DOMAIN_ID=str(random.SystemRandom().randrange(1, 100)),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
-        FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
+        **profile_environment(ROOT / "config" / "fastdds_large_images.xml"),
     )
     with tempfile.TemporaryFile() as log:
         children = {

@@ -20,13 +20,15 @@ from typing import IO, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.ros.large_image_transport import profile_environment
+from fusion_mamba_ros.ros.lifecycle_client import LifecycleClient
+from fusion_mamba_ros.ros.service_client import ServiceClient
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0
@@ -41,7 +43,7 @@ def isolate() -> int:
     os.environ.update(
         ROS_DOMAIN_ID=str(domain),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
-        FASTRTPS_DEFAULT_PROFILES_FILE=str(ROOT / "config" / "fastdds_large_images.xml"),
+        **profile_environment(ROOT / "config" / "fastdds_large_images.xml"),
     )
     return domain
 
@@ -70,6 +72,16 @@ def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = PATI
             return value
         time.sleep(0.01)
     raise AssertionError(f"waited {seconds:g} s in vain for: {what}")
+
+
+def is_met(condition: Callable[[], Any], seconds: float) -> bool:
+    """Wait for ``condition`` at most ``seconds``; return whether it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class DetectorProcess:
@@ -121,6 +133,8 @@ class Graph:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self._clients: dict[str, ServiceClient] = {}
+        self._lifecycle = LifecycleClient(self.node, "detector_node", is_met)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -135,24 +149,19 @@ class Graph:
             self.diagnostics[status.name.rsplit(": ")[-1]] = status
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
-        """Return the answer of a service."""
-        client = self.node.create_client(kind, service)
-        try:
-            assert client.wait_for_service(timeout_sec=PATIENCE_SEC), f"no service {service}"
-            future = client.call_async(request)
-            wait_until(future.done, f"answer of {service}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        """Return the answer of a service; the request may be sent again, so it must be idempotent."""
+        if service not in self._clients:
+            self._clients[service] = ServiceClient(self.node, kind, service, is_met)
+        return self._clients[service].call(request, PATIENCE_SEC)
 
     def transition(self, transition_id: int) -> bool:
         """Ask the detector for a transition; return whether it succeeded."""
-        request = ChangeState.Request(transition=Transition(id=transition_id))
-        return bool(self.call(ChangeState, "detector_node/change_state", request).success)
+        self._lifecycle.wait_for_node(PATIENCE_SEC)
+        return self._lifecycle.change_state(transition_id, PATIENCE_SEC)
 
     def state(self) -> str:
         """Return the detector's lifecycle state."""
-        return str(self.call(GetState, "detector_node/get_state", GetState.Request()).current_state.label)
+        return self._lifecycle.state(PATIENCE_SEC)
 
     def activate(self) -> None:
         """Bring the detector from unconfigured to active."""

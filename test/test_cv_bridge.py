@@ -166,3 +166,61 @@ def test_what_no_decoder_understands_is_refused() -> None:
             BRIDGE.compressed_imgmsg_to_cv2(CompressedImage(format="jpeg", data=array.array("B", data)))
     with pytest.raises(CvBridgeError):
         BRIDGE.cv2_to_compressed_imgmsg(np.zeros((2, 2), np.uint8), "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cv_type"),
+    [
+        ("bgr8", cv2.CV_8UC3), ("mono8", cv2.CV_8UC1), ("rgba16", cv2.CV_16UC4), ("bayer_rggb8", cv2.CV_8UC1),
+        ("16UC1", cv2.CV_16UC1), ("16SC2", cv2.CV_16SC2), ("8SC1", cv2.CV_8SC1), ("32SC1", cv2.CV_32SC1),
+        ("32FC1", cv2.CV_32FC1), ("64FC3", cv2.CV_64FC3), ("yuv422", cv2.CV_8UC2),
+    ],
+)  # fmt: skip
+def test_encodings_have_the_types_of_opencv(encoding: str, cv_type: int) -> None:
+    assert cv_bridge.getCvType(encoding) == cv_type
+
+
+def test_an_unknown_encoding_has_no_type() -> None:
+    with pytest.raises(RuntimeError, match="nonsense8"):
+        cv_bridge.getCvType("nonsense8")
+
+
+def test_counts_are_displayed_between_two_values() -> None:
+    counts = np.array([[900, 1000], [1500, 3000]], np.uint16)
+    shown = cv_bridge.cvtColorForDisplay(counts, "16UC1", "mono8", min_image_value=1000, max_image_value=2000)
+    assert shown.dtype == np.uint8
+    np.testing.assert_allclose(shown, [[0, 0], [127.5, 255]], atol=1)
+
+
+def test_a_depth_image_is_displayed_between_its_own_extremes_and_nan_is_black() -> None:
+    depth = np.array([[1.0, 3.0], [5.0, np.nan]], np.float32)
+    shown = cv_bridge.cvtColorForDisplay(depth, "32FC1", "mono8", True)
+    np.testing.assert_allclose(shown, [[0, 127.5], [255, 0]], atol=1)
+
+
+@pytest.mark.skipif("underlay" not in cv_bridge.__file__, reason="not checked with the original")
+def test_an_image_of_one_value_is_black_when_it_is_scaled() -> None:
+    assert not cv_bridge.cvtColorForDisplay(np.full((2, 2), 7, np.uint16), "16UC1", "", do_dynamic_scaling=True).any()
+
+
+def test_numbers_without_colour_are_displayed_as_bgr() -> None:
+    image = random_image((3, 4, 3))
+    np.testing.assert_array_equal(cv_bridge.cvtColorForDisplay(image, "8UC3", "rgb8"), image[..., ::-1])
+    np.testing.assert_array_equal(cv_bridge.cvtColorForDisplay(image, "rgb8", ""), image[..., ::-1])
+
+
+def test_each_label_has_one_colour() -> None:
+    labels = np.array([[1, 2, 3], [3, 1, 2]], np.int32)
+    shown = cv_bridge.cvtColorForDisplay(labels, "32SC1", "bgr8")
+    colours = {label: {tuple(pixel) for pixel in shown[labels == label].tolist()} for label in (1, 2, 3)}
+    assert all(len(of_label) == 1 for of_label in colours.values())
+    assert len(set.union(*colours.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "encoding", "scaling"),
+    [((2, 2, 3), "uint8", "bgr8", True), ((2, 2), "float32", "32FC1", False), ((2, 2, 2), "uint8", "8UC2", False)],
+)
+def test_what_cannot_be_displayed_is_refused(shape: tuple[int, ...], dtype: str, encoding: str, scaling: bool) -> None:
+    with pytest.raises(RuntimeError):
+        cv_bridge.cvtColorForDisplay(np.ones(shape, dtype), encoding, "bgr8", do_dynamic_scaling=scaling)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -158,6 +160,8 @@ def test_bag_names_types_hashes_and_quality_of_service(tmp_path):
         (("--scene", "night", "--fps", "0"), "frames_per_second is 0"),
         (("--scene", "night", "--seconds", "0"), "seconds is 0"),
         (("--scene", "night", "--topics", "/a", "/a"), "both cameras have the topic '/a'"),
+        (("--scene", "night", "--topics", "/a", "a"), "both cameras have the topic '/a'"),
+        (("--scene", "night", "--topics", "/a", "/ground_truth"), "topic '/ground_truth' holds the true boxes"),
         (("--scene", "night", "--start", "inf"), "--start is inf: expected seconds since 1970"),
         (("--scene", "night", "--start", "0"), "the first stamp is 0 s"),
     ],
@@ -190,6 +194,28 @@ def test_folders_without_a_common_name_are_refused(tmp_path):
     write_pictures(tmp_path / "thermal", ["b"], thermal=True)
     result = make_bag("--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal", "--out", tmp_path / "bag")
     assert result.exit_code == 2 and "name the two pictures of a pair alike" in result.output
+
+
+# What a full disk does, without filling one: writing beyond this size of a file fails.
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+from fusion_mamba_ros.cli import app
+app(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 2_000_000, 3_770_000])
+def test_a_full_disk_is_one_sentence_and_leaves_no_bag(tmp_path, limit):
+    command = ("make-bag", "--scene", "night", "--seconds", "0.2", "--out", str(tmp_path / "bag"))
+    result = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), *command], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 2, result.stderr
+    sentence = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(sentence) == 1 and "cannot be written: File too large" in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "bag").exists()
 
 
 def test_existing_bag_is_not_overwritten(tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import message_filters
 import pytest
@@ -18,7 +19,7 @@ from std_msgs.msg import Header, String
 
 @dataclass
 class Stamped:
-    header: Header = field(default_factory=Header)
+    header: Any = field(default_factory=Header)
 
 
 def at(seconds: float) -> Stamped:
@@ -190,6 +191,35 @@ def test_cache_keeps_the_newest_and_finds_them_by_stamp() -> None:
     assert cache.getElemBeforeTime(ros_time(1)) is None
     assert (cache.getOldestTime(), cache.getLatestTime()) == (ros_time(2), ros_time(4))
     assert seconds_of(cache.getLast()) == 4
+
+
+@dataclass
+class TimeHeader:
+    stamp: Time
+
+
+@pytest.mark.parametrize("clock_type", [ClockType.ROS_TIME, ClockType.SYSTEM_TIME])
+def test_a_stamp_may_be_a_time_of_rclpy(clock_type: ClockType) -> None:
+    def timed(seconds: float) -> Stamped:
+        return Stamped(TimeHeader(Time(seconds=seconds, clock_type=clock_type)))
+
+    source = SimpleFilter()
+    cache = Cache(source, 5)
+    messages = [timed(seconds) for seconds in range(5)]
+    for message in messages:
+        source.signalMessage(message)
+    interval = cache.getInterval(Time(seconds=1, clock_type=clock_type), Time(seconds=3, clock_type=clock_type))
+    assert interval == messages[1:4]
+    assert cache.getElemAfterTime(Time(seconds=2.5, clock_type=clock_type)) is messages[3]
+    assert cache.getLatestTime() == messages[-1].header.stamp
+
+    left, right = SimpleFilter(), SimpleFilter()
+    passed: list[tuple[Stamped, ...]] = []
+    ApproximateTimeSynchronizer([left, right], 10, 0.2).registerCallback(lambda *pair: passed.append(pair))
+    first, second = timed(1.0), timed(1.1)
+    left.signalMessage(first)
+    right.signalMessage(second)
+    assert passed == [(first, second)]
 
 
 class RecordingNode:

@@ -66,7 +66,9 @@ def test_a_broken_parameter_file_is_one_sentence(tmp_path: Path) -> None:
 def test_a_node_that_cannot_start_ends_with_code_2_and_without_traceback(argument: str, words: str) -> None:
     ended = run(BARE, "--ros-args", "-p", argument)
     assert ended.returncode == 2
-    assert words in ended.stderr and len(ended.stderr.splitlines()) == 1
+    # Fast DDS 3 warns of the variable that names its profile for Fast DDS 2.
+    said = [line for line in ended.stderr.splitlines() if "[rmw_fastrtps_shared_cpp]" not in line]
+    assert len(said) == 1 and words in said[0]
 
 
 def test_help_says_what_the_detector_is_and_how_to_start_it() -> None:

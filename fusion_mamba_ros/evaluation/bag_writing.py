@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from .bag_reading import BagError
 from .vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
@@ -46,11 +48,11 @@ RELIABLE = Qos(
 
 
 class ImageBagWriter:
-    """A new bag for pictures of cameras and labelled boxes; `close` finishes it.
+    """A new bag for images of cameras and labelled boxes; `close` finishes it, `abort` removes it.
 
     ``topics`` maps a camera's name to its topic; with ``compressed`` the pictures go to ``<topic>/compressed``, three
     channels as JPEG, one channel as PNG without loss. ``frame_ids`` maps the camera's name to the frame of its header.
-    Raises `BagError` if ``path`` exists.
+    Raises `BagError` if ``path`` exists or cannot be written; then nothing is left there.
     """
 
     def __init__(
@@ -64,13 +66,24 @@ class ImageBagWriter:
     ) -> None:
         if path.exists():
             raise BagError(f"'{path}' exists already: remove it or choose another name")
-        self._compressed, self._frame_ids = compressed, frame_ids
+        self._path, self._compressed, self._frame_ids = path, compressed, frame_ids
         self._typestore = detection_typestore()
         self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
         suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
-        self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
-        self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
+        try:
+            self._writer.open()
+        except WriterError as error:  # made by another process just now: not ours to remove
+            raise BagError(f"'{path}' exists already: remove it or choose another name") from error
+        except OSError as error:
+            self.abort()
+            raise self._unwritable(error) from error
+        try:
+            with self._disk():
+                self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
+                self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
+        except BaseException:
+            self.abort()
+            raise
 
     def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
         """Write a picture: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
@@ -106,19 +119,35 @@ class ImageBagWriter:
         self._write(self._labels, stamp_ns, message)
 
     def close(self) -> None:
-        """Finish the bag."""
-        self._writer.close()
+        """Finish the bag. Raises `BagError` if it cannot be written."""
+        with self._disk():
+            self._writer.close()
 
     def abort(self) -> None:
-        """Close the file of a bag that is to be thrown away."""
-        self._writer.abort()
+        """Remove the unfinished bag."""
+        # On a full disk, closing fails while it writes what is still buffered; the file is removed anyway.
+        with suppress(OSError):
+            self._writer.abort()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> BagError:
+        return BagError(f"bag '{self._path}' cannot be written: {error.strerror or error}")
 
     def _connect(self, topic: str, kind: str) -> Connection:
         name = topic if topic.startswith("/") else f"/{topic}"
         return self._writer.add_connection(name, kind, typestore=self._typestore, offered_qos_profiles=[RELIABLE])
 
     def _write(self, connection: Connection, stamp_ns: int, message: Any) -> None:
-        self._writer.write(connection, stamp_ns, self._typestore.serialize_cdr(message, connection.msgtype))
+        data = self._typestore.serialize_cdr(message, connection.msgtype)
+        with self._disk():
+            self._writer.write(connection, stamp_ns, data)
 
     def _compress(self, header: Any, picture: npt.NDArray[Any], encoding: str) -> Any:
         if picture.ndim == 3:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,7 +64,7 @@ class RecordingOptions:
         for topic in (self.rgb_topic, self.thermal_topic):
             if not topic.strip("/") or " " in topic:
                 raise ValueError(f"topic '{topic}' is no ROS topic name: expected for example /rgb/image_raw")
-        if self.rgb_topic == self.thermal_topic:
+        if self.rgb_topic.lstrip("/") == self.thermal_topic.lstrip("/"):
             raise ValueError(f"both cameras have the topic '{self.rgb_topic}': give each its own")
 
 
@@ -142,6 +141,11 @@ def record_scene(
     rate = options.frames_per_second or _SCENE_RATE
     if options.thermal_frames_per_second not in (None, rate):
         raise ValueError("a procedural scene gives both cameras at one rate: leave out the thermal one")
+    for topic in (options.rgb_topic, options.thermal_topic):
+        if topic.lstrip("/") == LABEL_TOPIC.lstrip("/"):
+            raise ValueError(
+                f"topic '{topic}' holds the true boxes of a procedural scene: choose another for the camera"
+            )
     scene = ProceduralScene(seed, night=night, frames_per_second=rate, radiometric=radiometric)
     count = max(int(seconds * rate), 1)
     with _new_bag(out, options, labels=True) as bag, _progress(f"writing {out}", count) as advance:
@@ -196,7 +200,6 @@ def _new_bag(out: Path, options: RecordingOptions, *, labels: bool = False) -> I
         bag.close()
     except BaseException:
         bag.abort()
-        shutil.rmtree(out, ignore_errors=True)
         raise
 
 

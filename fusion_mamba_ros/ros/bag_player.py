@@ -26,12 +26,13 @@ from rosgraph_msgs.msg import Clock
 
 from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError, BagMessage, BagTopic
 from fusion_mamba_ros.ros.process import ArgumentError, own_arguments
+from fusion_mamba_ros.streams.message_text import quoted
 
 _CLOCK_PERIOD_SEC = 0.01
-# A signal ends the context from another thread: no sleep is longer than this.
+# Longest sleep between two checks of the context, which a signal ends from another thread.
 _NAP_SEC = 0.05
 _ACKNOWLEDGE_SEC = 5.0
-# A slow subscriber may fall this many messages behind before a reliable publisher gives one up.
+# History depth: how far a slow subscriber may fall behind before messages are lost.
 _DEPTH = 100
 
 
@@ -146,13 +147,15 @@ class BagPlayer(Node):
     def _advertise(self, topic: BagTopic) -> None:
         message_class = message_class_of(topic.message_type)
         if message_class is None:
-            self.get_logger().warning(f"'{topic.name}' is left out: {topic.message_type} is not installed here")
+            self.get_logger().warning(
+                f"topic {quoted(topic.name)} is not played: {quoted(topic.message_type)} is not installed here"
+            )
             return
         latched = any(qos.durability is QosDurability.TRANSIENT_LOCAL for qos in topic.offered_qos)
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=_DEPTH,
-            # Whatever was recorded: nothing is lost to those who ask for it, and best effort asks for less.
+            # Whatever was recorded: compatible with reliable and best-effort subscribers.
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -158,7 +159,7 @@ class DetectorNode(LifecycleNode):
 
     def _answer_illegal_transitions(self) -> None:
         """Answer a request for a transition that the state does not have with failure, where rclpy would raise."""
-        service = self._service_change_state
+        service = next(service for service in self.services if service.srv_type is ChangeState)
         change_state = service.callback
 
         def answer(request: Any, response: Any) -> Any:

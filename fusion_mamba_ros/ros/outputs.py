@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import cv_bridge
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.timer import Timer
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
@@ -20,6 +22,8 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.message_conversion import detection_array, label_info
 from fusion_mamba_ros.ros.pair_processor import Result
+
+_CLOCK_POLL_SEC = 0.1
 
 
 class Outputs:
@@ -50,17 +54,38 @@ class Outputs:
         self._status = node.create_lifecycle_publisher(FusionStatus, "~/status", 10)
         # Not a lifecycle publisher: latched, it should reach those who come while the node is inactive.
         self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
+        self._label_timer: Timer | None = None
 
     def close(self) -> None:
         """Withdraw the topics."""
         for publisher in (self._detections, self._debug_image, self._status):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self._label_info)
+        self._stop_label_timer()
 
     def publish_labels(self, threshold: float) -> None:
-        """Say which classes there are and which score is the least."""
-        stamp = self._node.get_clock().now().to_msg()
-        self._label_info.publish(label_info(self._class_names, threshold=threshold, stamp=stamp))
+        """Publish the class names and the score threshold; again once simulated time runs, if it does not yet.
+
+        Subscribers sequence these messages by their stamp, and a stamp of zero means "not set".
+        """
+        self._stop_label_timer()
+        now = self._node.get_clock().now()
+        self._label_info.publish(label_info(self._class_names, threshold=threshold, stamp=now.to_msg()))
+        if now.nanoseconds == 0:
+            self._label_timer = self._node.create_timer(
+                _CLOCK_POLL_SEC,
+                lambda: self._republish_labels(threshold),
+                clock=Clock(clock_type=ClockType.STEADY_TIME),
+            )
+
+    def _republish_labels(self, threshold: float) -> None:
+        if self._node.get_clock().now().nanoseconds > 0:
+            self.publish_labels(threshold)
+
+    def _stop_label_timer(self) -> None:
+        if self._label_timer is not None:
+            self._node.destroy_timer(self._label_timer)
+            self._label_timer = None
 
     def publish_detections(self, result: Result, *, class_id_format: str) -> FusionStatus:
         """Publish the array of ``result``; return its status, counters still to be filled in."""

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from fusion_mamba_ros.streams.image_decoding import Array, Image, ImageDecodingError, as_bytes, to_8_bit
+from fusion_mamba_ros.streams.message_text import quoted
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -53,7 +54,7 @@ def decode_compressed_image(data: Any, format: str = "") -> Image:
 def _visibly_whole(data: Any, format_name: str) -> tuple[Array, str]:
     """Return the bytes of a file that is not visibly damaged, and how to name it in an error."""
     buffer = as_bytes(data)
-    what = f"compressed image (format '{format_name}', {len(buffer)} bytes)"
+    what = f"compressed image (format {quoted(format_name)}, {len(buffer)} bytes)"
     if len(buffer) == 0:
         raise ImageDecodingError(f"{what} is empty")
     width = height = 0

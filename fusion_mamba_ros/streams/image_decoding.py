@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion_mamba_ros.streams.message_text import quoted
+
 Array = npt.NDArray[Any]
 
 
@@ -136,7 +138,9 @@ def _checked(height: int, width: int, encoding: str, step: int, data: Any) -> tu
     """Return the layout, the bytes and the number of data rows of an image that is whole."""
     layout = _LAYOUTS.get(encoding)
     if layout is None:
-        raise ImageDecodingError(f"image encoding '{encoding}' is not supported: use one of {', '.join(ENCODINGS)}")
+        raise ImageDecodingError(
+            f"image encoding {quoted(encoding)} is not supported: use one of {', '.join(ENCODINGS)}"
+        )
     if height <= 0 or width <= 0:
         raise ImageDecodingError(f"image is {width}x{height}: width and height must be positive")
     chroma = layout.channels == 2 or layout.rows > 2

@@ -6,5 +6,6 @@ interface; unlike the original (4.1) it reads big-endian images with numpy 2.
 """
 
 from .core import CvBridge, CvBridgeError
+from .display import cvtColorForDisplay, getCvType
 
-__all__ = ["CvBridge", "CvBridgeError"]
+__all__ = ["CvBridge", "CvBridgeError", "cvtColorForDisplay", "getCvType"]

@@ -76,6 +76,11 @@ class Encoding:
             raise CvBridgeError(f"no encoding for an array of {image.ndim} dimensions and type {image.dtype}")
         return cls.of(f"{depth}C{image.shape[2] if image.ndim == 3 else 1}")
 
+    @property
+    def cv_type(self) -> int:
+        """The type of OpenCV: the depth in the lower three bits, the number of channels less one above them."""
+        return list(_DEPTHS.values()).index(self.dtype.name) + ((self.channels - 1) << 3)
+
     def holds(self, array: Encoding) -> bool:
         """Return whether an array of that generic encoding can carry this one."""
         return (self.dtype, self.channels) == (array.dtype, array.channels)

@@ -11,13 +11,16 @@ from rclpy.time import Time
 
 
 def message_stamp(msg: Any, *, allow_headerless: bool, use_arrival: bool = False) -> Time | None:
-    """Return the header's stamp as ROS time, or now if ``use_arrival``, or if there is no header and that is allowed.
+    """Return the header's stamp, or now if ``use_arrival``, or if there is no header and that is allowed.
 
+    A stamp message becomes ROS time; an rclpy ``Time``, as headers of no message type may carry, stays as it is.
     None, with a warning in the log, for a message without a header where that is not allowed.
     """
     if use_arrival:
         return ROSClock().now()
     stamp = getattr(getattr(msg, "header", None), "stamp", None)
+    if isinstance(stamp, Time):
+        return stamp
     if stamp is not None:
         return Time.from_msg(stamp)
     if allow_headerless:
