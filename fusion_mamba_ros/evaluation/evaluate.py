@@ -19,7 +19,7 @@ from ..perception.registration import Homography
 from .box_matching import confusion_matrix
 from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
 from .detection_results import DetectionResults, ImageResult
-from .working_point import WorkingPoint, best_working_point
+from .operating_point import OperatingPoint, best_operating_point
 
 # The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)
@@ -51,17 +51,17 @@ class EvaluatedDataset(Protocol):
 
 @dataclass(frozen=True)
 class ModeEvaluation:
-    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best working point."""
+    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best operating point."""
 
     results: DetectionResults
     metrics: DetectionMetrics
     groups: dict[str, DetectionMetrics]
-    working_point: WorkingPoint | None
+    operating_point: OperatingPoint | None
     predict_ms: float = 0.0  # per pair: preprocessing, network and suppression, mean
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        point = self.working_point
+        point = self.operating_point
         values = self.metrics.to_dict()
         values["groups"] = {name: metrics.to_dict() for name, metrics in self.groups.items()}
         values["best_f1"] = None if point is None else vars(point)
@@ -144,7 +144,7 @@ def evaluate(
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
     """Return the metrics of detections that are there already."""
     groups = {group: measure(results.of_group(group)) for group in (results.groups if with_groups else ())}
-    return ModeEvaluation(results, measure(results), groups, best_working_point(results), predict_ms)
+    return ModeEvaluation(results, measure(results), groups, best_operating_point(results), predict_ms)
 
 
 def _images(sample: PairedSample, mode: Mode) -> Images:

@@ -79,10 +79,10 @@ def _tables(evaluation: Evaluation) -> list[str]:
             f"{item.predict_ms:.1f}",
         )
         for name, item in modes.items()
-        if (point := item.working_point) is not None
+        if (point := item.operating_point) is not None
     ]
     sections += [
-        html_page.heading("Best working point"),
+        html_page.heading("Best operating point"),
         html_page.table(("mode", "score_threshold", "precision", "recall", "F1", "ms per pair"), points),
         html_page.note(
             "The score threshold with the highest F1 over all classes, IoU 0.5: a start for a robot. "
@@ -124,15 +124,15 @@ def _charts(evaluation: Evaluation) -> list[str]:
     curves, matrices = [], []
     for mode, item in evaluation.modes.items():
         curves.append(html_page.chart(precision_recall_chart(mode.value, item.metrics.per_class)))
-        if item.working_point is not None:
-            threshold = item.working_point.score_threshold
+        if item.operating_point is not None:
+            threshold = item.operating_point.score_threshold
             counts = confusion_matrix(item.results, threshold)
             title = f"{mode.value}, score from {threshold:.2f}"
             matrices.append(html_page.chart(confusion_chart(title, counts, item.results.class_names)))
     return [
         html_page.heading("Precision and recall at IoU 0.5"),
         html_page.row(curves),
-        html_page.heading("Confusion at the best working point"),
+        html_page.heading("Confusion at the best operating point"),
         html_page.note(
             "Rows are what is there, columns what was detected; the column 'nothing' counts misses, "
             "the row 'nothing' false alarms."
@@ -142,7 +142,7 @@ def _charts(evaluation: Evaluation) -> list[str]:
 
 
 def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count: int) -> list[str]:
-    point = item.working_point
+    point = item.operating_point
     if point is None or not count:
         return []
     index_of = {name: index for index, name in enumerate(dataset.names)}
