@@ -39,8 +39,9 @@ def register(app: typer.Typer) -> None:
         from rich.table import Table
 
         from ..datasets.joined_dataset import open_datasets
+        from ..datasets.unknown_classes import count_unknown_boxes
         from ..evaluation.evaluate import PROTOCOL, evaluate
-        from ..evaluation.evaluation_report import summary_lines, write_report
+        from ..evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from ..perception.detections import Mode
         from ..perception.predictor import Predictor
         from .output_folder import make_output_folder
@@ -63,6 +64,7 @@ def register(app: typer.Typer) -> None:
                     batch_size=batch_size,
                     refuse_unreadable=strict,
                     on_progress=lambda done: progress.update(task, completed=done),
+                    unknown_boxes=count_unknown_boxes(dataset),
                 )
             subject = {
                 "checkpoint": str(checkpoint),
@@ -78,6 +80,8 @@ def register(app: typer.Typer) -> None:
         for row in summary_lines(evaluation):
             table.add_row(*row)
         Console().print(table)
+        if evaluation.unknown_boxes:
+            typer.echo(f"warning: {unknown_boxes_sentence(evaluation)}")
         for name, reason in evaluation.skipped.items():
             typer.echo(f"skipped {name}: {reason}")
         typer.echo(f"written: {page} and {out / 'metrics.json'}")

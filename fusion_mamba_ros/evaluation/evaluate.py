@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -76,10 +76,14 @@ class ModeEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read."""
+    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read.
+
+    ``unknown_boxes``: true boxes of classes that the detector lacks, by class name. They are in no metric.
+    """
 
     modes: dict[Mode, ModeEvaluation]
     skipped: dict[str, str] = field(default_factory=dict)  # name: reason
+    unknown_boxes: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return `metrics.json`'s content: protocol, modes, skipped pairs."""
@@ -92,6 +96,7 @@ class Evaluation:
             },
             "modes": {mode.value: item.to_dict() for mode, item in self.modes.items()},
             "skipped": self.skipped,
+            "unknown_boxes": self.unknown_boxes,
         }
 
 
@@ -104,13 +109,14 @@ def evaluate(
     with_groups: bool = True,
     refuse_unreadable: bool = False,
     on_progress: Callable[[int], None] = lambda count: None,
+    unknown_boxes: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Return the metrics of a detector on ``dataset`` in each of ``modes``.
 
     ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
     neighbours of the same size and homography. Pairs that cannot be read are skipped and named in the result, or
-    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if
-    none is left.
+    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done; ``unknown_boxes`` go into the
+    result as they are. Raises ``DatasetError`` if none is left.
     """
     require_packages()
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
@@ -138,7 +144,7 @@ def evaluate(
     for mode in modes:
         results = DetectionResults(tuple(dataset.class_names), mode, tuple(images[mode]))
         evaluated[mode] = evaluate_results(results, with_groups, 1e3 * seconds[mode] / len(images[mode]))
-    return Evaluation(evaluated, skipped)
+    return Evaluation(evaluated, skipped, dict(unknown_boxes or {}))
 
 
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:

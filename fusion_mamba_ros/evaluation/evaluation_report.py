@@ -67,8 +67,10 @@ def _tables(evaluation: Evaluation) -> list[str]:
             "large: true boxes below 32², up to 96² and above 96² pixels of the RGB image. A dash: no such box."
         ),
         html_page.heading("Classes"),
-        _class_table(modes),
+        _class_table(modes, evaluation.unknown_boxes),
     ]
+    if evaluation.unknown_boxes:
+        sections.append(html_page.note(f"{unknown_boxes_sentence(evaluation)}: rows without a value."))
     if first.groups:
         rows = {f"{name}, {group}": item.groups[group] for name, item in modes.items() for group in item.groups}
         sections += [html_page.heading("Groups"), _metrics_table("mode, group", rows, mark_best=False, counts=True)]
@@ -109,7 +111,7 @@ def _metrics_table(
     return html_page.table(header, cells, best=best)
 
 
-def _class_table(modes: dict[str, ModeEvaluation]) -> str:
+def _class_table(modes: dict[str, ModeEvaluation], unknown_boxes: dict[str, int]) -> str:
     first = next(iter(modes.values())).metrics.per_class
     header = ["class", "boxes", *(f"{name} {what}" for name in modes for what in ("AP", "AP50"))]
     rows = []
@@ -117,6 +119,7 @@ def _class_table(modes: dict[str, ModeEvaluation]) -> str:
         of_modes = [mode.metrics.per_class[class_name] for mode in modes.values()]
         cells = [_percent(value) for metrics in of_modes for value in (metrics.ap, metrics.ap50)]
         rows.append([class_name, str(item.boxes), *cells])
+    rows += [[name, str(count), *["–"] * 2 * len(modes)] for name, count in unknown_boxes.items()]
     return html_page.table(header, rows)
 
 
@@ -171,6 +174,18 @@ def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def unknown_boxes_sentence(evaluation: Evaluation) -> str:
+    """Return how many true boxes are in no metric because the detector lacks their class; empty if there are none."""
+    unknown = evaluation.unknown_boxes
+    if not unknown:
+        return ""
+    counted = next(iter(evaluation.modes.values())).metrics.boxes
+    names = ", ".join(f"{name} {count}" for name, count in unknown.items())
+    missed = sum(unknown.values())
+    lost = f"{missed} of {missed + counted} true boxes"
+    return f"{lost} are of classes that the checkpoint lacks and are not measured ({names})"
 
 
 def summary_lines(evaluation: Evaluation) -> Sequence[tuple[str, ...]]:
