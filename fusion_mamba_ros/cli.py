@@ -18,6 +18,7 @@ app = typer.Typer(
 
 # Each module holds one function `register(app)` that adds its command; heavy imports belong inside the command.
 COMMANDS: tuple[str, ...] = (
+    "calibrate",
     "check_data",
     "compare",
     "eval",

@@ -17,6 +17,7 @@ from ..perception.detections import Detections, Mode
 from ..perception.predictor import Thresholds
 from ..perception.registration import Homography
 from .box_matching import confusion_matrix
+from .calibration_error import as_deployed, expected_calibration_error, scored_detections
 from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
 from .detection_results import DetectionResults, ImageResult
 from .operating_point import OperatingPoint, best_operating_point
@@ -51,12 +52,16 @@ class EvaluatedDataset(Protocol):
 
 @dataclass(frozen=True)
 class ModeEvaluation:
-    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best operating point."""
+    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best operating point.
+
+    ``calibration_error``: expected calibration error of the scores; None if nothing was detected.
+    """
 
     results: DetectionResults
     metrics: DetectionMetrics
     groups: dict[str, DetectionMetrics]
     operating_point: OperatingPoint | None
+    calibration_error: float | None = None
     predict_ms: float = 0.0  # per pair: preprocessing, network and suppression, mean
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +70,7 @@ class ModeEvaluation:
         values = self.metrics.to_dict()
         values["groups"] = {name: metrics.to_dict() for name, metrics in self.groups.items()}
         values["best_f1"] = None if point is None else vars(point)
+        values["expected_calibration_error"] = self.calibration_error
         values["confusion_matrix"] = None
         if point is not None:
             names = [*self.results.class_names, "nothing"]
@@ -150,7 +156,9 @@ def evaluate(
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
     """Return the metrics of detections that are there already."""
     groups = {group: measure(results.of_group(group)) for group in (results.groups if with_groups else ())}
-    return ModeEvaluation(results, measure(results), groups, best_operating_point(results), predict_ms)
+    found = scored_detections(as_deployed(results))
+    error = expected_calibration_error(found.scores, found.correct)
+    return ModeEvaluation(results, measure(results), groups, best_operating_point(results), error, predict_ms)
 
 
 def _images(sample: PairedSample, mode: Mode) -> Images:

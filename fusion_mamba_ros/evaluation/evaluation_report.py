@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 
 from ..datasets.problems import UnreadableImageError
+from ..perception.predictor import Thresholds
 from . import html_page
 from .box_matching import confusion_matrix
+from .calibration_error import BINS, LOWEST_SCORE
 from .detection_metrics import DetectionMetrics
 from .evaluate import PROTOCOL, EvaluatedDataset, Evaluation, ModeEvaluation
 from .metrics_charts import confusion_chart, precision_recall_chart
@@ -78,6 +80,7 @@ def _tables(evaluation: Evaluation) -> list[str]:
         (
             name,
             *(f"{value:.3f}" for value in (point.score_threshold, point.precision, point.recall, point.f1)),
+            "–" if item.calibration_error is None else f"{item.calibration_error:.3f}",
             f"{item.predict_ms:.1f}",
         )
         for name, item in modes.items()
@@ -85,9 +88,13 @@ def _tables(evaluation: Evaluation) -> list[str]:
     ]
     sections += [
         html_page.heading("Best operating point"),
-        html_page.table(("mode", "score_threshold", "precision", "recall", "F1", "ms per pair"), points),
+        html_page.table(
+            ("mode", "score_threshold", "precision", "recall", "F1", "calibration error", "ms per pair"), points
+        ),
         html_page.note(
             "The score threshold with the highest F1 over all classes, IoU 0.5: a start for a robot. "
+            f"Calibration error: mean distance of score and precision over {BINS} intervals of score, detections from "
+            f"score {LOWEST_SCORE:g} after NMS at IoU {Thresholds().nms_threshold:g}. "
             "Milliseconds: preprocessing, network and suppression on the machine of this evaluation, in batches."
         ),
     ]
@@ -189,8 +196,15 @@ def unknown_boxes_sentence(evaluation: Evaluation) -> str:
 
 
 def summary_lines(evaluation: Evaluation) -> Sequence[tuple[str, ...]]:
-    """Return one row for each mode for a terminal: its name, then mAP, mAP50, mAP75, by size, and mAR in percent."""
+    """Return one row for each mode for a terminal: its name, mAP, mAP50, mAP75, by size, mAR, calibration error.
+
+    All in percent.
+    """
     return [
-        (mode.value, *(_percent(item.metrics.to_dict()[column]) for column in _COLUMNS))
+        (
+            mode.value,
+            *(_percent(item.metrics.to_dict()[column]) for column in _COLUMNS),
+            _percent(item.calibration_error),
+        )
         for mode, item in evaluation.modes.items()
     ]
