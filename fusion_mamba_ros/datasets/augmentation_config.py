@@ -33,7 +33,7 @@ class AugmentationConfig:
 
     # Objects of another pair pasted into both images.
     copy_paste_probability: float = 0.0
-    copy_paste_objects: int = 3  # at most
+    copy_paste_objects: float = 3  # at most, a whole number
 
     # Colour, RGB only.
     hue: float = 0.015  # share of the colour circle
