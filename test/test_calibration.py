@@ -217,3 +217,21 @@ def test_command_says_that_nothing_right_was_found(checkpoint, tmp_path) -> None
         app, ["calibrate", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "o"), "--device", "cpu"]
     )
     assert done.exit_code == 2 and "a calibration cannot be fitted" in done.output and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(("options", "threshold"), [([], 0.125), (["--score-threshold", "0.4"], 0.4)])
+def test_predict_uses_the_stored_threshold_where_none_is_given(
+    checkpoint, tmp_path, monkeypatch, options, threshold
+) -> None:
+    model, metadata = load_checkpoint(checkpoint)
+    calibration = Calibration((1.0, 1.0, 1.0), 0.125)
+    save_checkpoint(tmp_path / "c.safetensors", model, replace(metadata, calibration=calibration))
+    folder = write_paired_yolo(tmp_path / "data", {"val": ["a"]})
+    used = []
+    monkeypatch.setattr(
+        "fusion_mamba_ros.commands.predict._run", lambda source, predictor, *_, **__: used.append(predictor.thresholds)
+    )
+    inputs = ["--rgb", str(folder / "rgb"), "--checkpoint", str(tmp_path / "c.safetensors"), "--device", "cpu"]
+    done = run.invoke(app, ["predict", *inputs, "--out", str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    assert [item.score_threshold for item in used] == [threshold]

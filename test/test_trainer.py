@@ -161,6 +161,37 @@ def test_training_stops_when_validation_gets_no_better(few: Path) -> None:
     assert (len(trainer.state.history), trainer.state.best_epoch) == (4, 1)
 
 
+def test_start_weights_are_validated_once_though_the_run_was_killed_before(few: Path, tmp_path: Path) -> None:
+    path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 1}
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    trainer = scenes.trainer(few, changes)
+    trainer.state.weights = "start.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(events(lambda state: state.save(path), validate=die))
+    validated: list[int] = []
+
+    def validate(epoch: int, _: Any) -> dict[str, float]:
+        validated.append(epoch)
+        return {"fitness": 0.0}
+
+    for expected in ([-1, 0], [-1, 0]):
+        resumed = scenes.trainer(few, changes, TrainingState.load(path))
+        assert resumed.run(events(lambda state: state.save(path), validate=validate))
+        assert validated == expected
+    assert [row["epoch"] for row in resumed.state.history] == [0, 1] and resumed.state.best_epoch == -1
+
+
+def test_patience_counts_from_start_weights_that_are_the_best(few: Path) -> None:
+    trainer = scenes.trainer(few, {"model": {"fusion": "add"}, "epochs": 9, "patience": 2})
+    trainer.state.weights = "start.safetensors"
+    fitness = iter([0.9, 0.3, 0.2, 0.3])
+    assert trainer.run(events(validate=lambda *_: {"fitness": next(fitness)}))
+    assert [row["epoch"] for row in trainer.state.history] == [0, 1, 2]
+
+
 def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
