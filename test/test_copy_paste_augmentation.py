@@ -64,6 +64,18 @@ def test_no_place_no_object_and_a_stream_less_no_object() -> None:
     assert paste_objects(empty(), empty(), 3, np.random.default_rng(0)).boxes.shape == (0, 4)
 
 
+def test_objects_come_from_pairs_of_the_same_group() -> None:
+    class Grouped(list):
+        groups = ("night", "day", "night")
+
+    # Label 1 by day, 2 by night.
+    day, night = (replace(patch_sample(0), group=g, labels=np.array([n])) for g, n in (("day", 1), ("night", 2)))
+    augment = Augmentation(replace(PLAIN, copy_paste_probability=1.0, copy_paste_objects=1))
+    dataset = Grouped([empty(), day, night])
+    found = [augment(dataset, 0, np.random.default_rng(seed)).labels.tolist() for seed in range(40)]
+    assert [2] in found and [1] not in found
+
+
 def test_augmentation_pastes_as_often_as_asked_and_up_to_so_many() -> None:
     dataset = [empty(), *(patch_sample(seed, patches=5) for seed in range(4))]
     augment = Augmentation(replace(PLAIN, copy_paste_probability=0.5, copy_paste_objects=2))

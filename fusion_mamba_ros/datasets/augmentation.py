@@ -132,7 +132,10 @@ class Augmentation:
     ) -> PairedSample:
         if generator.random() >= self.config.copy_paste_probability:
             return sample
-        donor = self._read(dataset, int(generator.integers(len(dataset))), generator)
+        # An object of the night would stand in the day as a black box.
+        groups = getattr(dataset, "groups", [sample.group] * len(dataset))
+        donors = [index for index, group in enumerate(groups) if group == sample.group]
+        donor = self._read(dataset, donors[int(generator.integers(len(donors)))], generator)
         return paste_objects(sample, donor, int(self.config.copy_paste_objects), generator)
 
     def _read(self, dataset: Sequence[PairedSample], index: int, generator: np.random.Generator) -> PairedSample:

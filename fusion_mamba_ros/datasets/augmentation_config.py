@@ -31,7 +31,7 @@ class AugmentationConfig:
     minimum_visibility: float = 0.2  # share of its area
     minimum_side_px: float = 2.0
 
-    # Objects of another pair pasted into both images.
+    # Objects of another pair of the same group (day, night) pasted into both images.
     copy_paste_probability: float = 0.0
     copy_paste_objects: float = 3  # at most, a whole number
 
