@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import importlib
+from typing import Annotated
 
 import typer
+
+from fusion_mamba_ros import __version__
 
 app = typer.Typer(
     name="fusion-mamba",
     no_args_is_help=True,
     add_completion=False,
-    help="RGB-thermal object detection with Fusion-Mamba: predict, train, evaluate, make bags.",
 )
 
 # Each module holds one function `register(app)` that adds its command; heavy imports belong inside the command.
 COMMANDS: tuple[str, ...] = (
+    "calibrate",
     "check_data",
     "compare",
     "eval",
@@ -27,6 +30,22 @@ COMMANDS: tuple[str, ...] = (
     "register",
     "train",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fusion-mamba {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """RGB-thermal object detection with Fusion-Mamba: predict, train, evaluate, make bags."""
+
 
 for _command in COMMANDS:
     importlib.import_module(f"fusion_mamba_ros.commands.{_command}").register(app)

@@ -151,6 +151,48 @@ def test_misalignment_moves_thermal_alone_and_by_no_more_than_asked():
     assert np.abs(shifts).max(axis=0).min() > 0.03 * SIZE[0]
 
 
+def test_large_misalignment_shifts_thermal_by_up_to_so_many_pixels_and_not_the_boxes():
+    config = replace(PLAIN, large_misalignment_probability=0.5, large_misalignment_px=20.0)
+    rgb, thermal = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), np.zeros((SIZE[1], SIZE[0]), np.uint8)
+    rgb[100:140, 150:190] = thermal[100:140, 150:190] = 255
+    box = np.array([[150, 100, 190, 140]], np.float32)
+    sample = PairedSample("centre", rgb, thermal, box, np.zeros(1, np.int64))
+    shifts = []
+    for seed in range(200):
+        changed = Augmentation(config)([sample], 0, np.random.default_rng(seed))
+        np.testing.assert_array_equal(changed.rgb, rgb)
+        np.testing.assert_array_equal(changed.boxes, box)
+        rows, columns = np.nonzero(changed.thermal > 127)
+        shifts.append((columns.mean() - 169.5, rows.mean() - 119.5))
+    lengths = np.hypot(*np.array(shifts).T)
+    moved = lengths > 0.5
+    # Four standard deviations of a binomial count; lengths are uniform from 0 to 20.
+    assert abs(moved.mean() - 0.5 * 19.5 / 20) < 4 * np.sqrt(0.25 / 200)
+    assert 17 < lengths.max() <= 20.5 and abs(lengths[moved].mean() - 10.25) < 4 * 20 / np.sqrt(12 * moved.sum())
+    angles = np.arctan2(*np.array(shifts)[moved].T)
+    assert np.abs(np.histogram(angles, 4, (-np.pi, np.pi))[0] / moved.sum() - 0.25).max() < 0.2
+
+
+def test_changes_that_are_off_draw_no_number():
+    dataset = [patch_sample(seed, patches=3) for seed in range(5)]
+    config = AugmentationConfig(size=SIZE)
+    other = replace(
+        config,
+        copy_paste_objects=9,
+        haze_contrast=0.9,
+        smoke_contrast=0.9,
+        darkness_gain=0.9,
+        thermal_blur_px=9.0,
+        large_misalignment_px=99.0,
+    )
+    for seed in range(5):
+        generators = [np.random.default_rng(seed) for _ in range(2)]
+        one, two = (Augmentation(c)(dataset, 1, g) for c, g in zip((config, other), generators, strict=True))
+        for name in ("rgb", "thermal", "boxes", "labels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+        assert generators[0].random() == generators[1].random()
+
+
 def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays():
     boxes = np.array([[0, 0, 640, 480], [300, 200, 340, 240]], np.float32)
     grey = np.zeros((480, 640), np.uint8)
@@ -218,6 +260,9 @@ def test_network_size_of_a_batch_varies_in_steps_of_32():
         ({"rgb_dropout": 0.6, "thermal_dropout": 0.5}, "exclude each other"),
         ({"scale": 1.0}, "scale is 1.0"),
         ({"translate": -0.1}, "translate is -0.1"),
+        ({"smoke_probability": 1.5}, "smoke_probability is 1.5"),
+        ({"smoke_contrast": 1.5}, "smoke_contrast is 1.5"),
+        ({"copy_paste_objects": 1.5}, "copy_paste_objects is 1.5: expected a whole number"),
         ({"mosaik": 1}, "unknown keys mosaik"),
     ],
 )

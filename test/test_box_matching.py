@@ -7,7 +7,7 @@ from detection_cases import image, random_results, results
 
 from fusion_mamba_ros.evaluation.box_matching import confusion_matrix, intersection_over_union, match_image
 from fusion_mamba_ros.evaluation.detection_metrics import run_coco_evaluation
-from fusion_mamba_ros.evaluation.working_point import best_working_point
+from fusion_mamba_ros.evaluation.operating_point import best_operating_point
 
 A, B, C = (10, 10, 50, 50), (100, 10, 140, 60), (200, 200, 300, 300)
 
@@ -63,7 +63,7 @@ def test_matches_are_those_of_pycocotools(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_working_point_is_the_best_of_all_thresholds_tried_one_by_one(seed):
+def test_operating_point_is_the_best_of_all_thresholds_tried_one_by_one(seed):
     print(f"seed {seed}")
     cases = random_results(seed, images=8)
     scores = {float(score) for case in cases.images for score in case.detections.scores if score >= 0.05}
@@ -74,11 +74,11 @@ def test_working_point_is_the_best_of_all_thresholds_tried_one_by_one(seed):
         wrong = sum(len(match.misses) + len(match.false_alarms) for match in matches)
         return 2 * hits / max(1, 2 * hits + wrong)
 
-    point = best_working_point(cases)
+    point = best_operating_point(cases)
     assert point.f1 == pytest.approx(max(map(f1, scores)))
     assert f1(point.score_threshold) == pytest.approx(point.f1)
 
 
-def test_working_point_needs_something_to_find():
-    assert best_working_point(results([image("a", [], [(A, 0, 0.9)])], ["person"])) is None
-    assert best_working_point(results([image("a", [(A, 0)], [])], ["person"])).f1 == 0.0
+def test_operating_point_needs_something_to_find():
+    assert best_operating_point(results([image("a", [], [(A, 0, 0.9)])], ["person"])) is None
+    assert best_operating_point(results([image("a", [(A, 0)], [])], ["person"])).f1 == 0.0

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import fusion_mamba_ros
 from fusion_mamba_ros.cli import app
 
 COMMANDS = typer.main.get_group(app).commands
@@ -58,3 +59,8 @@ def test_a_file_that_is_not_there_is_one_sentence_and_code_2(
     assert len(lines) == 1
     assert lines[0].startswith("error: ") and "nothing.here" in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0 and result.output.split() == ["fusion-mamba", fusion_mamba_ros.__version__]

@@ -48,6 +48,22 @@ def test_eval_writes_metrics_of_every_mode_and_compare_reads_them(folder, tmp_pa
     assert "second - first" in result.output and "3 images" in result.output
 
 
+def test_eval_counts_and_shows_true_boxes_of_classes_that_the_checkpoint_lacks(folder, tmp_path, checkpoint):
+    (folder / "classes.txt").write_text("person\ndog\nboat\n")
+    for stem, lines in (("00003D", [0, 1, 1]), ("00004N", [1, 2]), ("00005N", [0])):
+        boxes = "".join(f"{label} 0.{3 + place} 0.5 0.2 0.2\n" for place, label in enumerate(lines))
+        (folder / "labels" / f"{stem}.txt").write_text(boxes)
+    arguments = ["eval", "--checkpoint", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "eval")]
+    result = run.invoke(app, [*arguments, "--device", "cpu", "--worst", "0", "--mode", "fused"])
+    assert result.exit_code == 0, result.output
+    words = "4 of 6 true boxes are of classes that the checkpoint lacks and are not measured (dog 3, boat 1)"
+    assert f"warning: {words}" in result.output
+    content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert content["unknown_boxes"] == {"dog": 3, "boat": 1} and content["modes"]["fused"]["boxes"] == 2
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert words in page and "<td>dog</td><td>3</td><td>–</td><td>–</td>" in page
+
+
 def test_eval_joins_several_data_sets(folder, tmp_path, checkpoint):
     other = write_paired_yolo(tmp_path / "other", {"val": ["x"]})
     arguments = ["--data", str(folder), "--data", str(other), "--mode", "fused", "--worst", "0"]

@@ -251,3 +251,39 @@ def test_real_sets_have_the_counts_of_their_readme(name, split, pairs, boxes):
     counts = np.bincount(labels, minlength=3)
     assert len(dataset) == pairs and dataset.problems == ()
     assert dict(zip(dataset.class_names, counts.tolist(), strict=True)) == boxes
+
+
+def test_val_list_holds_pairs_out_of_a_folder_with_train_and_test(tmp_path):
+    root = make_train_and_test(tmp_path / "llvip")
+    for stem in ("3", "4"):
+        write_pair(root / "visible" / "train" / f"{stem}.jpg", root / "infrared" / "train" / f"{stem}.jpg")
+        write_voc(root / "Annotations" / f"{stem}.xml", [("person", (1, 1, 20, 20))])
+    # As lists of other tools have it: paths.
+    write_lines(root / "val.txt", ["visible/train/3.jpg"])
+    assert open_dataset(root, "val").names == ("llvip/3",)
+    assert open_dataset(root, "train").names == ("llvip/1", "llvip/4")
+    assert open_dataset(root, "test").names == ("llvip/2",)
+    write_lines(root / "train.txt", ["4"])
+    assert open_dataset(root, "train").names == ("llvip/4",)
+    write_lines(root / "train.txt", ["3", "4"])
+    with pytest.raises(DatasetError, match=r"1 pairs are in more than one split: 3 \(train and val\)"):
+        open_dataset(root, "val")
+
+
+def test_val_list_finds_yolo_labels_in_the_folder_of_the_pair(tmp_path):
+    root = tmp_path / "flir"
+    for stem, cls in (("1", 0), ("2", 1)):
+        write_pair(root / "visible" / "train" / f"{stem}.jpg", root / "infrared" / "train" / f"{stem}.jpg")
+        write_lines(root / "labels" / "train" / f"{stem}.txt", [f"{cls} 0.5 0.5 0.5 0.5"])
+    write_lines(root / "classes.txt", ["person", "car"])
+    write_lines(root / "val.txt", ["2", "9"])
+    val = open_dataset(root, "val")
+    assert val.names == ("flir/2",) and val[0].labels.tolist() == [1]
+    # A name without files is reported, not lost.
+    assert [problem.name for problem in val.problems] == ["flir/9"]
+
+
+def test_missing_val_split_names_its_remedies(tmp_path):
+    root = make_train_and_test(tmp_path / "llvip")
+    with pytest.raises(DatasetError, match=r"list its pairs in val.txt, or .* 'train --val-fraction 0.1'"):
+        open_dataset(root, "val")

@@ -121,9 +121,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     recorder = Recorder()
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
-    Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(
-        recorder, tmp_path / "samples.jpg"
-    )
+    Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)
     Predictor(recorder, metadata, device="cpu").predict({"rgb": sample.rgb, "thermal": sample.thermal})
     validated, served = (seen["thermal"] for seen in recorder.seen)
     assert torch.equal(validated, served)

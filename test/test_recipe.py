@@ -14,7 +14,8 @@ RECIPES = sorted(recipes.RECIPES.glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_builds_its_model(path: Path) -> None:
-    recipe = Recipe.read(path).for_data(("person", "car"))
+    start = {"model": {"width": "n"}, "input_size": [96, 64], "thermal": {}}
+    recipe = Recipe.read(path, checkpoint=start).for_data(("person", "car"))
     with torch.device("meta"):
         model = FusionMambaDetector(recipe.model)
     assert model.head.classes == 2
@@ -25,7 +26,7 @@ def test_paper_recipe_is_that_of_the_paper() -> None:
     recipe = Recipe.read("paper")
     assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.01, 0.937, 5e-4)
     assert (recipe.epochs, recipe.batch_size, recipe.accumulation, recipe.input_size) == (150, 8, 8, (640, 640))
-    assert (recipe.box_gain, recipe.distribution_gain, recipe.class_gain) == (7.5, 1.5, 0.5)
+    assert (recipe.box_gain, recipe.dfl_gain, recipe.cls_gain) == (7.5, 1.5, 0.5)
 
 
 def test_recipe_comes_back_from_its_plain_form() -> None:
@@ -84,8 +85,41 @@ def test_bad_field_is_refused_with_one_sentence(values: dict[str, object], words
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"cannot be read \(No such file.*one of nano, paper"):
+    with pytest.raises(TrainingError, match=r"cannot be read \(No such file.*one of finetune, nano, paper"):
         Recipe.read(tmp_path / "none.yaml")
+
+
+def test_fields_come_from_the_checkpoint_where_the_recipe_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("model: checkpoint\nthermal: checkpoint\ninput_size: [320, 256]\n")
+    start = {"model": {"width": "s", "fusion": "add"}, "input_size": [480, 384], "thermal": {"polarity": "black_hot"}}
+    recipe = Recipe.read(path, {"model.fusion": "concat"}, start)
+    assert (recipe.model.width, recipe.model.fusion, recipe.thermal.polarity) == ("s", "concat", "black_hot")
+    assert recipe.input_size == (320, 256)
+    assert Recipe.read(path, {"input_size": "checkpoint"}, start).input_size == (480, 384)
+    assert start["model"] == {"width": "s", "fusion": "add"}
+    with pytest.raises(TrainingError, match="takes model, thermal from a checkpoint: pass --weights"):
+        Recipe.read(path)
+
+
+def test_old_names_are_read_with_a_warning_in_files_and_assignments(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("plain_epochs: 7\ndistribution_gain: 2\nclass_gain: 3\n")
+    with pytest.warns(DeprecationWarning, match="is now called"):
+        recipe = Recipe.read(path)
+    assert (recipe.close_mosaic_epochs, recipe.dfl_gain, recipe.cls_gain) == (7, 2.0, 3.0)
+    # The old name in an assignment changes a recipe that has the new one.
+    with pytest.warns(DeprecationWarning, match="plain_epochs"):
+        assert Recipe.read("nano", {"plain_epochs": 5}).close_mosaic_epochs == 5
+    with pytest.raises(TrainingError, match="has cls_gain and its old name class_gain"):
+        Recipe.from_dict({"class_gain": 1, "cls_gain": 1})
+
+
+@pytest.mark.parametrize(
+    ("epochs", "close", "with_mosaic"), [(200, 20, 180), (150, 10, 140), (24, 20, 18), (12, 20, 9), (1, 20, 1)]
+)
+def test_short_run_keeps_its_mosaic(epochs: int, close: int, with_mosaic: int) -> None:
+    assert Recipe(epochs=epochs, close_mosaic_epochs=close).mosaic_epochs == with_mosaic
 
 
 def test_assignment_without_a_value_is_refused() -> None:

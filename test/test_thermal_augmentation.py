@@ -65,3 +65,24 @@ def test_saturated_picture_does_not_wrap_around():
             grey = np.full((256, 320), level, np.uint8)
             changed = augment_thermal(grey, config, NOISE, np.random.default_rng(seed)).astype(int)
             assert np.abs(changed - level).max() < 128
+
+
+def test_blur_spreads_a_point_by_at_most_the_deviation_asked_for_and_keeps_noise_sharp():
+    config = replace(PLAIN, thermal_blur_probability=1.0, thermal_blur_px=2.5)
+    point = np.zeros((256, 320), np.uint8)
+    point[100:140, 150:190] = 255
+    widths = []
+    for seed in range(30):
+        row = augment_thermal(point, config, NOISE, np.random.default_rng(seed))[120].astype(float)
+        # The derivative of a blurred edge is the kernel.
+        kernel = np.clip(np.diff(row[130:170]), 0, None)
+        place = np.arange(len(kernel))
+        mean = (kernel * place).sum() / kernel.sum()
+        widths.append(np.sqrt((kernel * (place - mean) ** 2).sum() / kernel.sum()))
+    assert max(widths) <= 2.6 and max(widths) > 1.8 and min(widths) < 0.6
+    noisy = replace(config, thermal_noise=0.1)
+    grey = np.full((256, 320), 128, np.uint8)
+    changed = augment_thermal(grey, noisy, NOISE, np.random.default_rng(1)).astype(float)
+    # White noise: neighbours are independent.
+    left, right = changed[:, :-1].ravel(), changed[:, 1:].ravel()
+    assert changed.std() > 3 and abs(np.corrcoef(left, right)[0, 1]) < 0.05

@@ -4,6 +4,7 @@
 import csv
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.training_state import TrainingState
+from fusion_mamba_ros.training.validation import Validation
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,7 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     run_here("--config", recipe, "--data", folder, "--out", out, "--val-split", "test", *short)
     output = run_here("--data", folder, "--out", out, "--resume")
     assert "2 pairs to train, 1 to validate" in output
+    assert "warning: the run is validated on its test split" in output and "--val-fraction" in output
     again = ["train", "--data", str(folder), "--out", str(out), "--resume"]
     refused = CliRunner().invoke(app, [*again, "--val-split", "train"])
     assert refused.exit_code == 2 and "started with --val-split test: leave out --val-split train" in refused.output
@@ -177,6 +180,84 @@ def test_a_run_keeps_the_name_of_the_weights_it_started_from(data: Path, recipe:
     assert load_checkpoint(out / "last.safetensors")[1].training["started_from"] == "last.safetensors"
     # From the state, because --resume takes no --weights.
     assert TrainingState.load(out / "state.pt").weights == "last.safetensors"
+
+
+def test_start_weights_are_epoch_0_and_the_best_of_a_run_that_makes_them_worse(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=1"]
+    start, out = tmp_path / "start", tmp_path / "run"
+    run_here("--config", recipe, "--data", data, "--out", start, *short)
+    fitness = iter([0.5, 0.4])
+    monkeypatch.setattr(Validation, "measure", lambda *_: {"fused_mAP50": 0.6, "fitness": next(fitness)})
+    output = run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
+    assert "start weights  fused_mAP50 0.600" in output and "(the start weights, fitness 0.500)" in output
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1"] and rows[0]["train_box"] == "" and rows[1]["train_box"]
+    assert list(rows[0])[:2] == ["epoch", "train_box"]
+    assert sorted(path.name for path in (out / "samples").iterdir()) == ["epoch_0000.jpg", "epoch_0001.jpg"]
+    given, best, last = (
+        load_checkpoint(path)[0].state_dict()
+        for path in (start / "last.safetensors", out / "best.safetensors", out / "last.safetensors")
+    )
+    assert all(torch.equal(value, best[name]) for name, value in given.items())
+    assert not all(torch.equal(value, last[name]) for name, value in given.items())
+
+
+def test_another_canvas_than_that_of_the_weights_is_announced_and_finetune_keeps_theirs(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
+    start = tmp_path / "start"
+    run_here("--config", recipe, "--data", data, "--out", start, *short, "--set", "model.fusion=add")
+    weights = ["--data", data, "--weights", start / "last.safetensors"]
+    other = ["--config", recipe, *short, "--set", "input_size=[96, 64]", "--set", "thermal={}"]
+    output = run_here(*weights, *other, "--out", tmp_path / "other")
+    assert "canvas is 96x64, 'last.safetensors' was trained at 64x64" in output
+    assert "--set input_size=checkpoint keeps 64x64" in output and "--set thermal=checkpoint" in output
+    assert load_checkpoint(tmp_path / "other" / "last.safetensors")[1].input_size == (96, 64)
+
+    output = run_here(*weights, "--config", "finetune", *short, "--out", tmp_path / "finetune")
+    assert "warning" not in output and "close_mosaic_epochs 10 is more than a quarter of 1 epochs" in output
+    model, metadata = load_checkpoint(tmp_path / "finetune" / "last.safetensors")
+    assert (metadata.input_size, model.config.fusion) == ((64, 64), "add")
+    assert metadata.thermal == ThermalScaling("range", range_max=16383)
+
+
+def test_val_fraction_holds_training_pairs_out_and_a_resumed_run_keeps_it(recipe: Path, tmp_path: Path) -> None:
+    folder, out = scenes.write_pairs(tmp_path / "pairs", train=4, val=1), tmp_path / "run"
+    (folder / "val.txt").unlink()
+    short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
+    base = ["--data", folder, "--out", out]
+    output = run_here("--config", recipe, *base, "--val-fraction", "0.25", *short)
+    assert "3 pairs to train, 1 to validate" in output and "warning" not in output
+    provenance = load_checkpoint(out / "last.safetensors")[1].training
+    assert provenance["val"] == {"split": "train", "pairs": 1, "held_out_fraction": 0.25}
+    assert "3 pairs to train, 1 to validate" in run_here(*base, "--resume")
+    for options, words in (
+        (["--resume", "--val-fraction", "0.5"], "was started with --val-fraction 0.25: leave out --val-fraction 0.5"),
+        (["--config", recipe, "--val-fraction", "0.5", "--val-split", "val"], "leave out --val-split"),
+        (["--config", recipe, "--val-fraction", "1.5"], "give more than 0 and less than 1"),
+    ):
+        refused = CliRunner().invoke(app, ["train", *map(str, [*base, *options])])
+        assert refused.exit_code == 2 and words in refused.output, refused.output
+
+
+@pytest.mark.parametrize("room", [0, 8192], ids=["for nothing", "for the recipe alone"])
+def test_disk_that_is_full_at_the_start_is_one_sentence_with_the_path(room: int, recipe: Path, tmp_path: Path) -> None:
+    folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
+
+    def limit_files() -> None:
+        # A write beyond the limit fails as one on a full disk does, with another number.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    options = ["--config", recipe, "--data", folder, "--out", out, "--set", "model.fusion=add", "--threads", "1"]
+    command = [sys.executable, "-m", "fusion_mamba_ros.cli", "train", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files, timeout=240)
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "make room" in lines[0]
 
 
 @pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])

@@ -121,7 +121,6 @@ def test_training_finds_what_there_is_to_see(tmp_path: Path) -> None:
         "optimizer": "adamw",
         "momentum": 0.9,
         "learning_rate": 0.003,
-        "plain_epochs": 30,
         "augmentation": AugmentationConfig.none((64, 64)).to_dict(),
     }
     trainer = scenes.trainer(scenes.write_pairs(tmp_path, train=4), changes)
@@ -162,6 +161,37 @@ def test_training_stops_when_validation_gets_no_better(few: Path) -> None:
     assert (len(trainer.state.history), trainer.state.best_epoch) == (4, 1)
 
 
+def test_start_weights_are_validated_once_though_the_run_was_killed_before(few: Path, tmp_path: Path) -> None:
+    path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 1}
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    trainer = scenes.trainer(few, changes)
+    trainer.state.weights = "start.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(events(lambda state: state.save(path), validate=die))
+    validated: list[int] = []
+
+    def validate(epoch: int, _: Any) -> dict[str, float]:
+        validated.append(epoch)
+        return {"fitness": 0.0}
+
+    for expected in ([-1, 0], [-1, 0]):
+        resumed = scenes.trainer(few, changes, TrainingState.load(path))
+        assert resumed.run(events(lambda state: state.save(path), validate=validate))
+        assert validated == expected
+    assert [row["epoch"] for row in resumed.state.history] == [0, 1] and resumed.state.best_epoch == -1
+
+
+def test_patience_counts_from_start_weights_that_are_the_best(few: Path) -> None:
+    trainer = scenes.trainer(few, {"model": {"fusion": "add"}, "epochs": 9, "patience": 2})
+    trainer.state.weights = "start.safetensors"
+    fitness = iter([0.9, 0.3, 0.2, 0.3])
+    assert trainer.run(events(validate=lambda *_: {"fitness": next(fitness)}))
+    assert [row["epoch"] for row in trainer.state.history] == [0, 1, 2]
+
+
 def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +218,8 @@ def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
     run(None, stop=lambda: True)
     now = 1e6
     state = run(TrainingState.load(path)).state
-    # Two pairs in batches of one; the second epoch is without mosaic, so not prepared through what is measured here.
-    assert [row["epoch_seconds"] for row in state.history] == [2 * 110.0 + 1000, 2 * 100.0 + 1000]
+    # Two pairs in batches of one.
+    assert [row["epoch_seconds"] for row in state.history] == [2 * 110.0 + 1000] * 2
 
 
 def test_full_disk_leaves_the_state_before_untouched(

@@ -47,6 +47,6 @@ def test_drawn_pairs_are_not_brought_to_rgb_a_second_time(tmp_path: Path, monkey
             batch_size=1,
             drawn=1,
         )
-        validation.draw(model, tmp_path / "sheet.jpg")
+        validation.draw(model)
     assert len(drawn[0].boxes) > 0
     np.testing.assert_array_equal(drawn[0].boxes, drawn[1].boxes)

@@ -21,7 +21,7 @@ RECIPE: dict[str, Any] = {
     "batch_size": 2,
     "nominal_batch_size": 4,
     "warmup_epochs": 0,
-    "plain_epochs": 1,
+    "close_mosaic_epochs": 1,
     "sample_predictions": 1,
 }
 

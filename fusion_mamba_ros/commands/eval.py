@@ -25,6 +25,9 @@ def register(app: typer.Typer) -> None:
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
         batch_size: Annotated[int, typer.Option(min=1, help="Pairs in one pass through the network.")] = 8,
+        calibrated: Annotated[
+            bool, typer.Option(help="Apply the checkpoint's calibration to the scores, if it has one.")
+        ] = True,
         worst: Annotated[int, typer.Option(min=0, help="Worst frames to draw for each mode.")] = 12,
         strict: Annotated[
             bool, typer.Option("--strict", help="Refuse data with problems instead of skipping.")
@@ -39,14 +42,17 @@ def register(app: typer.Typer) -> None:
         from rich.table import Table
 
         from ..datasets.joined_dataset import open_datasets
+        from ..datasets.unknown_classes import count_unknown_boxes
         from ..evaluation.evaluate import PROTOCOL, evaluate
-        from ..evaluation.evaluation_report import summary_lines, write_report
+        from ..evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from ..perception.detections import Mode
         from ..perception.predictor import Predictor
         from .output_folder import make_output_folder
 
         try:
-            predictor = Predictor.from_checkpoint(checkpoint, device, precision, thresholds=PROTOCOL)
+            predictor = Predictor.from_checkpoint(
+                checkpoint, device, precision, thresholds=PROTOCOL, calibrated=calibrated
+            )
             modes = _modes(mode, predictor.modes, Mode)
             # An evaluation names its split itself, so a test split is asked for.
             dataset = open_datasets(
@@ -63,21 +69,25 @@ def register(app: typer.Typer) -> None:
                     batch_size=batch_size,
                     refuse_unreadable=strict,
                     on_progress=lambda done: progress.update(task, completed=done),
+                    unknown_boxes=count_unknown_boxes(dataset),
                 )
             subject = {
                 "checkpoint": str(checkpoint),
                 "data": ", ".join(map(str, data)),
                 "split": split,
                 "device": str(predictor.device),
+                "calibrated_scores": predictor.calibration is not None,
             }
             page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
         except (ValueError, ImportError, OSError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
-        table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR")
+        table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR", "ECE")
         for row in summary_lines(evaluation):
             table.add_row(*row)
         Console().print(table)
+        if evaluation.unknown_boxes:
+            typer.echo(f"warning: {unknown_boxes_sentence(evaluation)}")
         for name, reason in evaluation.skipped.items():
             typer.echo(f"skipped {name}: {reason}")
         typer.echo(f"written: {page} and {out / 'metrics.json'}")

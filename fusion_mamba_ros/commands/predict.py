@@ -28,7 +28,12 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="Folder for pictures, video and detections.json.")] = Path(
             "predictions"
         ),
-        score_threshold: Annotated[float, typer.Option(help="Least score of a detection, 0 to 1.")] = 0.25,
+        score_threshold: Annotated[
+            float | None,
+            typer.Option(
+                help="Least score of a detection, 0 to 1; without it that of the checkpoint's calibration, else 0.25."
+            ),
+        ] = None,
         nms_threshold: Annotated[float, typer.Option(help="Most overlap of two boxes of one class, 0 to 1.")] = 0.5,
         max_detections: Annotated[int, typer.Option(help="Most detections of one image.")] = 300,
         classes: Annotated[str | None, typer.Option(help="Only these classes: person,car.")] = None,
@@ -60,7 +65,7 @@ def register(app: typer.Typer) -> None:
         """
         from fusion_mamba_ros.datasets.pair_source import open_pairs
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-        from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+        from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.registration import read_homography
 
         try:
@@ -73,13 +78,13 @@ def register(app: typer.Typer) -> None:
                 device=device,
                 precision=precision,
                 homography=None if registration is None else read_homography(registration),
-                thresholds=Thresholds(
-                    score_threshold=score_threshold,
-                    nms_threshold=nms_threshold,
-                    max_detections=max_detections,
-                    classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
-                ),
                 stream=source.kind == "video",
+            )
+            predictor.change(
+                **({} if score_threshold is None else {"score_threshold": score_threshold}),
+                nms_threshold=nms_threshold,
+                max_detections=max_detections,
+                classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
             _run(source, predictor, out, {"checkpoint": checkpoint.name}, pictures=pictures)

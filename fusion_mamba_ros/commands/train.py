@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +17,37 @@ def register(app: typer.Typer) -> None:
     def train(
         data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
         out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, pictures.")],
-        config: Annotated[str | None, typer.Option(help="Recipe: nano, paper, or a YAML file.")] = None,
+        config: Annotated[str | None, typer.Option(help="Recipe: nano, finetune, paper, or a YAML file.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
-        weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+        weights: Annotated[
+            Path | None,
+            typer.Option(
+                help="Checkpoint to start from, validated as epoch 0. Canvas (input_size), model and thermal scaling "
+                "are the recipe's, and a difference to the checkpoint is announced; the word checkpoint in the recipe, "
+                "or --set input_size=checkpoint, takes the checkpoint's."
+            ),
+        ] = None,
         set_: Annotated[
             list[str] | None,
             typer.Option("--set", help="Change one field of the recipe: --set epochs=50 --set model.width=s"),
         ] = None,
         train_split: Annotated[str | None, typer.Option(help="Split to train on (train).")] = None,
         val_split: Annotated[str | None, typer.Option(help="Split to validate on (val).")] = None,
+        val_fraction: Annotated[
+            float | None,
+            typer.Option(
+                help="Validate on this share of the training split instead, for example 0.1: of each folder and group "
+                "the last pairs by name, which are not trained on."
+            ),
+        ] = None,
         accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
     ) -> None:
         """Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
 
         Example: fusion-mamba train --config nano --data datasets/mine --out runs/mine
+
+        From other weights: --config finetune --weights CHECKPOINT takes their model, canvas and thermal scaling.
 
         One stream alone, for comparison: add --set model.modalities=\\[rgb]. Several devices: torchrun
         --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
@@ -40,8 +57,10 @@ def register(app: typer.Typer) -> None:
             from rich.console import Console
 
             from ..training.recipe import Recipe, TrainingError, parse_assignments
+            from ..training.start_weights import fields_of_checkpoint
             from ..training.train import Run
             from ..training.train import train as run_training
+            from ..training.training_data import SplitChoice
         except ModuleNotFoundError as error:
             remedy = "pip install lightning-fabric tensorboard pycocotools matplotlib"
             typer.echo(f"error: training needs {error.name}: {remedy}", err=True)
@@ -54,9 +73,17 @@ def register(app: typer.Typer) -> None:
                     "--resume goes on with the run's own recipe: leave out --config, --set and --weights"
                 )
             if not resume and config is None:
-                raise TrainingError("no recipe was given: pass --config nano, --config paper or a YAML file")
-            recipe = Recipe() if config is None else Recipe.read(config, parse_assignments(set_ or []))
-            run = Run(recipe, data, out, train_split, val_split, resume, weights, accelerator)
+                raise TrainingError("no recipe was given: pass --config nano, finetune, paper or a YAML file")
+            recipe = Recipe()
+            if config is not None:
+                start = None if weights is None else fields_of_checkpoint(weights)
+                with warnings.catch_warnings(record=True) as old_names:
+                    warnings.simplefilter("always", DeprecationWarning)
+                    recipe = Recipe.read(config, parse_assignments(set_ or []), start)
+                for warning in old_names:
+                    typer.echo(f"warning: {warning.message}", err=True)
+            splits = SplitChoice(train_split, val_split, val_fraction)
+            run = Run(recipe, data, out, splits, resume, weights, accelerator)
             # No markup: paths and names of pairs may hold brackets.
             complete = run_training(run, Console(highlight=False, markup=False))
         except (ValueError, OSError, ImportError) as error:

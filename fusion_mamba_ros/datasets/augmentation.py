@@ -7,9 +7,14 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ..perception.letterbox import PADDING_LEVEL
 from .augmentation_config import AugmentationConfig
+from .copy_paste_augmentation import paste_objects
+from .darkness_augmentation import darken
+from .haze_augmentation import haze
+from .large_misalignment import random_shift
 from .noise_bank import NoiseBank
 from .paired_geometry import (
     letterbox_matrix,
@@ -23,6 +28,7 @@ from .prepared_dataset import prepare
 from .problems import DatasetError, UnreadableImageError
 from .rgb_augmentation import augment_rgb
 from .sample import PairedSample
+from .smoke_augmentation import smoke
 from .thermal_augmentation import augment_thermal
 
 log = logging.getLogger(__name__)
@@ -75,8 +81,12 @@ class Augmentation:
             placements = mosaic_matrices([sample.size for sample in samples], size, generator)
         else:
             placements = [letterbox_matrix(first.size, size)]
+        if config.copy_paste_probability:
+            samples = [self._with_pasted_objects(dataset, sample, generator) for sample in samples]
         affine = random_affine(config, size, generator)
         misalignment = random_misalignment(config, size, generator)
+        if config.large_misalignment_probability and generator.random() < config.large_misalignment_probability:
+            misalignment = random_shift(config.large_misalignment_px, generator) @ misalignment
         drawn = generator.random()
         drop_rgb = dropout and drawn < config.rgb_dropout
         drop_thermal = dropout and config.rgb_dropout <= drawn < config.rgb_dropout + config.thermal_dropout
@@ -99,11 +109,34 @@ class Augmentation:
         return PairedSample(
             name=first.name,
             group=first.group,
-            rgb=augment_rgb(rgb, config, self._noise, generator) if with_rgb else rgb,
+            rgb=self._augment_rgb(rgb, generator) if with_rgb else rgb,
             thermal=augment_thermal(thermal, config, self._noise, generator) if with_thermal else thermal,
             boxes=np.concatenate(boxes),
             labels=np.concatenate(labels),
         )
+
+    def _augment_rgb(self, image: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+        config = self.config
+        image = augment_rgb(image, config, self._noise, generator)
+        # A change that is off draws no number, so that recipes without it keep their images.
+        if config.haze_probability and generator.random() < config.haze_probability:
+            image = haze(image, config.haze_contrast, generator)
+        if config.smoke_probability and generator.random() < config.smoke_probability:
+            image = smoke(image, config.smoke_contrast, generator)
+        if config.darkness_probability and generator.random() < config.darkness_probability:
+            image = darken(image, config.darkness_gain, self._noise, generator)
+        return image
+
+    def _with_pasted_objects(
+        self, dataset: Sequence[PairedSample], sample: PairedSample, generator: np.random.Generator
+    ) -> PairedSample:
+        if generator.random() >= self.config.copy_paste_probability:
+            return sample
+        # An object of the night would stand in the day as a black box.
+        groups = getattr(dataset, "groups", [sample.group] * len(dataset))
+        donors = [index for index, group in enumerate(groups) if group == sample.group]
+        donor = self._read(dataset, donors[int(generator.integers(len(donors)))], generator)
+        return paste_objects(sample, donor, int(self.config.copy_paste_objects), generator)
 
     def _read(self, dataset: Sequence[PairedSample], index: int, generator: np.random.Generator) -> PairedSample:
         for _ in range(max(10, len(dataset))):

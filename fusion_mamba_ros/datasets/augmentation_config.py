@@ -31,6 +31,10 @@ class AugmentationConfig:
     minimum_visibility: float = 0.2  # share of its area
     minimum_side_px: float = 2.0
 
+    # Objects of another pair of the same group (day, night) pasted into both images.
+    copy_paste_probability: float = 0.0
+    copy_paste_objects: float = 3  # at most, a whole number
+
     # Colour, RGB only.
     hue: float = 0.015  # share of the colour circle
     saturation: float = 0.7  # gain between 1 - this and 1 + this
@@ -39,17 +43,29 @@ class AugmentationConfig:
     darken_probability: float = 0.05  # gain 0.1 to 0.5 with sensor noise, as at night
     blur_probability: float = 0.02  # RGB out of focus
 
+    # RGB nearly or wholly blind, while thermal sees.
+    haze_probability: float = 0.0
+    haze_contrast: float = 0.1  # least contrast that haze leaves, at the top of the image
+    smoke_probability: float = 0.0
+    smoke_contrast: float = 0.05  # least contrast that smoke leaves, where it is thickest
+    darkness_probability: float = 0.0
+    darkness_gain: float = 0.1  # brightness at most this times what it was
+
     # Thermal only.
     thermal_gain: float = 0.3  # contrast about the mean between 1 - this and 1 + this
     thermal_offset: float = 0.1  # added brightness, share of the full range
     thermal_noise: float = 0.02  # standard deviation up to this share of the full range
     fixed_pattern_noise: float = 0.02  # offsets of rows and columns, standard deviation up to this share
     polarity_probability: float = 0.0  # black-hot instead of white-hot
+    thermal_blur_probability: float = 0.0
+    thermal_blur_px: float = 2.5  # standard deviation at most
 
     # Thermal against RGB, the error of a calibration; boxes stay where RGB shows them.
     misalignment: float = 0.01  # shift up to this share of the picture's width
     misalignment_degrees: float = 0.5
     misalignment_scale: float = 0.01
+    large_misalignment_probability: float = 0.0
+    large_misalignment_px: float = 20.0  # further shift in any direction up to this many pixels of the network's input
 
     # A whole stream zeroed, as the node feeds it when a camera is missing. Never both, and never the same one in all
     # pairs that a process trains on at once, so nothing in batches of one.
@@ -68,6 +84,11 @@ class AugmentationConfig:
                 raise ValueError(f"augmentation {name} is {value}: expected a number from 0 to 1")
             if name != "size" and value < 0:
                 raise ValueError(f"augmentation {name} is {value}: expected 0 or more")
+        for name in ("haze_contrast", "smoke_contrast", "darkness_gain"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"augmentation {name} is {getattr(self, name)}: expected a number from 0 to 1")
+        if self.copy_paste_objects != int(self.copy_paste_objects):
+            raise ValueError(f"augmentation copy_paste_objects is {self.copy_paste_objects}: expected a whole number")
         if self.rgb_dropout + self.thermal_dropout > 1:
             raise ValueError(
                 f"rgb_dropout {self.rgb_dropout} and thermal_dropout {self.thermal_dropout} exclude each other: "

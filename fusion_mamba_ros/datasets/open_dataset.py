@@ -86,8 +86,8 @@ def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bo
         own = "test"
     if split == "val" and own == "test" and not allow_test:
         raise DatasetError(
-            f"dataset {source.name!r} would be validated on its test split: hold some training pairs back for val, or "
-            "ask for it with 'validate_on_test: true'"
+            f"dataset {source.name!r} would be validated on its test split: list some training pairs in val.txt, "
+            "validate on a part of them with 'train --val-fraction 0.1', or ask for it with 'validate_on_test: true'"
         )
     return (own,) if own in available else ()
 
@@ -167,6 +167,7 @@ def _report(
         raise DatasetError(f"dataset {str(path)!r}, {split}: {len(problems)} problems, the first: {shown}")
     if not records:
         absent = f": no such split in {', '.join(missing)}: name another, or list its pairs in {split}.txt"
+        absent += ", or validate on training pairs with 'train --val-fraction 0.1'" if split == "val" else ""
         why = f": {shown}" if problems else absent if missing else ""
         raise DatasetError(f"dataset {str(path)!r} has no usable pair in split {split!r}{why}")
     if problems:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of the thermal picture alone: gain, offset, noise and the fixed pattern of a microbolometer."""
+"""Changes of the thermal picture alone: blur, gain, offset, noise and the fixed pattern of a microbolometer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ def augment_thermal(
 ) -> npt.NDArray[np.uint8]:
     """Return the picture (H, W) uint8 with another gain and offset, noise, and offsets of rows and columns.
 
-    Row and column offsets are how a microbolometer's fixed pattern shows between two flat-field corrections.
+    It may be blurred before that. Row and column offsets are how a microbolometer's fixed pattern shows between two
+    flat-field corrections.
     """
     gain = 1 + generator.uniform(-1, 1) * config.thermal_gain
     offset = 255 * generator.uniform(-1, 1) * config.thermal_offset
     inverted = generator.random() < config.polarity_probability
     noise_deviation = 255 * generator.uniform(0, 1) * config.thermal_noise
     pattern_deviation = 255 * generator.uniform(0, 1, 2) * config.fixed_pattern_noise
+    if config.thermal_blur_probability and generator.random() < config.thermal_blur_probability:
+        # The lens comes before the sensor: noise and pattern stay sharp.
+        deviation_px = generator.uniform(0, 1) * config.thermal_blur_px
+        image = cv2.GaussianBlur(image, (0, 0), deviation_px) if deviation_px > 0.05 else image
     mean = cv2.mean(image)[0]
     table = np.clip((_LEVELS - mean) * gain + mean + offset, 0, 255)
     if inverted:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Match the detections of one image to its true boxes at a working score threshold."""
+"""Match the detections of one image to its true boxes at a score threshold."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,9 +17,10 @@ from ..perception.detections import Detections, Mode
 from ..perception.predictor import Thresholds
 from ..perception.registration import Homography
 from .box_matching import confusion_matrix
+from .calibration_error import as_deployed, expected_calibration_error, scored_detections
 from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
 from .detection_results import DetectionResults, ImageResult
-from .working_point import WorkingPoint, best_working_point
+from .operating_point import OperatingPoint, best_operating_point
 
 # The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)
@@ -51,20 +52,25 @@ class EvaluatedDataset(Protocol):
 
 @dataclass(frozen=True)
 class ModeEvaluation:
-    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best working point."""
+    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best operating point.
+
+    ``calibration_error``: expected calibration error of the scores; None if nothing was detected.
+    """
 
     results: DetectionResults
     metrics: DetectionMetrics
     groups: dict[str, DetectionMetrics]
-    working_point: WorkingPoint | None
+    operating_point: OperatingPoint | None
+    calibration_error: float | None = None
     predict_ms: float = 0.0  # per pair: preprocessing, network and suppression, mean
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        point = self.working_point
+        point = self.operating_point
         values = self.metrics.to_dict()
         values["groups"] = {name: metrics.to_dict() for name, metrics in self.groups.items()}
         values["best_f1"] = None if point is None else vars(point)
+        values["expected_calibration_error"] = self.calibration_error
         values["confusion_matrix"] = None
         if point is not None:
             names = [*self.results.class_names, "nothing"]
@@ -76,10 +82,14 @@ class ModeEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read."""
+    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read.
+
+    ``unknown_boxes``: true boxes of classes that the detector lacks, by class name. They are in no metric.
+    """
 
     modes: dict[Mode, ModeEvaluation]
     skipped: dict[str, str] = field(default_factory=dict)  # name: reason
+    unknown_boxes: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return `metrics.json`'s content: protocol, modes, skipped pairs."""
@@ -92,6 +102,7 @@ class Evaluation:
             },
             "modes": {mode.value: item.to_dict() for mode, item in self.modes.items()},
             "skipped": self.skipped,
+            "unknown_boxes": self.unknown_boxes,
         }
 
 
@@ -104,13 +115,14 @@ def evaluate(
     with_groups: bool = True,
     refuse_unreadable: bool = False,
     on_progress: Callable[[int], None] = lambda count: None,
+    unknown_boxes: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Return the metrics of a detector on ``dataset`` in each of ``modes``.
 
     ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
     neighbours of the same size and homography. Pairs that cannot be read are skipped and named in the result, or
-    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done. Raises ``DatasetError`` if
-    none is left.
+    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done; ``unknown_boxes`` go into the
+    result as they are. Raises ``DatasetError`` if none is left.
     """
     require_packages()
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
@@ -138,13 +150,15 @@ def evaluate(
     for mode in modes:
         results = DetectionResults(tuple(dataset.class_names), mode, tuple(images[mode]))
         evaluated[mode] = evaluate_results(results, with_groups, 1e3 * seconds[mode] / len(images[mode]))
-    return Evaluation(evaluated, skipped)
+    return Evaluation(evaluated, skipped, dict(unknown_boxes or {}))
 
 
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
     """Return the metrics of detections that are there already."""
     groups = {group: measure(results.of_group(group)) for group in (results.groups if with_groups else ())}
-    return ModeEvaluation(results, measure(results), groups, best_working_point(results), predict_ms)
+    found = scored_detections(as_deployed(results))
+    error = expected_calibration_error(found.scores, found.correct)
+    return ModeEvaluation(results, measure(results), groups, best_operating_point(results), error, predict_ms)
 
 
 def _images(sample: PairedSample, mode: Mode) -> Images:

@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 
 from ..datasets.problems import UnreadableImageError
+from ..perception.predictor import Thresholds
 from . import html_page
 from .box_matching import confusion_matrix
+from .calibration_error import BINS, LOWEST_SCORE
 from .detection_metrics import DetectionMetrics
 from .evaluate import PROTOCOL, EvaluatedDataset, Evaluation, ModeEvaluation
 from .metrics_charts import confusion_chart, precision_recall_chart
@@ -67,8 +69,10 @@ def _tables(evaluation: Evaluation) -> list[str]:
             "large: true boxes below 32², up to 96² and above 96² pixels of the RGB image. A dash: no such box."
         ),
         html_page.heading("Classes"),
-        _class_table(modes),
+        _class_table(modes, evaluation.unknown_boxes),
     ]
+    if evaluation.unknown_boxes:
+        sections.append(html_page.note(f"{unknown_boxes_sentence(evaluation)}: rows without a value."))
     if first.groups:
         rows = {f"{name}, {group}": item.groups[group] for name, item in modes.items() for group in item.groups}
         sections += [html_page.heading("Groups"), _metrics_table("mode, group", rows, mark_best=False, counts=True)]
@@ -76,16 +80,21 @@ def _tables(evaluation: Evaluation) -> list[str]:
         (
             name,
             *(f"{value:.3f}" for value in (point.score_threshold, point.precision, point.recall, point.f1)),
+            "–" if item.calibration_error is None else f"{item.calibration_error:.3f}",
             f"{item.predict_ms:.1f}",
         )
         for name, item in modes.items()
-        if (point := item.working_point) is not None
+        if (point := item.operating_point) is not None
     ]
     sections += [
-        html_page.heading("Best working point"),
-        html_page.table(("mode", "score_threshold", "precision", "recall", "F1", "ms per pair"), points),
+        html_page.heading("Best operating point"),
+        html_page.table(
+            ("mode", "score_threshold", "precision", "recall", "F1", "calibration error", "ms per pair"), points
+        ),
         html_page.note(
             "The score threshold with the highest F1 over all classes, IoU 0.5: a start for a robot. "
+            f"Calibration error: mean distance of score and precision over {BINS} intervals of score, detections from "
+            f"score {LOWEST_SCORE:g} after NMS at IoU {Thresholds().nms_threshold:g}. "
             "Milliseconds: preprocessing, network and suppression on the machine of this evaluation, in batches."
         ),
     ]
@@ -109,7 +118,7 @@ def _metrics_table(
     return html_page.table(header, cells, best=best)
 
 
-def _class_table(modes: dict[str, ModeEvaluation]) -> str:
+def _class_table(modes: dict[str, ModeEvaluation], unknown_boxes: dict[str, int]) -> str:
     first = next(iter(modes.values())).metrics.per_class
     header = ["class", "boxes", *(f"{name} {what}" for name in modes for what in ("AP", "AP50"))]
     rows = []
@@ -117,6 +126,7 @@ def _class_table(modes: dict[str, ModeEvaluation]) -> str:
         of_modes = [mode.metrics.per_class[class_name] for mode in modes.values()]
         cells = [_percent(value) for metrics in of_modes for value in (metrics.ap, metrics.ap50)]
         rows.append([class_name, str(item.boxes), *cells])
+    rows += [[name, str(count), *["–"] * 2 * len(modes)] for name, count in unknown_boxes.items()]
     return html_page.table(header, rows)
 
 
@@ -124,15 +134,15 @@ def _charts(evaluation: Evaluation) -> list[str]:
     curves, matrices = [], []
     for mode, item in evaluation.modes.items():
         curves.append(html_page.chart(precision_recall_chart(mode.value, item.metrics.per_class)))
-        if item.working_point is not None:
-            threshold = item.working_point.score_threshold
+        if item.operating_point is not None:
+            threshold = item.operating_point.score_threshold
             counts = confusion_matrix(item.results, threshold)
             title = f"{mode.value}, score from {threshold:.2f}"
             matrices.append(html_page.chart(confusion_chart(title, counts, item.results.class_names)))
     return [
         html_page.heading("Precision and recall at IoU 0.5"),
         html_page.row(curves),
-        html_page.heading("Confusion at the best working point"),
+        html_page.heading("Confusion at the best operating point"),
         html_page.note(
             "Rows are what is there, columns what was detected; the column 'nothing' counts misses, "
             "the row 'nothing' false alarms."
@@ -142,7 +152,7 @@ def _charts(evaluation: Evaluation) -> list[str]:
 
 
 def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count: int) -> list[str]:
-    point = item.working_point
+    point = item.operating_point
     if point is None or not count:
         return []
     index_of = {name: index for index, name in enumerate(dataset.names)}
@@ -173,9 +183,28 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
+def unknown_boxes_sentence(evaluation: Evaluation) -> str:
+    """Return how many true boxes are in no metric because the detector lacks their class; empty if there are none."""
+    unknown = evaluation.unknown_boxes
+    if not unknown:
+        return ""
+    counted = next(iter(evaluation.modes.values())).metrics.boxes
+    names = ", ".join(f"{name} {count}" for name, count in unknown.items())
+    missed = sum(unknown.values())
+    lost = f"{missed} of {missed + counted} true boxes"
+    return f"{lost} are of classes that the checkpoint lacks and are not measured ({names})"
+
+
 def summary_lines(evaluation: Evaluation) -> Sequence[tuple[str, ...]]:
-    """Return one row for each mode for a terminal: its name, then mAP, mAP50, mAP75, by size, and mAR in percent."""
+    """Return one row for each mode for a terminal: its name, mAP, mAP50, mAP75, by size, mAR, calibration error.
+
+    All in percent.
+    """
     return [
-        (mode.value, *(_percent(item.metrics.to_dict()[column]) for column in _COLUMNS))
+        (
+            mode.value,
+            *(_percent(item.metrics.to_dict()[column]) for column in _COLUMNS),
+            _percent(item.calibration_error),
+        )
         for mode, item in evaluation.modes.items()
     ]

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 FORMAT_VERSION = 1
@@ -36,6 +37,7 @@ class CheckpointMetadata:
     divisible by 32. ``thermal``: scaling and polarity of the training pictures. ``homography``: 3x3, thermal to RGB in
     normalised coordinates, of the training data (identity: aligned). ``training``: provenance (data sets, splits,
     commit, recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
+    ``calibration``: of the scores, None if they are used as they come.
     """
 
     class_names: tuple[str, ...]
@@ -44,6 +46,7 @@ class CheckpointMetadata:
     homography: tuple[tuple[float, ...], ...] = _IDENTITY
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         width, height = self.input_size
@@ -53,6 +56,10 @@ class CheckpointMetadata:
             raise ValueError(f"class names are {list(self.class_names)}: expected at least one, all different")
         if len(self.homography) != 3 or any(len(row) != 3 for row in self.homography):
             raise ValueError(f"homography is {self.homography}: expected 3 rows of 3 numbers")
+        if self.calibration is not None and len(self.calibration.temperatures) != len(self.class_names):
+            raise ValueError(
+                f"calibration has {len(self.calibration.temperatures)} temperatures for {len(self.class_names)} classes"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -63,6 +70,7 @@ class CheckpointMetadata:
             "homography": [list(row) for row in self.homography],
             "training": dict(self.training),
             "metrics": dict(self.metrics),
+            **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
         }
 
     @classmethod
@@ -76,6 +84,7 @@ class CheckpointMetadata:
             homography=tuple(tuple(float(x) for x in row) for row in values.get("homography", _IDENTITY)),
             training=values.get("training", {}),
             metrics=values.get("metrics", {}),
+            calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else None,
         )
 
 
@@ -113,6 +122,12 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[ModelConfig, Checkpoint
     """Return the model configuration and the metadata of a checkpoint without reading its tensors."""
     with _opened(path) as file:
         return _parse(path, file.metadata())
+
+
+def is_half(path: str | os.PathLike[str]) -> bool:
+    """Return whether a checkpoint was stored with ``half``."""
+    with _opened(path) as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, CheckpointMetadata]:

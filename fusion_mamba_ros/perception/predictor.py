@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.decoding import detections_from
@@ -50,6 +51,11 @@ class Thresholds:
             raise ValueError(f"max_detections is {self.max_detections}: expected at least 1")
 
 
+def default_thresholds(calibration: Calibration | None) -> Thresholds:
+    """Return the thresholds of a detector for which none are chosen: the score of highest F1 where it is known."""
+    return Thresholds() if calibration is None else Thresholds(score_threshold=calibration.score_threshold)
+
+
 @dataclass(frozen=True)
 class StageTimes:
     """Milliseconds that the stages of one prediction took."""
@@ -77,12 +83,14 @@ class Predictor:
         thermal: ThermalScaling | None = None,
         homography: Homography | None = None,
         stream: bool = False,
+        calibrated: bool = True,
     ) -> None:
         """Take over ``model`` (moved to the device, batch normalisations folded).
 
         ``thermal`` and ``homography`` override the checkpoint's. ``stream``: the pictures come from one camera in
-        order, so that the thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request
-        cannot be met.
+        order, so that the thermal scaling is smoothed over time. ``calibrated``: apply the checkpoint's calibration to
+        the scores; without ``thresholds`` its score threshold is used, 0.25 if there is none. Raises ``ValueError``,
+        one sentence, if a request cannot be met.
         """
         unknown = [name for name in model.config.modalities if name not in KNOWN_MODALITIES]
         if unknown:
@@ -101,7 +109,8 @@ class Predictor:
         fold_batch_norms(model)
         self._model = model.to(self.device)
         self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.thresholds = thresholds or Thresholds()
+        self.calibration = metadata.calibration if calibrated else None
+        self.thresholds = thresholds or default_thresholds(self.calibration)
 
     @classmethod
     def from_checkpoint(
@@ -215,6 +224,8 @@ class Predictor:
             # Before decoding, where a softmax or the score threshold would hide it.
             finite = are_finite(levels)
             decoded = self._model.decode(levels)
+        if self.calibration is not None:
+            decoded = torch.cat((decoded[..., :4].float(), self.calibration.apply(decoded[..., 4:])), dim=-1)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         if not finite:

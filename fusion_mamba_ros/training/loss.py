@@ -53,8 +53,8 @@ class DetectionLoss:
 
     assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
     box_gain: float = 7.5
-    distribution_gain: float = 1.5
-    class_gain: float = 0.5
+    dfl_gain: float = 1.5
+    cls_gain: float = 0.5
 
     def __call__(
         self,
@@ -80,8 +80,8 @@ class DetectionLoss:
         focal = distribution_focal_loss(distributions[image, anchor], sides)
         return LossTerms(
             box=self.box_gain * ((1 - overlap) * weight).sum() / normaliser,
-            distribution=self.distribution_gain * (focal * weight).sum() / normaliser,
-            classes=self.class_gain * classes / normaliser,
+            distribution=self.dfl_gain * (focal * weight).sum() / normaliser,
+            classes=self.cls_gain * classes / normaliser,
         )
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,10 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
 SCHEDULES = ("linear", "cosine")
+# Fields that can be the word `checkpoint`: those of the weights to start from.
+FROM_CHECKPOINT = ("model", "input_size", "thermal")
+# Old name of a field: its name now. The old one is read for one release.
+RENAMED = {"plain_epochs": "close_mosaic_epochs", "distribution_gain": "dfl_gain", "class_gain": "cls_gain"}
 RECIPES = Path(__file__).parent / "recipes"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -60,19 +66,19 @@ class Recipe:
     warmup_bias_rate: float = 0.1
     """Learning rate of the biases at the first step."""
     clip_norm: float = 10.0
-    """Longest gradient that a step follows."""
+    """Gradient clipping norm."""
 
     box_gain: float = 7.5
-    distribution_gain: float = 1.5
-    class_gain: float = 0.5
+    dfl_gain: float = 1.5
+    cls_gain: float = 0.5
     small_box_side_px: float = 0.0
     """The assigner counts boxes as at least this large; 8, the finest stride, lets small objects be learned at all."""
 
     ema_decay: float = 0.9999
     ema_ramp: float = 2000.0
     """Updates after which the moving average has reached 63 % of its decay."""
-    plain_epochs: int = 10
-    """Last epochs without mosaic."""
+    close_mosaic_epochs: int = 10
+    """Last epochs without mosaic; at most a quarter of the run, so that a short run is not trained without mosaic."""
     validate_every: int = 1
     """Epochs from one validation to the next."""
     patience: int = 50
@@ -103,13 +109,13 @@ class Recipe:
                 raise TrainingError(f"{name} is {getattr(self, name)!r}: choose {', '.join(choices)}")
         for name in ("epochs", "batch_size", "nominal_batch_size", "validate_every"):
             self._require(name, int, least=1)
-        for name in ("plain_epochs", "patience", "workers", "sample_predictions", "seed"):
+        for name in ("close_mosaic_epochs", "patience", "workers", "sample_predictions", "seed"):
             self._require(name, int, least=0)
         for name in ("learning_rate", "clip_norm", "ema_ramp"):
             self._require(name, float, least=0, above=True)
         for name in ("weight_decay", "warmup_epochs", "warmup_bias_rate", "save_every_minutes", "small_box_side_px"):
             self._require(name, float, least=0)
-        for name in ("box_gain", "distribution_gain", "class_gain"):
+        for name in ("box_gain", "dfl_gain", "cls_gain"):
             self._require(name, float, least=0)
         for name in ("final_fraction", "momentum", "warmup_momentum", "ema_decay"):
             self._require(name, float, least=0, most=1)
@@ -139,10 +145,16 @@ class Recipe:
         """Batches whose gradients make one step."""
         return max(1, round(self.nominal_batch_size / self.batch_size))
 
+    @property
+    def mosaic_epochs(self) -> int:
+        """Epochs with mosaic; `close_mosaic_epochs` come after them, at most a quarter of the run."""
+        return self.epochs - min(self.close_mosaic_epochs, self.epochs // 4)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Return the recipe of a plain mapping; fields that are absent keep their default."""
         known = [entry.name for entry in dataclasses.fields(cls)]
+        values = _with_new_names(values)
         for name in values:
             if name not in known:
                 raise TrainingError(f"the recipe has no field {name!r}: use {', '.join(known)}")
@@ -164,8 +176,17 @@ class Recipe:
         }
 
     @classmethod
-    def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden."""
+    def read(
+        cls,
+        path: str | Path,
+        overrides: Mapping[str, Any] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+    ) -> Recipe:
+        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden.
+
+        Fields whose value is the word `checkpoint` (`model`, `input_size`, `thermal`) come from ``checkpoint``, which
+        holds those of the weights to start from.
+        """
         shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
             values = yaml.safe_load(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
@@ -178,7 +199,8 @@ class Recipe:
             raise TrainingError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(values, dict):
             raise TrainingError(f"recipe '{path}' holds {values!r}: write it as a mapping of fields")
-        for name, value in (overrides or {}).items():
+        values = _from_checkpoint(_with_new_names(values), checkpoint)
+        for name, value in _from_checkpoint(_with_new_names(overrides or {}), checkpoint).items():
             *sections, leaf = name.split(".")
             section = values
             for part in sections:
@@ -195,6 +217,31 @@ class Recipe:
         if len(model.modalities) == 1:
             augmentation = dataclasses.replace(augmentation, rgb_dropout=0.0, thermal_dropout=0.0)
         return dataclasses.replace(self, model=model, augmentation=augmentation)
+
+
+def _with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe with old names replaced, each with a ``DeprecationWarning``."""
+    renamed: dict[str, Any] = {}
+    for name, value in values.items():
+        new = RENAMED.get(name, name)
+        if new != name:
+            if new in values:
+                raise TrainingError(f"the recipe has {new} and its old name {name}: leave out {name}")
+            warnings.warn(f"recipe field {name} is now called {new}: rename it", DeprecationWarning, stacklevel=3)
+        renamed[new] = value
+    return renamed
+
+
+def _from_checkpoint(values: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fields with the word `checkpoint` replaced by what the weights to start from have there."""
+    wanted = [name for name, value in values.items() if value == "checkpoint" and name in FROM_CHECKPOINT]
+    if wanted and checkpoint is None:
+        raise TrainingError(
+            f"the recipe takes {', '.join(wanted)} from a checkpoint: pass --weights CHECKPOINT or give other values"
+        )
+    # A copy, because overrides of a section are written into it.
+    taken = {name: copy.deepcopy((checkpoint or {})[name]) for name in wanted}
+    return {**values, **taken}
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

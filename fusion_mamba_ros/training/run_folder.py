@@ -36,24 +36,26 @@ class RunFolder:
         """Make the folder and note the recipe; raises `TrainingError` if it holds a run already."""
         if self.state.exists() or self.results.exists():
             raise TrainingError(f"'{self.path}' holds a run already: go on with --resume or choose another --out")
-        self._write(self.recipe, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+        self.write(self.recipe, yaml.safe_dump(recipe.to_dict(), sort_keys=False).encode())
 
     def write_results(self, history: Sequence[dict[str, float]]) -> None:
         """Write one row for each epoch; a value that an epoch lacks stays empty."""
-        columns = list(dict.fromkeys(name for row in history for name in row))
+        # The start weights (epoch 0) have no training losses: later rows set the order of the columns.
+        ordered = sorted(history, key=lambda row: row["epoch"] == 0)
+        columns = list(dict.fromkeys(name for row in ordered for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _number(value) for name, value in row.items()} for row in history)
-        self._write(self.results, text.getvalue())
+        self.write(self.results, text.getvalue().encode())
 
-    def _write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the run as a whole; raises `TrainingError` that names it if it cannot be written."""
         try:
-            write_atomically(path, text.encode())
+            write_atomically(path, data)
         except OSError as error:
-            raise TrainingError(
-                f"'{path}' could not be written ({error.strerror}): make room or choose another --out"
-            ) from error
+            remedy = "and continue with --resume" if self.state.exists() else "or choose another --out"
+            raise TrainingError(f"'{path}' could not be written ({error.strerror}): make room {remedy}") from error
 
 
 def _number(value: float) -> str:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +18,38 @@ from rich.console import Console
 from rich.progress import track
 
 from fusion_mamba_ros import __version__
-from fusion_mamba_ros.datasets import PairedDataset, PreparedDataset, open_dataset
+from fusion_mamba_ros.datasets import PreparedDataset
 from fusion_mamba_ros.evaluation.detection_metrics import require_packages
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device
 from fusion_mamba_ros.perception.predictor import KNOWN_MODALITIES
+from fusion_mamba_ros.training.curves import draw_curves
 from fusion_mamba_ros.training.interruption import Interruption
-from fusion_mamba_ros.training.journal import Journal, draw_curves
+from fusion_mamba_ros.training.logger import Logger
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
 from fusion_mamba_ros.training.run_folder import RunFolder
+from fusion_mamba_ros.training.start_weights import load_start_weights
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
-from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
+from fusion_mamba_ros.training.training_data import SplitChoice, TrainingData, open_training_data
+from fusion_mamba_ros.training.training_state import TrainingState
 from fusion_mamba_ros.training.validation import Validation
 
 
 @dataclass(frozen=True)
 class Run:
-    """What to train on, where, and on what.
+    """Settings of one training run.
 
-    ``data``: dataset folder or YAML file, with splits ``train_split`` and ``val_split`` (None: those of the run that is
-    resumed, else `train` and `val`); ``out``: folder of the run; ``resume``: go on with the run in it; ``weights``:
-    checkpoint to start from; ``accelerator``: `auto`, `cpu` or `cuda`. Under `torchrun` every process calls `train`
-    with the same values.
+    ``data``: dataset folder or YAML file; ``splits``: which of its splits; ``out``: folder of the run; ``resume``: go
+    on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: `auto`, `cpu` or `cuda`. Under
+    `torchrun` every process calls `train` with the same values.
     """
 
     recipe: Recipe
     data: Path
     out: Path
-    train_split: str | None = None
-    val_split: str | None = None
+    splits: SplitChoice = field(default_factory=SplitChoice)
     resume: bool = False
     weights: Path | None = None
     accelerator: str = "auto"
@@ -63,14 +64,8 @@ def train(run: Run, console: Console) -> bool:
     require_packages()
     folder = RunFolder(run.out)
     state = TrainingState.load(folder.state) if run.resume else None
-    splits = _splits(run, state)
-    training = open_dataset(run.data, splits["train"])
-    validating = open_dataset(run.data, splits["val"], classes=training.class_names)
-    validation_data = fingerprint(validating.names, validating.class_names)
-    if state is not None and state.validation not in ("", validation_data):
-        raise TrainingError(
-            f"the run was validated on {state.validation}, the data now are {validation_data}: give the same data"
-        )
+    data = open_training_data(run.data, run.splits, state)
+    training, validating = data.training, data.validating
     recipe = _recipe(run, state, training.class_names)
     choose_device(run.accelerator)
     fabric = _fabric(run, recipe)
@@ -86,10 +81,11 @@ def train(run: Run, console: Console) -> bool:
     if fabric.is_global_zero:
         if state is None:
             folder.start(recipe)
-        _describe(console, recipe, model, training, validating, fabric)
+        _describe(console, recipe, model, data, fabric)
     unreadable = _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
-    trainer.state.splits, trainer.state.validation = splits, validation_data
+    trainer.state.splits, trainer.state.validation = data.splits, data.fingerprint
+    trainer.state.val_fraction = data.val_fraction
     if run.weights is not None:
         trainer.state.weights = run.weights.name
     metadata = CheckpointMetadata(
@@ -97,7 +93,7 @@ def train(run: Run, console: Console) -> bool:
         recipe.input_size,
         recipe.thermal,
         homography=tuple(map(tuple, (np.eye(3) if training.homography is None else training.homography).tolist())),
-        training=_provenance(run, trainer.state, recipe, training, validating),
+        training=_provenance(run, trainer.state, recipe, data),
     )
     validation = Validation(
         val_set,
@@ -111,13 +107,15 @@ def train(run: Run, console: Console) -> bool:
         interruption = stack.enter_context(Interruption())
         if not fabric.is_global_zero:
             return trainer.run(Events(lambda *_: {}, lambda _: None))
-        journal = stack.enter_context(Journal(console, folder.events, recipe.epochs, trainer.state.epoch))
+        logger = stack.enter_context(Logger(console, folder.events, recipe.epochs, trainer.state.epoch))
 
         def validate(epoch: int, averaged: FusionMambaDetector) -> dict[str, float]:
             row = validation.measure(averaged)
             for name, reason in validation.skipped.items():
                 console.print(f"{name} is left out of the validation: {reason}", highlight=False)
-            validation.draw(averaged, folder.samples / f"epoch_{epoch + 1:04d}.jpg")
+            picture = validation.draw(averaged)
+            if picture is not None:
+                folder.write(folder.samples / f"epoch_{epoch + 1:04d}.jpg", picture)
             return row
 
         def on_epoch(current: TrainingState, is_best: bool) -> None:
@@ -126,28 +124,16 @@ def train(run: Run, console: Console) -> bool:
             if is_best:
                 save_checkpoint(folder.best, weights, validation.finished_metadata())
             folder.write_results(current.history)
-            draw_curves(current.history, folder.curves)
-            journal.epoch_done(current.history, is_best)
+            folder.write(folder.curves, draw_curves(current.history))
+            logger.epoch_done(current.history, is_best)
 
         def save(current: TrainingState) -> None:
             current.save(folder.state)
 
-        events = Events(validate, save, journal.batch, on_epoch, stop=lambda: interruption.requested)
+        events = Events(validate, save, logger.batch, on_epoch, stop=lambda: interruption.requested)
         complete = trainer.run(events)
     _conclude(console, run, folder, trainer.state, unreadable, complete)
     return complete
-
-
-def _splits(run: Run, state: TrainingState | None) -> dict[str, str]:
-    before = state.splits if state is not None else {}
-    splits = {}
-    for name, asked in (("train", run.train_split), ("val", run.val_split)):
-        splits[name] = asked or before.get(name, name)
-        if name in before and splits[name] != before[name]:
-            raise TrainingError(
-                f"the run was started with --{name}-split {before[name]}: leave out --{name}-split {asked}"
-            )
-    return splits
 
 
 def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
@@ -176,13 +162,9 @@ def _fabric(run: Run, recipe: Recipe) -> Fabric:
 def _model(run: Run, recipe: Recipe, state: TrainingState | None, console: Console) -> FusionMambaDetector:
     model = FusionMambaDetector(recipe.model)
     if run.weights is not None and state is None:
-        source, _ = load_checkpoint(run.weights)
-        own, given = model.state_dict(), source.state_dict()
-        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-        model.load_state_dict(fitting, strict=False)
-        console.print(f"{run.weights}: {len(fitting)} of {len(own)} tensors fit and are the start", highlight=False)
-        if not fitting:
-            raise TrainingError(f"nothing in '{run.weights}' fits this model: check backbone and width of the recipe")
+        loaded, differences = load_start_weights(model, run.weights, recipe)
+        console.print(loaded, highlight=False, soft_wrap=True)
+        _warn(console, differences)
     return model
 
 
@@ -205,39 +187,40 @@ def _describe(
     console: Console,
     recipe: Recipe,
     model: FusionMambaDetector,
-    training: PairedDataset,
-    validating: PairedDataset,
+    data: TrainingData,
     fabric: Fabric,
 ) -> None:
     modalities = " + ".join(recipe.model.modalities)
     console.print(
         f"{recipe.model.backbone}{recipe.model.width} {modalities}, {recipe.model.fusion}, "
-        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(training)} pairs to train, "
-        f"{len(validating)} to validate; {recipe.epochs} epochs in batches of {recipe.batch_size} "
+        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(data.training)} pairs to train, "
+        f"{len(data.validating)} to validate; {recipe.epochs} epochs in batches of {recipe.batch_size} "
         f"at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "
         f"{fabric.world_size} x {fabric.device.type}",
         highlight=False,
         soft_wrap=True,
     )
-    shared = len(set(training.names) & set(validating.names))
-    if shared:
+    plain = recipe.epochs - recipe.mosaic_epochs
+    if plain < recipe.close_mosaic_epochs and recipe.augmentation.mosaic_probability:
         console.print(
-            f"{shared} of the {len(validating)} validation pairs are trained on as well: "
-            "their figures do not say how well the model does on other pictures",
-            style="yellow",
+            f"close_mosaic_epochs {recipe.close_mosaic_epochs} is more than a quarter of {recipe.epochs} epochs: "
+            f"mosaic is left out of the last {plain}",
             highlight=False,
             soft_wrap=True,
         )
+    _warn(console, data.warnings())
 
 
-def _provenance(
-    run: Run, state: TrainingState, recipe: Recipe, training: PairedDataset, validating: PairedDataset
-) -> dict[str, Any]:
+def _warn(console: Console, sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def _provenance(run: Run, state: TrainingState, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     return {
         "data": run.data.name,
         "started_from": state.weights or "random weights",
-        "train": {"split": state.splits["train"], "pairs": len(training)},
-        "val": {"split": state.splits["val"], "pairs": len(validating)},
+        **data.provenance(),
         "version": __version__,
         "commit": _commit(),
         "torch": torch.__version__,
@@ -276,7 +259,8 @@ def _conclude(
             soft_wrap=True,
         )
         return
-    best = f"epoch {state.best_epoch + 1}, fitness {state.best_fitness:.3f}"
+    epoch = f"epoch {state.best_epoch + 1}" if state.best_epoch >= 0 else "the start weights"
+    best = f"{epoch}, fitness {state.best_fitness:.3f}"
     console.print(
         f"best: {folder.best} ({best}); last: {folder.last}; curves: {folder.curves}", highlight=False, soft_wrap=True
     )

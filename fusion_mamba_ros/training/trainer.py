@@ -32,9 +32,9 @@ class Events:
     """What the loop tells the outside; called in process 0 only.
 
     ``on_batch(epoch, done, of, losses)`` after each batch, ``losses`` the means of the epoch so far;
-    ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better; ``on_epoch(state, is_best)``
-    after an epoch is complete; ``save(state)`` whenever the state should reach the disk; ``stop()`` is asked after
-    each optimizer step and each epoch.
+    ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better, for an epoch counted from 0 or
+    for the start weights, -1; ``on_epoch(state, is_best)`` after an epoch is complete; ``save(state)`` whenever the
+    state should reach the disk; ``stop()`` is asked after each optimizer step and each epoch.
     """
 
     validate: Callable[[int, FusionMambaDetector], dict[str, float]]
@@ -113,6 +113,8 @@ class Trainer:
         if not state.model:
             # Before anything else is written: a folder that holds a part of a run can always be resumed.
             self._save(events)
+        if state.weights and not state.history and not state.batch:
+            self._finish_row({"epoch": 0}, events, validated=True)
         while state.epoch < recipe.epochs and not self._out_of_patience():
             self._set_train_mode()
             loader = load(self._epoch_batches(state.epoch), first=state.batch, workers=recipe.workers)
@@ -193,18 +195,25 @@ class Trainer:
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": state.sums[name] / self.batches for name in TERMS}
         row["learning_rate"] = self.schedule.rate((state.epoch + 1) * self.batches - 1)
-        is_best = False
-        if (state.epoch + 1) % recipe.validate_every == 0 or state.epoch + 1 == recipe.epochs:
-            metrics = events.validate(state.epoch, self.average.model) if self.fabric.is_global_zero else {}
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
+        validated = state.epoch % recipe.validate_every == 0 or state.epoch == recipe.epochs
+        self._finish_row(row, events, validated=validated)
+
+    def _finish_row(self, row: dict[str, float], events: Events, *, validated: bool) -> None:
+        """Complete the row of the epoch that was just finished (0: the start weights), tell it and save."""
+        state, is_best = self.state, False
+        index = state.epoch - 1
+        if validated:
+            metrics = events.validate(index, self.average.model) if self.fabric.is_global_zero else {}
             metrics = self.fabric.broadcast(metrics)
             row |= metrics
             is_best = metrics["fitness"] > state.best_fitness
             if is_best:
-                state.best_fitness, state.best_epoch = metrics["fitness"], state.epoch
+                state.best_fitness, state.best_epoch = metrics["fitness"], index
         self._count_time()
         row["epoch_seconds"] = state.epoch_seconds
         state.history.append(row)
-        state.epoch, state.batch, state.sums, state.epoch_seconds = state.epoch + 1, 0, {}, 0.0
+        state.epoch_seconds = 0.0
         if self.fabric.is_global_zero:
             events.on_epoch(state, is_best)
         self._save(events)
@@ -227,7 +236,8 @@ class Trainer:
 
     def _out_of_patience(self) -> bool:
         state, patience = self.state, self.recipe.patience
-        return patience > 0 and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        validated = state.best_fitness > float("-inf")
+        return patience > 0 and validated and state.epoch - 1 - state.best_epoch >= patience
 
     def _set_train_mode(self) -> None:
         self.network.train()
@@ -235,7 +245,7 @@ class Trainer:
             freeze_batch_norm(self.detector)
 
     def _epoch_batches(self, epoch: int) -> EpochBatches:
-        plain = epoch >= self.recipe.epochs - self.recipe.plain_epochs
+        plain = epoch >= self.recipe.mosaic_epochs
         return EpochBatches(
             self.dataset,
             self.plain_augmentation if plain else self.augmentation,
@@ -253,8 +263,8 @@ def detection_loss(recipe: Recipe) -> DetectionLoss:
     return DetectionLoss(
         TaskAlignedAssigner(minimum_side_px=recipe.small_box_side_px),
         recipe.box_gain,
-        recipe.distribution_gain,
-        recipe.class_gain,
+        recipe.dfl_gain,
+        recipe.cls_gain,
     )
 
 

@@ -23,18 +23,20 @@ FORMAT_VERSION = 1
 class TrainingState:
     """A run between two optimizer steps.
 
-    ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch
-    that is complete. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs,
-    ``splits`` the names of their splits, for `train` and `val`, ``weights`` the file that the run started from, if from
-    any (older files lack these three). The order of pairs, the augmentation and the learning rate follow from seed and
-    position and need no state. ``scaler`` is the loss scaler's, of fp16. ``epoch_seconds`` is the time that the epoch
-    has taken so far.
+    ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch that
+    is complete, and before them one of the start weights, epoch 0; ``best_epoch`` counts from 0, -1 is that of the
+    start weights. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs, ``splits``
+    the names of their splits, for `train` and `val`, ``val_fraction`` the share of the training split that is validated
+    on instead, ``weights`` the file that the run started from, if from any (older files lack these four). The order of
+    pairs, the augmentation and the learning rate follow from seed and position and need no state. ``scaler`` is the
+    loss scaler's, of fp16. ``epoch_seconds`` is the time that the epoch has taken so far.
     """
 
     recipe: dict[str, Any]
     data: str
     validation: str = ""
     splits: dict[str, str] = field(default_factory=dict)
+    val_fraction: float = 0.0
     weights: str = ""
     epoch: int = 0
     batch: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -81,10 +80,10 @@ class Validation:
                 totals[name] += float(getattr(terms, name)) / len(batches)
         return {f"val_{name}": value for name, value in totals.items()}
 
-    def draw(self, model: FusionMambaDetector, path: Path) -> None:
-        """Write a picture of some validation pairs with what the model detects in them; none if none can be read."""
+    def draw(self, model: FusionMambaDetector) -> bytes | None:
+        """Return a JPEG of some validation pairs with what the model detects in them; None if none can be read."""
         if not self.drawn:
-            return
+            return None
         predictor = self._predictor(model, Thresholds(score_threshold=_DRAWN_SCORE))
         tiles, captions = [], []
         for index in self.drawn:
@@ -96,10 +95,10 @@ class Validation:
             tiles.append(draw_pair(sample.rgb, sample.thermal, detections, self.metadata.class_names))
             captions.append(f"{sample.name}: {len(sample.labels)} true boxes")
         if not tiles:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
+            return None
         sheet = contact_sheet(tiles, captions, columns=1, tile_width=960)
-        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        return bytes(data.tobytes())
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..annotation import Annotation
 from ..image_files import list_pictures
@@ -14,7 +14,7 @@ from ..voc_labels import read_voc_labels
 from ..yolo_labels import read_yolo_labels
 from .layout import Layout
 from .pairing_by_stem import list_pairs
-from .split_lists import SPLITS, list_stems, read_groups
+from .split_lists import SPLITS, list_splits, list_stems, read_groups, read_names
 
 _SIDES = ("visible", "infrared")
 
@@ -23,7 +23,9 @@ class SplitFoldersLayout(Layout):
     """`[images/]visible/SPLIT/STEM.*` and `[images/]infrared/SPLIT/STEM.*` with VOC or YOLO labels.
 
     VOC (LLVIP): `Annotations/STEM.xml`. YOLO: `labels/SPLIT/STEM.txt`, or with `visible/` or `infrared/` between;
-    then `classes.txt` must name the classes, since the class numbers of public copies conflict.
+    then `classes.txt` must name the classes, since the class numbers of public copies conflict. A list `SPLIT.txt` in
+    the dataset folder names the pairs of that split, whichever folder they lie in; they are then in no other split that
+    has no list. So `val.txt` holds pairs out of a folder that has train and test only.
     """
 
     FORM = "visible/SPLIT/, infrared/SPLIT/ and Annotations/ or labels/ (LLVIP, FLIR-aligned in YOLO form)"
@@ -38,20 +40,32 @@ class SplitFoldersLayout(Layout):
         return next(pictures for pictures in _places(self.root) if (pictures / "visible").is_dir())
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that have a folder on either side."""
-        sides = (self._pictures() / "visible", self._pictures() / "infrared")
-        return tuple(split for split in SPLITS if any((side / split).is_dir() for side in sides))
+        """Return the splits that have a list, or a folder on either side."""
+        listed = list_splits(self.root)
+        return tuple(split for split in SPLITS if split in listed or split in self._folders())
 
     def split_names(self, split: str) -> list[str]:
-        """Return the stems of the pictures on either side."""
-        return sorted({*self._side("visible", split), *self._side("infrared", split)})
+        """Return the stems in the split's list, or of the pictures on either side that are in no list."""
+        listed = {name: self._listed(name) for name in list_splits(self.root)}
+        if split in listed:
+            return listed[split]
+        found = {*self._side("visible", split), *self._side("infrared", split)}
+        return sorted(found.difference(*listed.values()))
+
+    def _folders(self) -> tuple[str, ...]:
+        sides = [self._pictures() / side for side in _SIDES]
+        return tuple(split for split in SPLITS if any((side / split).is_dir() for side in sides))
+
+    def _listed(self, split: str) -> list[str]:
+        """Return the stems in a split's list; its lines may be paths."""
+        return [PurePosixPath(name).name for name in read_names(self.root / f"{split}.txt")]
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of pictures and label files, all splits together."""
         labels = list_stems(self.root / "Annotations", ".xml")
         if not (self.root / "Annotations").is_dir():
             labels = {path.stem for path in (self.root / "labels").rglob("*.txt")}
-        sides = [{stem for split in self.splits() for stem in self._side(side, split)} for side in _SIDES]
+        sides = [{stem for split in self._folders() for stem in self._side(side, split)} for side in _SIDES]
         return {"RGB picture": sides[0], "thermal picture": sides[1], "label file": labels}
 
     def list_split(self, split: str) -> LayoutListing:
@@ -59,11 +73,21 @@ class SplitFoldersLayout(Layout):
         groups = read_groups(self.root)
         return list_pairs(
             self.split_names(split),
-            self._side("visible", split),
-            self._side("infrared", split),
+            self._files("visible", split),
+            self._files("infrared", split),
             self._label_reader(split),
             lambda stem: groups.get(stem, ""),
         )
+
+    def _places_of(self, split: str) -> tuple[str, ...]:
+        """Return the split folders that the pairs of a split may lie in, its own first."""
+        return tuple(dict.fromkeys((split, *SPLITS))) if split in list_splits(self.root) else (split,)
+
+    def _files(self, side: str, split: str) -> dict[str, list[Path]]:
+        files: dict[str, list[Path]] = {}
+        for folder in self._places_of(split):
+            files = {**self._side(side, folder), **files}
+        return files
 
     def _side(self, side: str, split: str) -> dict[str, list[Path]]:
         folder = self._pictures() / side / split
@@ -73,9 +97,12 @@ class SplitFoldersLayout(Layout):
         annotations = self.root / "Annotations"
         if annotations.is_dir():
             return lambda stem: read_voc_labels(annotations / f"{stem}.xml")
-        candidates = [self.root / "labels" / side / split for side in ("", "visible", "infrared")]
-        labels = next((folder for folder in candidates if folder.is_dir()), None)
-        if labels is None:
+        places = self._places_of(split)
+        candidates = [[self.root / "labels" / side / place for side in ("", *_SIDES)] for place in places]
+        # Of each place the first that is there.
+        folders = [next((folder for folder in of_place if folder.is_dir()), None) for of_place in candidates]
+        found = [folder for folder in folders if folder is not None]
+        if not found:
             raise DatasetError(f"dataset {str(self.root)!r} has no labels: expected Annotations/ or labels/{split}/")
         if not (self.root / "classes.txt").is_file():
             raise DatasetError(
@@ -83,7 +110,12 @@ class SplitFoldersLayout(Layout):
                 "the order of the class numbers"
             )
         names = self.class_names()
-        return lambda stem: read_yolo_labels(labels / f"{stem}.txt", names)
+
+        def read(stem: str) -> Annotation:
+            files = [folder / f"{stem}.txt" for folder in found]
+            return read_yolo_labels(next((file for file in files if file.is_file()), files[0]), names)
+
+        return read
 
 
 def _places(root: Path) -> tuple[Path, Path]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The score threshold at which a detector works best, for whoever has to choose one."""
+"""The operating point of a detector: the score threshold with the highest F1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .detection_results import DetectionResults
 
 
 @dataclass(frozen=True)
-class WorkingPoint:
+class OperatingPoint:
     """Precision, recall and F1 over all classes together at one score threshold, IoU 0.5."""
 
     score_threshold: float
@@ -21,7 +21,7 @@ class WorkingPoint:
     f1: float
 
 
-def best_working_point(results: DetectionResults, lowest: float = 0.05) -> WorkingPoint | None:
+def best_operating_point(results: DetectionResults, lowest: float = 0.05) -> OperatingPoint | None:
     """Return the point with the highest F1 among thresholds from ``lowest`` up; None if there is no box to find.
 
     Matching goes from the highest score down, so one pass at ``lowest`` holds the matches of every threshold.
@@ -39,7 +39,7 @@ def best_working_point(results: DetectionResults, lowest: float = 0.05) -> Worki
         return None
     every, hits = np.concatenate(scores), np.concatenate(correct)
     if not hits.any():
-        return WorkingPoint(lowest, 0.0, 0.0, 0.0)
+        return OperatingPoint(lowest, 0.0, 0.0, 0.0)
     order = np.argsort(-every, kind="stable")
     true_positives, count = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
     f1 = 2 * true_positives / (count + boxes)
@@ -47,6 +47,6 @@ def best_working_point(results: DetectionResults, lowest: float = 0.05) -> Worki
     last_of_score = np.append(np.diff(every[order]) != 0, True)
     best = int(np.where(last_of_score, f1, -1).argmax())
     threshold = float(every[order][best])
-    return WorkingPoint(
+    return OperatingPoint(
         threshold, float(true_positives[best] / count[best]), float(true_positives[best] / boxes), float(f1[best])
     )

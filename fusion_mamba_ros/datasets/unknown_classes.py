@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Count the boxes of a data set whose class is not in its class list: they are dropped when a pair is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .pair_record import PairRecord
+from .paired_dataset import PairedDataset
+
+
+def count_unknown_boxes(dataset: PairedDataset) -> dict[str, int]:
+    """Return the number of boxes by class name, classes with most boxes first; procedural scenes are not counted."""
+    counts: Counter[str] = Counter()
+    for record in dataset.records:
+        if isinstance(record, PairRecord):
+            counts.update(name for name in record.annotation.classes if name not in dataset.class_names)
+    return dict(counts.most_common())

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far scores are from the share of detections that are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..perception.detections import Detections
+from ..perception.predictor import Thresholds
+from ..perception.suppression import suppress
+from .box_matching import match_image
+from .detection_results import DetectionResults
+
+BINS = 10
+LOWEST_SCORE = 0.05
+
+
+@dataclass(frozen=True)
+class ScoredDetections:
+    """All detections of a data set: ``scores`` (n,), whether each is ``correct`` (n,), and ``labels`` (n,)."""
+
+    scores: npt.NDArray[np.float64]
+    correct: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.int64]
+
+
+def as_deployed(results: DetectionResults) -> DetectionResults:
+    """Return the results after NMS at the IoU that predictor and node use: the protocol's leaves more duplicates."""
+    limits = Thresholds()
+    images = []
+    for image in results.images:
+        found = image.detections
+        kept = suppress(
+            found.boxes,
+            found.scores,
+            found.labels,
+            nms_threshold=limits.nms_threshold,
+            max_detections=limits.max_detections,
+        )
+        detections = Detections(found.boxes[kept], found.scores[kept], found.labels[kept], found.mode)
+        images.append(replace(image, detections=detections))
+    return replace(results, images=tuple(images))
+
+
+def scored_detections(results: DetectionResults, lowest: float = LOWEST_SCORE) -> ScoredDetections:
+    """Return the detections of at least ``lowest``; one is correct if it takes a true box of its class at IoU 0.5."""
+    scores, correct, labels = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, np.int64)]
+    for image in results.images:
+        found = image.detections
+        hit = np.zeros(len(found), bool)
+        hit[match_image(image, lowest).pairs[:, 1]] = True
+        chosen = found.scores >= lowest
+        scores.append(found.scores[chosen].astype(np.float64))
+        correct.append(hit[chosen])
+        labels.append(found.labels[chosen])
+    return ScoredDetections(np.concatenate(scores), np.concatenate(correct), np.concatenate(labels))
+
+
+def expected_calibration_error(
+    scores: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], bins: int = BINS
+) -> float | None:
+    """Return the mean of |precision - mean score| over ``bins`` equal intervals of score, weighted by their detections.
+
+    None without any detection. Source: arXiv 1706.04599, equation 3.
+    """
+    if not len(scores):
+        return None
+    index = np.minimum((scores * bins).astype(int), bins - 1)
+    # Of each bin |correct - sum of scores|: counts cancel against the weights.
+    gaps = np.bincount(index, correct.astype(float), bins) - np.bincount(index, scores, bins)
+    return float(np.abs(gaps).sum() / len(scores))

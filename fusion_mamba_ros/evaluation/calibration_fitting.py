@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit the calibration of a detector to its detections on a validation set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..datasets.problems import DatasetError
+from ..perception.calibration import Calibration
+from ..perception.detections import Detections
+from .calibration_error import as_deployed, expected_calibration_error, scored_detections
+from .detection_results import DetectionResults
+from .operating_point import best_operating_point
+
+# Classes with fewer right or fewer wrong detections keep their scores.
+MINIMUM_COUNT = 10
+_RANGE = (0.1, 10.0)
+_STEPS = 50
+
+
+def fit_temperature(logits: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> float:
+    """Return the temperature of the highest likelihood, limited to 0.1 to 10.
+
+    The negative log likelihood is convex in the inverse temperature; Newton's method with its steps halved until it
+    falls.
+    """
+
+    def loss(inverse: float) -> float:
+        return float(np.logaddexp(0.0, np.where(correct, -1.0, 1.0) * inverse * logits).sum())
+
+    inverse = 1.0
+    for _ in range(_STEPS):
+        probability = 1 / (1 + np.exp(-inverse * logits))
+        gradient = float(((probability - correct) * logits).sum())
+        curvature = float((probability * (1 - probability) * logits**2).sum())
+        step = gradient / max(curvature, 1e-12)
+        candidate = inverse
+        while abs(step) > 1e-10:
+            candidate = float(np.clip(inverse - step, 1 / _RANGE[1], 1 / _RANGE[0]))
+            if loss(candidate) < loss(inverse):
+                break
+            step /= 2
+        if abs(step) <= 1e-10:
+            break
+        inverse = candidate
+    return 1 / inverse
+
+
+def fit_calibration(results: DetectionResults) -> Calibration:
+    """Return the calibration of raw scores, fitted to what remains of ``results`` after the NMS of predictor and node.
+
+    Raises ``DatasetError`` if there is no true box, or nothing was detected that is right.
+    """
+    deployed = as_deployed(results)
+    found = scored_detections(deployed)
+    temperatures = []
+    for label in range(len(results.class_names)):
+        chosen = found.labels == label
+        scores, correct = found.scores[chosen], found.correct[chosen]
+        if min(correct.sum(), (~correct).sum()) < MINIMUM_COUNT:
+            temperatures.append(1.0)
+            continue
+        limited = np.clip(scores, 1e-6, 1 - 1e-6)
+        temperatures.append(round(fit_temperature(np.log(limited / (1 - limited)), correct), 4))
+    calibrated = calibrated_results(deployed, Calibration(tuple(temperatures), 0.0))
+    point = best_operating_point(calibrated)
+    if point is None or not point.f1:
+        raise DatasetError("no detection on this data is right: a calibration cannot be fitted to it")
+    after = scored_detections(calibrated)
+    fitted = {
+        "mode": results.mode.value,
+        "images": len(results.images),
+        "detections": len(found.scores),
+        "expected_calibration_error_before": expected_calibration_error(found.scores, found.correct),
+        "expected_calibration_error": expected_calibration_error(after.scores, after.correct),
+        "f1": point.f1,
+    }
+    return Calibration(tuple(temperatures), point.score_threshold, fitted)
+
+
+def calibrated_results(results: DetectionResults, calibration: Calibration) -> DetectionResults:
+    """Return the results with calibrated scores, best first."""
+    images = []
+    for image in results.images:
+        found = image.detections
+        columns = torch.from_numpy(found.scores)[:, None].expand(-1, len(results.class_names))
+        scores = calibration.apply(columns).numpy()[np.arange(len(found)), found.labels]
+        order = np.argsort(-scores, kind="stable")
+        detections = Detections(found.boxes[order], scores[order], found.labels[order], found.mode)
+        images.append(replace(image, detections=detections))
+    return replace(results, images=tuple(images))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores that say how often a detection is right: a temperature for each class, and the threshold to use with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns the raw scores of a detector into calibrated ones.
+
+    ``temperatures``: one for each class, positive; a score with logit z becomes sigmoid(z / temperature), so that 1
+    changes nothing and the order of detections of one class stays. ``score_threshold``: the calibrated score at which
+    F1 is highest. ``fitted``: on which data, in which mode, with which effect. Source: arXiv 1706.04599.
+    Raises ``ValueError`` on a temperature or a threshold out of range.
+    """
+
+    temperatures: tuple[float, ...]
+    score_threshold: float
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) and value > 0 for value in self.temperatures):
+            raise ValueError(f"calibration temperatures are {self.temperatures}: expected positive numbers")
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise ValueError(f"calibration score_threshold is {self.score_threshold}: expected 0 to 1")
+
+    def apply(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Return the calibrated scores of raw ones (..., classes), in float32."""
+        values = probabilities.float()
+        return (values.logit() / values.new_tensor(self.temperatures)).sigmoid()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "temperatures": list(self.temperatures),
+            "score_threshold": self.score_threshold,
+            "fitted": dict(self.fitted),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Return the calibration that ``to_dict`` described."""
+        temperatures = tuple(float(value) for value in values["temperatures"])
+        return cls(temperatures, float(values["score_threshold"]), values.get("fitted", {}))
