@@ -7,6 +7,8 @@ import importlib
 
 import typer
 
+from fusion_mamba_ros.openmp_policy import set_waiting_policy
+
 app = typer.Typer(
     name="fusion-mamba",
     no_args_is_help=True,
@@ -34,6 +36,8 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run the command line."""
+    # Before a command imports torch.
+    set_waiting_policy()
     app()
 
 
