@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros import __version__
+from fusion_mamba_ros.openmp_policy import set_waiting_policy
 
 app = typer.Typer(
     name="fusion-mamba",
@@ -53,6 +54,8 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run the command line."""
+    # Before a command imports torch.
+    set_waiting_policy()
     app()
 
 

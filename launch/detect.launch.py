@@ -7,7 +7,8 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
-from launch.events import matches_action
+from launch.events import Shutdown, matches_action
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
@@ -51,6 +52,12 @@ def generate_launch_description() -> LaunchDescription:
             description="Configure and activate the node; otherwise it waits for somebody to do so.",
         ),
         DeclareLaunchArgument(
+            "required",
+            default_value="true",
+            choices=BOOLEAN,
+            description="End the launch when the node ends, with an error if that was one; false: go on without it.",
+        ),
+        DeclareLaunchArgument(
             "log_level",
             default_value="info",
             choices=["debug", "info", "warn", "error", "fatal"],
@@ -77,6 +84,7 @@ def _detector(context: LaunchContext) -> list:
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
+        on_exit=_on_exit if LaunchConfiguration("required").perform(context).lower() == "true" else None,
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
     activate_when_configured = RegisterEventHandler(
@@ -90,6 +98,16 @@ def _detector(context: LaunchContext) -> list:
     )
     configure = _change_state(node, Transition.TRANSITION_CONFIGURE, condition=autostart)
     return [activate_when_configured, node, configure]
+
+
+def _on_exit(event: ProcessExited, context: LaunchContext) -> list | None:
+    """End the launch with the node. Raises ``RuntimeError`` if it failed: `ros2 launch` then returns 1."""
+    if context.is_shutdown:
+        return None
+    if event.returncode != 0:
+        # No action sets the exit code: what is raised here is logged, shuts the launch down and makes it 1.
+        raise RuntimeError(f"detector_node ended with exit code {event.returncode}: its log above says why")
+    return [EmitEvent(event=Shutdown(reason="detector_node has ended"))]
 
 
 def _change_state(node: LifecycleNode, transition_id: int, **options: object) -> EmitEvent:

@@ -14,6 +14,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -99,5 +100,14 @@ def _player(context: LaunchContext) -> list:
         ],
         output="screen",
     )
-    end = EmitEvent(event=Shutdown(reason="the bag has been played"))
-    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]
+    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_on_player_exit))]
+
+
+def _on_player_exit(event: ProcessExited, context: LaunchContext) -> list | None:
+    """End the launch with the player. Raises ``RuntimeError`` if it failed: `ros2 launch` then returns 1."""
+    if context.is_shutdown:
+        return None
+    if event.returncode != 0:
+        # No action sets the exit code: what is raised here is logged, shuts the launch down and makes it 1.
+        raise RuntimeError(f"bag_player ended with exit code {event.returncode}: its log above says why")
+    return [EmitEvent(event=Shutdown(reason="the bag has been played"))]

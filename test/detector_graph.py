@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,13 @@ class DetectorProcess:
     def log(self) -> str:
         """Everything that the process has printed."""
         return self.log_path.read_text()
+
+    def shared_memory(self) -> set[Path]:
+        """Return the DDS segments that the process owns: it holds their lock files open."""
+        handles = (os.readlink(handle) for handle in Path(f"/proc/{self.process.pid}/fd").iterdir())
+        return {
+            Path(match[1]) for match in (re.fullmatch(r"(/dev/shm/fast\S+_[0-9a-f]+)_el", h) for h in handles) if match
+        }
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""

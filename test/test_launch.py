@@ -32,6 +32,7 @@ ARGUMENTS = {
     "namespace": "",
     "use_sim_time": "false",
     "autostart": "true",
+    "required": "true",
     "log_level": "info",
 }
 # Names that Humble's launch and launch_ros have, and the newer ones still have.
@@ -47,6 +48,7 @@ API = {
     "launch.conditions": ["IfCondition"],
     "launch.event_handlers": ["OnProcessExit"],
     "launch.events": ["Shutdown", "matches_action"],
+    "launch.events.process": ["ProcessExited"],
     "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
     "launch.substitutions": ["LaunchConfiguration"],
     "launch_ros": [],
@@ -176,9 +178,29 @@ def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
     assert options.topics == (f"/rgb/image_raw{suffix}", f"/thermal/image_raw{suffix}")
     assert options.require_subscribers
     (on_exit,) = handler.arguments
-    (end,) = on_exit.options["on_exit"]
     assert on_exit.options["target_action"] is player
-    assert end.options["event"].name == "Shutdown"
+    ends_the_launch(on_exit.options["on_exit"])
+
+
+def ends_the_launch(on_exit: Callable[[Any, Any], list[Call] | None]) -> None:
+    """Check what happens when a process ends: launch returns 1 for an exception in a handler, and for nothing else."""
+
+    def exit_with(code: int, *, shutting_down: bool = False) -> list[Call] | None:
+        return on_exit(types.SimpleNamespace(returncode=code), types.SimpleNamespace(is_shutdown=shutting_down))
+
+    (end,) = exit_with(0)
+    assert end.name == "EmitEvent" and end.options["event"].name == "Shutdown"
+    for code in (1, 2, -9):
+        with pytest.raises(RuntimeError, match=f"exit code {code}"):
+            exit_with(code)
+    assert exit_with(0, shutting_down=True) is None and exit_with(-2, shutting_down=True) is None
+
+
+def test_the_launch_ends_with_the_node_and_tells_a_failure_from_an_end(describe: Callable[..., list[Call]]) -> None:
+    (node,) = named(describe(DETECT), "LifecycleNode")
+    ends_the_launch(node.options["on_exit"])
+    (node,) = named(describe(DETECT, required="False"), "LifecycleNode")
+    assert node.options["on_exit"] is None
 
 
 def test_no_launch_file_evaluates_text() -> None:

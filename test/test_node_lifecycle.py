@@ -117,7 +117,10 @@ def test_a_signal_ends_the_process_with_code_0(
         # Frames are matched, and all but the one in inference are dropped.
         wait_until(lambda: graph.statuses and graph.statuses[-1].rgb.dropped > 3, "an inference that takes long")
         cameras.close()
+    segments = process.shared_memory()
+    assert segments
     assert process.stop(number) == 0, process.log
+    assert not [path for path in segments if path.exists()]
 
 
 def test_a_bad_start_value_ends_the_process_with_one_sentence(tmp_path: Path) -> None:

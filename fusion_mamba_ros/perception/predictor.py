@@ -65,6 +65,14 @@ class StageTimes:
     postprocess_ms: float = 0.0
 
 
+def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
+    """Return the labels of ``classes`` among ``class_names``; raises ``ValueError`` if one is unknown."""
+    unknown = [name for name in classes if name not in class_names]
+    if unknown:
+        raise ValueError(f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(class_names)}")
+    return tuple(class_names.index(name) for name in classes)
+
+
 class Predictor:
     """A detector ready to use: from images of one or two cameras to boxes in pixels of the RGB image.
 
@@ -156,12 +164,7 @@ class Predictor:
     def thresholds(self, thresholds: Thresholds) -> None:
         labels = None
         if thresholds.classes is not None:
-            unknown = [name for name in thresholds.classes if name not in self.class_names]
-            if unknown:
-                raise ValueError(
-                    f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(self.class_names)}"
-                )
-            labels = tuple(self.class_names.index(name) for name in thresholds.classes)
+            labels = labels_of(thresholds.classes, self.class_names)
         # One assignment of a pair, so that a prediction in another thread sees both or neither.
         self._selection = (thresholds, labels)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -40,7 +41,8 @@ class DetectionSession:
     """From two subscriptions through pairing and inference to the outputs.
 
     Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
-    activation, closed on deactivation. Raises, and leaves nothing subscribed, if a QoS override is unknown.
+    activation, closed on deactivation. Raises, and leaves nothing subscribed and no thread, if a QoS override is not
+    allowed or a part of it cannot be created.
     ``warm_up_sec``: how long the inferences of the warm-up took. ``steady_ns``: the steady clock, for tests.
     """
 
@@ -82,25 +84,25 @@ class DetectionSession:
         )
         compressed = parameters.image_transport == "compressed"
         self.subscriptions: dict[Side, ImageSubscription] = {}
-        try:
+        # What was made is unmade in reverse order if what follows fails: nothing stays subscribed, no thread is left.
+        with ExitStack() as undo:
             for side in Side:
                 self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
-        except Exception:
-            for subscription in self.subscriptions.values():
-                subscription.close()
-            raise
-        self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
-        self._filter = PairingFilter(
-            node,
-            self.subscriptions[Side.RGB],
-            self.subscriptions[Side.THERMAL],
-            limits_from(parameters),
-            is_fresh=self._is_fresh,
-            refuse=self._fault_of,
-            on_refused=self.refusals.note,
-            steady_ns=steady_ns,
-        )
-        self._filter.registerCallback(self._on_released)
+                undo.callback(self.subscriptions[side].close)
+            self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
+            undo.callback(self._worker.stop, timeout_sec=0.0)
+            self._filter = PairingFilter(
+                node,
+                self.subscriptions[Side.RGB],
+                self.subscriptions[Side.THERMAL],
+                limits_from(parameters),
+                is_fresh=self._is_fresh,
+                refuse=self._fault_of,
+                on_refused=self.refusals.note,
+                steady_ns=steady_ns,
+            )
+            self._filter.registerCallback(self._on_released)
+            undo.pop_all()
 
     def close(self) -> None:
         """Stop: nothing is published after this returns."""

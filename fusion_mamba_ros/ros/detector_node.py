@@ -12,13 +12,17 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.predictor import labels_of
 from fusion_mamba_ros.ros.detection_session import DetectionSession
 from fusion_mamba_ros.ros.diagnostics import Diagnostics
 from fusion_mamba_ros.ros.outputs import Outputs
 from fusion_mamba_ros.ros.pair_processor import DetectionSource
-from fusion_mamba_ros.ros.parameters import DetectorParameters, ParameterError, ParameterServer
+from fusion_mamba_ros.ros.parameter_server import ParameterServer
+from fusion_mamba_ros.ros.parameter_spec import ParameterError
+from fusion_mamba_ros.ros.parameters import DetectorParameters
 from fusion_mamba_ros.ros.predictor_loading import homography_of, load_predictor, thermal_scaling_of, thresholds_of
 from fusion_mamba_ros.ros.process import run_node
+from fusion_mamba_ros.ros.unused_overrides import warn_of_unused_parameters, warn_of_unused_qos_overrides
 
 _DESCRIPTION = """\
 Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
@@ -63,8 +67,12 @@ class DetectorNode(LifecycleNode):
         self._diagnostics: Diagnostics | None = None
         self._answer_illegal_transitions()
         self._settings = ParameterServer(
-            self, may_change=lambda: self._predictor is None, on_change=self._on_parameters_changed
+            self,
+            may_change=lambda: self._predictor is None,
+            check=self._check_parameters,
+            on_change=self._on_parameters_changed,
         )
+        warn_of_unused_parameters(self)
         if autostart:
             # By a timer: a signal while the model loads must find the node spinning.
             self._autostart_timer = self.create_timer(
@@ -104,6 +112,7 @@ class DetectorNode(LifecycleNode):
             super().on_deactivate(state)
             return TransitionCallbackReturn.FAILURE
         self._diagnostics.watch(self._session)
+        warn_of_unused_qos_overrides(self)
         topics = " and ".join(subscription.topic for subscription in self._session.subscriptions.values())
         self.get_logger().info(f"active: detecting on {topics}")
         return TransitionCallbackReturn.SUCCESS
@@ -172,12 +181,17 @@ class DetectorNode(LifecycleNode):
 
         service.callback = answer
 
-    def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
+    def _check_parameters(self, parameters: DetectorParameters) -> None:
+        """Raise :class:`ParameterError` if the loaded checkpoint cannot work with these parameters."""
         if self._predictor is not None:
             try:
-                self._predictor.thresholds = thresholds_of(parameters)
+                labels_of(parameters.classes, self._predictor.metadata.class_names)
             except ValueError as error:
                 raise ParameterError(str(error)) from error
+
+    def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
+        if self._predictor is not None:
+            self._predictor.thresholds = thresholds_of(parameters)
         if self._session is not None:
             self._session.change_parameters(parameters)
         if self._outputs is not None:

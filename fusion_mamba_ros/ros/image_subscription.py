@@ -3,35 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import message_filters
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    QoSPolicyKind,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_policy_name_from_kind,
-)
+from rclpy.qos import QoSPolicyKind, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
+
+from fusion_mamba_ros.ros.subscription_qos import FOLLOW, SubscriptionQoS
 
 try:
     from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-
-FOLLOW = "best_available"
-
-_OVERRIDES: dict[str, tuple[str | int, str]] = {
-    "history": ("keep_last", "keep_last or keep_all"),
-    "depth": (5, "messages kept for a callback that is late"),
-    "reliability": (FOLLOW, f"reliable, best_effort or {FOLLOW}: what the publisher offers"),
-    "durability": ("volatile", "volatile or transient_local"),
-}
 
 
 class ImageSubscription(message_filters.SimpleFilter):
@@ -40,20 +23,21 @@ class ImageSubscription(message_filters.SimpleFilter):
     Reliability follows the publisher: reliable first, since best effort loses most large images on a busy machine; best
     effort as soon as a publisher offers no more; reliable again when all publishers offer it. History, depth,
     reliability and durability can be fixed by parameters ``qos_overrides.<topic>.subscription.<policy>``. A publisher
-    that stays incompatible is named in a warning together with the policy.
+    that stays incompatible is named in a warning together with the policy. Attribute ``topic`` is the full name after
+    remapping, for messages and QoS overrides.
     """
 
     def __init__(self, node: LifecycleNode, topic: str, *, compressed: bool) -> None:
         super().__init__()
-        base = node.resolve_topic_name(topic)
-        # As image_transport does: whoever remaps the base name has remapped its compressed form too.
-        self.topic = f"{base}/compressed" if compressed else base
+        # rclpy remaps whatever name it is given: a name that was remapped before would be remapped twice.
+        self._name = _compressed_name(node, topic) if compressed else topic
+        self.topic = node.resolve_topic_name(self._name)
         self._node = node
         self._message_type = CompressedImage if compressed else Image
-        self._overrides = {policy: self._declare_override(policy) for policy in _OVERRIDES}
-        self._follows = self._overrides["reliability"] == FOLLOW
+        self._qos = SubscriptionQoS(node, self.topic)
+        self._follows = self._qos.reliability == FOLLOW
         self._subscription: Subscription | None = None
-        self._subscribe("reliable" if self._follows else str(self._overrides["reliability"]))
+        self._subscribe("reliable" if self._follows else self._qos.reliability)
 
     def close(self) -> None:
         """Unsubscribe; nothing is passed on any more."""
@@ -66,33 +50,18 @@ class ImageSubscription(message_filters.SimpleFilter):
         """Adopt the reliability that all publishers offer by now; to be called now and then."""
         if not self._follows or self._subscription is None:
             return
-        offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self.topic)}
+        offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._name)}
         if offered:
             self._adopt("reliable" if offered == {ReliabilityPolicy.RELIABLE} else "best_effort")
 
-    def _declare_override(self, policy: str) -> str | int:
-        name = f"qos_overrides.{self.topic}.subscription.{policy}"
-        default, meaning = _OVERRIDES[policy]
-        if not self._node.has_parameter(name):
-            descriptor = ParameterDescriptor(description=f"QoS {policy} of {self.topic}: {meaning}", read_only=True)
-            self._node.declare_parameter(name, default, descriptor)
-        value: str | int = self._node.get_parameter(name).value
-        return value
-
     def _subscribe(self, reliability: str) -> None:
         self._reliability = reliability
-        profile = QoSProfile(
-            history=_policy(HistoryPolicy, "history", self._overrides["history"]),
-            depth=int(self._overrides["depth"]),
-            reliability=_policy(ReliabilityPolicy, "reliability", reliability),
-            durability=_policy(DurabilityPolicy, "durability", self._overrides["durability"]),
-        )
         # Not through message_filters.Subscriber: that of some releases takes no event callbacks.
         self._subscription = self._node.create_subscription(
             self._message_type,
-            self.topic,
+            self._name,
             self.signalMessage,
-            profile,
+            self._qos.profile(reliability),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
 
@@ -114,11 +83,10 @@ class ImageSubscription(message_filters.SimpleFilter):
         )
 
 
-def _policy(kind: Any, name: str, value: str | int) -> Any:
-    try:
-        return kind[str(value).upper()]
-    except KeyError as error:
-        raise ValueError(
-            f"QoS override {name} is '{value}': expected one of "
-            f"{', '.join(member.lower() for member in kind.__members__ if member not in ('UNKNOWN', 'SYSTEM_DEFAULT'))}"
-        ) from error
+def _compressed_name(node: LifecycleNode, topic: str) -> str:
+    """Return the name to subscribe with for the compressed images of ``topic``."""
+    own = f"{topic}/compressed"
+    if node.resolve_topic_name(own) != node.resolve_topic_name(own, only_expand=True):
+        return own
+    # As image_transport does: whoever remaps the base name has remapped its compressed form too.
+    return f"{node.resolve_topic_name(topic)}/compressed"

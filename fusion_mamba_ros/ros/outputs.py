@@ -11,7 +11,7 @@ import cv_bridge
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos_overriding_options import QosCallbackResult, QoSOverridingOptions
 from rclpy.timer import Timer
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -22,6 +22,17 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.message_conversion import detection_array, label_info
 from fusion_mamba_ros.ros.pair_processor import Result
+from fusion_mamba_ros.ros.subscription_qos import MAX_DEPTH
+
+
+def _judge_qos(profile: QoSProfile) -> QosCallbackResult:
+    """Refuse the depth that DDS would refuse with a sentence that names neither parameter nor topic."""
+    result = QosCallbackResult()
+    result.successful = 1 <= profile.depth <= MAX_DEPTH
+    if not result.successful:
+        result.reason = f"depth is {profile.depth}, expected 1 to {MAX_DEPTH}"
+    return result
+
 
 _CLOCK_POLL_SEC = 0.1
 
@@ -45,7 +56,7 @@ class Outputs:
         self._scaling = scaling
         self._homography = homography
         self._bridge = cv_bridge.CvBridge()
-        overrides = {"qos_overriding_options": QoSOverridingOptions.with_default_policies()}
+        overrides = {"qos_overriding_options": QoSOverridingOptions.with_default_policies(callback=_judge_qos)}
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.parameter import Parameter
+
+_TYPES = {str: Parameter.Type.STRING, int: Parameter.Type.INTEGER, float: Parameter.Type.DOUBLE}
+_ARRAY_TYPES = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
+# What ROS reads where a parameter file says null, as `ros2 param dump` writes a list that has no type.
+_UNSET_WORDS = ("null", "None")
 
 
 class ParameterError(ValueError):
@@ -17,7 +23,11 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter. ``live``: may change while the node is configured. ``kind``: the Python type of a value."""
+    """One parameter of a node.
+
+    ``kind``: the Python type of a value; ``element``: of the values of a list. ``live``: may change while the node is
+    configured.
+    """
 
     name: str
     default: Any
@@ -27,6 +37,7 @@ class ParameterSpec:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    element: type = str
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor: description, constraints in words, and the numeric range."""
@@ -58,6 +69,8 @@ class ParameterSpec:
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
             value = float(value)
         elif self.kind is list:
+            if isinstance(value, str) and value in _UNSET_WORDS:
+                value = None
             # Text is a sequence as well: without this, "person" would be six names.
             if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a list, as in [{value}]")
@@ -69,3 +82,12 @@ class ParameterSpec:
         if self.minimum is not None and self.maximum is not None and not self.minimum <= value <= self.maximum:
             raise ParameterError(f"parameter {self.name} is {value}: expected {self.expectation()}")
         return value
+
+    def parameter_of(self, value: Any) -> Parameter:
+        """Return the ROS parameter that holds an allowed value, with this parameter's own type even if it is empty."""
+        if self.kind is not list:
+            return Parameter(self.name, _TYPES[self.kind], value)
+        # An element of the wrong type is for the reader of the list to refuse, with a sentence of its own.
+        if not all(isinstance(element, (int, float) if self.element is float else self.element) for element in value):
+            return Parameter(self.name, value=list(value))
+        return Parameter(self.name, _ARRAY_TYPES[self.element], [self.element(element) for element in value])

@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.parameter_spec import ParameterError, ParameterSpec
@@ -33,6 +29,14 @@ SPECS: tuple[ParameterSpec, ...] = (
         "Arithmetic of the network.",
         str,
         choices=("auto", "fp32", "fp16", "bf16"),
+    ),
+    ParameterSpec(
+        "threads",
+        0,
+        "CPU threads of the network; 0: automatic, one for each core.",
+        int,
+        minimum=0,
+        maximum=1024,
     ),
     ParameterSpec(
         "score_threshold",
@@ -174,6 +178,7 @@ SPECS: tuple[ParameterSpec, ...] = (
         "3x3 by rows, thermal to RGB in image coordinates from 0 to 1 (`fusion-mamba register`); "
         "empty: that of the checkpoint.",
         list,
+        element=float,
     ),
     ParameterSpec(
         "image_transport",
@@ -192,6 +197,7 @@ class DetectorParameters:
     checkpoint: str
     device: str
     precision: str
+    threads: int
     score_threshold: float
     nms_threshold: float
     max_detections: int
@@ -239,61 +245,3 @@ def _homography(values: tuple[Any, ...]) -> tuple[float, ...] | None:
         return tuple(homography_from(values).ravel().tolist())
     except ValueError as error:
         raise ParameterError(f"parameter registration.homography: {error}") from error
-
-
-class ParameterServer:
-    """Declares the table on a node, refuses bad changes with a sentence and hands good ones on.
-
-    ``may_change()``: whether parameters that are not live may change now. ``on_change``: called with the new values
-    before a change is accepted; what it raises refuses the change.
-    Raises :class:`ParameterError` if a start value (YAML, command line) is bad.
-    """
-
-    def __init__(
-        self,
-        node: Node,
-        *,
-        may_change: Callable[[], bool],
-        on_change: Callable[[DetectorParameters], None],
-    ) -> None:
-        self._logger = node.get_logger()
-        self._may_change = may_change
-        self._on_change = on_change
-        self._values: dict[str, Any] = {}
-        for spec in SPECS:
-            self._values[spec.name] = _declare(node, spec)
-        self.current = DetectorParameters.from_values(self._values)
-        node.add_on_set_parameters_callback(self._set)
-
-    def _set(self, parameters: Iterable[Parameter]) -> SetParametersResult:
-        changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._values}
-        if not changes:
-            return SetParametersResult(successful=True)
-        try:
-            for spec in SPECS:
-                if spec.name in changes and not spec.live and not self._may_change():
-                    raise ParameterError(
-                        f"parameter {spec.name} may change only while the node is unconfigured: clean it up first"
-                    )
-            values = {**self._values, **changes}
-            current = DetectorParameters.from_values(values)
-            self._on_change(current)
-        except ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        except Exception as error:
-            # Whatever it is, the caller waits for an answer: out of here, rclpy would send none.
-            reason = f"parameters could not be changed: {type(error).__name__}: {error}"
-            self._logger.error(reason)
-            return SetParametersResult(successful=False, reason=reason)
-        self._values, self.current = values, current
-        return SetParametersResult(successful=True)
-
-
-def _declare(node: Node, spec: ParameterSpec) -> Any:
-    # First without constraints, so that a bad start value gets our sentence instead of a traceback of rclpy's.
-    parameter = node.declare_parameter(spec.name, spec.default, ParameterDescriptor(dynamic_typing=True))
-    value = spec.value_of(parameter.value)
-    descriptor = spec.descriptor()
-    descriptor.type = parameter.type_.value
-    node.set_descriptor(spec.name, descriptor)
-    return value

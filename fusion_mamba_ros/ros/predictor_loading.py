@@ -12,6 +12,7 @@ from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.threads import set_threads
 from fusion_mamba_ros.ros.parameters import DetectorParameters
 
 
@@ -20,6 +21,7 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
 
     Raises ``ValueError``, one sentence.
     """
+    set_threads(parameters.threads)
     # Asked first, because a wrong device name should not wait for a file to be read.
     choose_precision(parameters.precision, choose_device(parameters.device))
     model, metadata = load_checkpoint(
