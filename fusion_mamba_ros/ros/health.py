@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the node is well: levels and the thresholds behind them, as documented in `docs/node.md`."""
+"""When the node is well: levels and the thresholds behind them, as documented in `docs/reference/node.md`."""
 
 from __future__ import annotations
 
