@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 KINDS = {"tutorial", "how-to", "reference", "explanation"}

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_rclpy
 
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER))
-
-from conftest import needs_rclpy
 
 
 @pytest.mark.parametrize(
