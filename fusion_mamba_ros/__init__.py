@@ -6,4 +6,4 @@ from pkgutil import extend_path
 # The messages generated from msg/ are a second folder of this name where the source tree itself is on the path.
 __path__ = extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rooms of docs/architecture.md and the arrows between them, read from the source."""
+"""The layers of docs/explanation/architecture.md and their allowed imports, read from the source."""
 
 from __future__ import annotations
 

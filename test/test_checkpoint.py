@@ -121,9 +121,16 @@ def test_file_without_metadata_is_refused(path):
         load_checkpoint(path)
 
 
-def test_newer_format_is_refused_by_number(path):
+def test_newer_format_is_refused_with_the_advice_to_update_this_package(path):
     rewrite(path, document=lambda content: content.update(format=99))
-    with pytest.raises(CheckpointError, match="format 99, this package reads format 1"):
+    with pytest.raises(CheckpointError, match="format 99, this package reads formats up to 1: update fusion_mamba_ros"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "1", 1.0, None])
+def test_a_format_that_was_never_written_is_refused(path, version):
+    rewrite(path, document=lambda content: content.update(format=version))
+    with pytest.raises(CheckpointError, match="expected a whole number from 1 to 1"):
         load_checkpoint(path)
 
 

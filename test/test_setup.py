@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 VENV = Path(sys.prefix)
 SETUP = ROOT / "tools" / "setup.sh"
+pytestmark = pytest.mark.checkout
 built_by_setup = pytest.mark.skipif(not (VENV / ".setup").is_dir(), reason="not run by the Python of tools/setup.sh")
 
 # vision_msgs 4.1.1 as rosidl generated them for ROS 2 Jazzy from the original package.

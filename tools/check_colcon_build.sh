@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Build this package with colcon in a throwaway workspace against the wheels of .venv, as a ROS user would against /opt/ros,
-# and print what Python finds there once the workspace is sourced. Arguments go to `colcon build` (--symlink-install).
+# run some tests with `colcon test`, and print what Python finds there once the workspace is sourced. Arguments go to `colcon build`
+# (--symlink-install). TEST_PATH=test runs all tests that need no ROS.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${FUSION_MAMBA_VENV:-$root/.venv}
@@ -22,9 +23,14 @@ mkdir "$workspace/src"
 ln -s "$root" "$workspace/src/fusion_mamba_ros"
 cd "$workspace"
 export AMENT_PREFIX_PATH=$venv PATH=$venv/bin:$PATH
-if ! "$colcon" build --base-paths src "$@" --cmake-args -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
+if ! "$colcon" build --base-paths src "$@" --cmake-args -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=ON "-DTEST_PATH=${TEST_PATH:-test/test_letterbox.py}" \
   "-DPython3_EXECUTABLE=$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY >build.txt 2>&1; then
   cat build.txt >&2
+  exit 1
+fi
+if ! "$colcon" test --base-paths src --return-code-on-test-failure >test.txt 2>&1; then
+  "$colcon" test-result --all --verbose >&2 || true
+  cat test.txt build/fusion_mamba_ros/ament_cmake_pytest/*.txt >&2 || true
   exit 1
 fi
 
@@ -51,9 +57,11 @@ assert Path(fusion_mamba_ros.__file__).is_relative_to(prefix), fusion_mamba_ros.
 assert sys.modules[FusionStatus.__module__].__file__.startswith(str(prefix)), FusionStatus.__module__
 assert sys.modules[selective_scan.__module__].__file__.startswith(str(prefix)), selective_scan.__module__
 assert list(prefix.rglob("selective_scan/libfusion_mamba_scan.so")), "the scan kernel is not installed"
+assert Path(fusion_mamba_ros.__file__).with_name("py.typed").is_file(), "py.typed is not installed"
 assert shutil.which("fusion-mamba") == str(prefix / "bin/fusion-mamba"), shutil.which("fusion-mamba")
 print("executables:", *executables)
 print("launch files:", *sorted(path.name for path in (share / "launch").glob("*.launch.py")))
 print("configuration:", *sorted(path.name for path in (share / "config").iterdir()))
 PYTHON
 fusion-mamba --help >/dev/null && echo "fusion-mamba starts"
+echo "tests: $("$colcon" test-result --test-result-base "$workspace/build" | grep '^Summary')"

@@ -80,7 +80,7 @@ find_python() {
 
 check_machine() {
   [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
-    stop "ROS 2 wheels exist for Linux x86_64 only, this is $(uname -s) $(uname -m): install ROS 2 and follow docs/install.md"
+    stop "ROS 2 wheels exist for Linux x86_64 only, this is $(uname -s) $(uname -m): install ROS 2 and follow docs/how-to/install.md"
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     stop "$python cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)"
   "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
@@ -188,7 +188,7 @@ install_own_messages() {
 }
 
 install_package() {
-  pip_install --no-build-isolation -e "$root[train,test]" || return
+  pip_install --no-build-isolation -e "$root[train,test,docs]" || return
   # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
   # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
   local site
@@ -235,7 +235,7 @@ flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
 stop_if_up_to_date
 
 check_machine
-[[ -z ${ROS_DISTRO:-} ]] || say "setup: ROS 2 $ROS_DISTRO is sourced and its packages would come first in $venv: docs/install.md has the way with colcon"
+[[ -z ${ROS_DISTRO:-} ]] || say "setup: ROS 2 $ROS_DISTRO is sourced and its packages would come first in $venv: docs/how-to/install.md has the way with colcon"
 : >"$log"
 done_before torch "$torch_hash" || check_disk 4000 "PyTorch and ROS 2"
 step venv "$python_hash" "Python environment ($("$python" -V))" make_venv || fail "making the environment"

@@ -96,7 +96,7 @@ def _print_tables(found: dict[str, Any]) -> None:
     ros = found["ros"]
     missing = [name for name, present in ros["packages"].items() if not present]
     if not ros["packages"]["rclpy"]:
-        state = "not found: everything but the node works (docs/install.md)"
+        state = "not found: everything but the node works (docs/how-to/install.md)"
     else:
         state = (ros["distribution"] or "found") + (f", without {', '.join(missing)}" if missing else "")
     versions.add_row("ros", state)

@@ -17,9 +17,9 @@ from safetensors.torch import save
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.calibration import Calibration
+from fusion_mamba_ros.perception.checkpoint_format import FORMAT_VERSION, FormatError, migrate
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
-FORMAT_VERSION = 1
 _METADATA_KEY = "fusion_mamba"
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -164,17 +164,11 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
             f"checkpoint '{path}' carries no '{_METADATA_KEY}' metadata: it was not written by this package"
         )
     try:
-        document = json.loads(text)
-        version = document["format"]
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"checkpoint '{path}' has format {version}, this package reads format {FORMAT_VERSION}: "
-                "use the package that wrote it or a newer one"
-            )
+        document = migrate(json.loads(text))
         config = ModelConfig.from_dict(document["model"])
         metadata = CheckpointMetadata.from_dict(document)
-    except CheckpointError:
-        raise
+    except FormatError as error:
+        raise CheckpointError(f"checkpoint '{path}' {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint '{path}' has unusable metadata ({type(error).__name__}: {error})") from error
     if len(metadata.class_names) != config.classes:

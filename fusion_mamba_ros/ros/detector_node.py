@@ -43,7 +43,8 @@ LoadPredictor = Callable[[DetectorParameters], DetectionSource]
 class DetectorNode(LifecycleNode):
     """Pairs an RGB and a thermal camera and publishes what the network sees.
 
-    `configure` loads the model and warms it up, `activate` subscribes. Topics and parameters: ``docs/node.md``.
+    `configure` loads the model and warms it up, `activate` subscribes. Topics and parameters:
+    ``docs/reference/node.md``.
     ``load`` is the seam for tests: it returns what stands in for the network of the checkpoint. ``autostart``: both
     transitions follow as soon as the node is spun.
     Raises :class:`ParameterError` if a parameter given at the start is bad.

@@ -37,7 +37,7 @@ class Pairing:
 
     Stamps of what `match` returns strictly increase, until a stamp or the clock jumps back (a bag starts over): then
     the queues are cleared and a new order begins. So it does, with the queues kept, when another ``thermal_offset_ns``
-    moves the thermal stamps. The rules, in words: ``docs/pairing.md``.
+    moves the thermal stamps. The rules, in words: ``docs/explanation/pairing.md``.
     """
 
     def __init__(self, limits: PairingLimits | None = None) -> None:

@@ -8,15 +8,16 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class PairingLimits:
-    """Limits of `Pairing`, all in nanoseconds but ``queue_size``.
+    """Limits of `Pairing`, all in nanoseconds except ``queue_size``.
 
-    ``max_offset_ns``      largest distance in time between the two frames of a pair, inclusive
-    ``thermal_offset_ns``  constant added to every thermal stamp to bring it to the RGB clock; may be negative
-    ``timeout_ns``         without a fresh picture for this long a side is missing
-    ``queue_size``         frames held per side at most
-    ``max_age_ns``         a frame is held for this long at most; also the largest step back of a stamp that still
-                           counts as a late frame, and the largest step ahead of the clock that a stamp may make
-                           without a second frame to confirm it
+    Attributes:
+        max_offset_ns: Largest difference in time between the two frames of a pair, inclusive.
+        thermal_offset_ns: Constant added to every thermal stamp to bring it to the RGB clock; may be negative.
+        timeout_ns: A camera without a fresh frame for this long is missing.
+        queue_size: Largest number of frames held per camera.
+        max_age_ns: Longest time that a frame is held. Also the largest step back of a stamp that still counts as a
+            late frame, and the largest step ahead of the clock that a stamp may make without a second frame to
+            confirm it.
 
     Raises ``ValueError`` if a number is out of range, ``TypeError`` if it is no whole number.
     """

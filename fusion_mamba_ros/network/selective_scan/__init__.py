@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The selective scan (S6) of sequences and of maps: one operator, several backends.
 
-`fusion-mamba info` prints which backend runs and why the others do not; docs/selective-scan.md tells how they work.
+`fusion-mamba info` prints which backend runs and why the others do not. How they work:
+`docs/explanation/selective-scan.md`.
 """
 
 from __future__ import annotations
