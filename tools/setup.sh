@@ -42,7 +42,7 @@ built_for=jazzy # as were environments that do not say
 ros=${FUSION_MAMBA_ROS:-$built_for}
 case "$ros" in
   jazzy | kilted) ;;
-  *) stop "FUSION_MAMBA_ROS is '$ros': expected jazzy or kilted, other distributions have no wheels (docs/install.md has the way with colcon)" ;;
+  *) stop "FUSION_MAMBA_ROS is '$ros': expected jazzy or kilted, other distributions have no wheels (docs/how-to/install.md has the way with colcon)" ;;
 esac
 # Of another environment's ROS wheels: would make ours load that environment's libraries.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME PYTHONPATH

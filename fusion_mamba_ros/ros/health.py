@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the health of the node is judged by, and the status that a judgement ends in.
 
-The judgements, as documented in `docs/reference/node.md`: `camera_health`, `pairing_health`, `inference_health`, `output_health`.
+The judgements, as documented in `docs/reference/node.md`: `camera_health`, `pairing_health`, `inference_health`,
+`output_health`.
 """
 
 from __future__ import annotations
