@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from detector_graph import DetectorProcess, isolate, wait_until
+from detector_graph import DetectorProcess, Graph, isolate, wait_until
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
@@ -20,6 +21,34 @@ from fusion_mamba_ros.ros.process import ArgumentError, own_arguments
 BARE = (
     "from rclpy.node import Node; from fusion_mamba_ros.ros.process import run_node; run_node(lambda _: Node('bare'))"
 )
+LIFECYCLE = """
+from rclpy.lifecycle import LifecycleNode
+from fusion_mamba_ros.ros.process import run_node
+def create(_):
+    node = LifecycleNode("bare")
+    node.get_logger().info("created")
+    return node
+run_node(create)
+"""
+SIGNALLED = """
+import os, signal, time
+from rclpy.lifecycle import LifecycleNode
+from fusion_mamba_ros.ros.process import run_node
+def create(_):
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(0.5)
+    return LifecycleNode("bare")
+run_node(create)
+"""
+FAILING = """
+from rclpy.node import Node
+from fusion_mamba_ros.ros.process import run_node
+def create(_):
+    node = Node("failing")
+    node.create_timer(0.001, lambda: 1 / 0)
+    return node
+run_node(create)
+"""
 DETECTOR = "from fusion_mamba_ros.ros.detector_node import main; main()"
 
 
@@ -69,6 +98,63 @@ def test_a_node_that_cannot_start_ends_with_code_2_and_without_traceback(argumen
     # Fast DDS 3 warns of the variable that names its profile for Fast DDS 2.
     said = [line for line in ended.stderr.splitlines() if "[rmw_fastrtps_shared_cpp]" not in line]
     assert len(said) == 1 and words in said[0]
+
+
+def refuses_to_start(ended: subprocess.CompletedProcess[str]) -> None:
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    sentence = ended.stderr.splitlines()[-1]
+    assert sentence.startswith("-c: ROS cannot start: ") and "set HOME, ROS_HOME or ROS_LOG_DIR" in sentence
+
+
+def test_without_a_home_ros_cannot_start_and_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    refuses_to_start(run(BARE))
+
+
+def test_without_a_log_folder_ros_cannot_start_and_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "file" / "log"))
+    refuses_to_start(run(BARE))
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_the_node_exists_is_a_stop(name: str) -> None:
+    ended = run(SIGNALLED.format(name=name))
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_node_of_which_nothing_works_ends_with_code_1_and_a_short_log() -> None:
+    ended = run(FAILING)
+    assert ended.returncode == 1, ended.stderr
+    assert "the last 100 callbacks have all failed" in ended.stderr
+    assert 1 <= ended.stderr.count("callback failed with ZeroDivisionError") < 100
+
+
+def test_twenty_restarts_leave_no_shared_memory_and_no_node(tmp_path: Path) -> None:
+    isolate()
+    graph = Graph()
+    processes: list[DetectorProcess] = []
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM) * 2:
+            batch = [DetectorProcess(["-c", LIFECYCLE], tmp_path / f"{len(processes)}-{i}.log") for i in range(5)]
+            processes += batch
+            for process in batch:
+                wait_until(lambda process=process: "created" in process.log, "a node")
+            segments: set[Path] = set().union(*(process.shared_memory() for process in batch))
+            assert len(segments) >= len(batch)
+            assert [process.stop(number) for process in batch] == [0] * 5
+            assert not [path for path in segments if path.exists()]
+        # A node whose participant was left behind stays for the 20 s of its lease.
+        wait_until(lambda: "bare" not in graph.node.get_node_names(), "a graph without the nodes", seconds=10)
+    finally:
+        for process in processes:
+            process.kill()
+        graph.close()
 
 
 def test_help_says_what_the_detector_is_and_how_to_start_it() -> None:

@@ -152,7 +152,7 @@ class DetectorNode(LifecycleNode):
         predictor = self._load(parameters)
         checkpoint = f"'{parameters.checkpoint}'" if parameters.checkpoint else "of the package"
         try:
-            self._warm_up_sec = tuple(predictor.warm_up())
+            self._warm_up_sec = tuple(predictor.warm_up() or ())
         except NonFiniteOutputError as error:
             raise ValueError(f"checkpoint {checkpoint}: {error}") from error
         self._predictor, metadata = predictor, predictor.metadata

@@ -36,8 +36,8 @@ class DetectionSource(Protocol):
     def modes(self) -> tuple[Mode, ...]:
         """The modes it can work in."""
 
-    def warm_up(self) -> Sequence[float]:
-        """Run one prediction for each mode; return their times in seconds."""
+    def warm_up(self) -> Sequence[float] | None:
+        """Run one prediction for each mode; return their times in seconds, None if they were not measured."""
 
     def reset_stream(self) -> None:
         """Forget what was learnt from earlier images."""
