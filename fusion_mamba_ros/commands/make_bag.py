@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -86,8 +88,7 @@ def make_bag(
                 raise ValueError("give --rgb and --thermal, or --scene night")
             recording = record_sequences(out, options, rgb=rgb, thermal=thermal)
     except (BagError, DatasetError, ImageSequenceError, OSError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        fail(error)
     for note in recording.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 
 from fusion_mamba_ros.perception.drawing import Picture, contact_sheet
+from fusion_mamba_ros.perception.image_writer import write_image
 
-_JPEG_QUALITY = 92
 _SHEET_TILE_WIDTH = 640
 
 
@@ -45,9 +45,7 @@ class AnnotationWriter:
                 bgr = cv2.resize(bgr, self._video_size, interpolation=cv2.INTER_AREA)
             self._video.write(bgr)
             return
-        path = self._folder / f"{name}.jpg"
-        if not cv2.imwrite(str(path), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)):
-            raise OSError(f"picture '{path}' could not be written")
+        write_image(self._folder / f"{name}.jpg", picture)
         if not self.written:
             self.written.append(self._folder / "*.jpg")
 
@@ -59,8 +57,7 @@ class AnnotationWriter:
             path = self._folder / "contact_sheet.png"
             kept = self._kept[:: -(-len(self._kept) // self._sheet_tiles)]
             sheet = contact_sheet([picture for _, picture in kept], [name for name, _ in kept], columns=2)
-            if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-                raise OSError(f"picture '{path}' could not be written")
+            write_image(path, sheet)
             self.written.append(path)
 
     def _open_video(self, width: int, height: int) -> None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fusion_mamba_ros.datasets import AugmentationConfig
 from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.perception.documents import DocumentError, parse_yaml
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
@@ -168,14 +167,14 @@ class Recipe:
         """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden."""
         shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
-            values = yaml.safe_load(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
+            values = parse_yaml(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise TrainingError(
                 f"recipe '{path}' cannot be read ({reason}): name a YAML file, or one of {', '.join(shipped)}"
             ) from error
-        except yaml.YAMLError as error:
-            raise TrainingError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
+        except DocumentError as error:
+            raise TrainingError(f"recipe '{path}' cannot be used: {error}") from error
         if not isinstance(values, dict):
             raise TrainingError(f"recipe '{path}' holds {values!r}: write it as a mapping of fields")
         for name, value in (overrides or {}).items():
@@ -205,7 +204,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise TrainingError(f"--set {assignment} names no value: write --set name=value")
         try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise TrainingError(f"--set {assignment}: the value is not YAML") from error
+            values[name.strip()] = parse_yaml(value)
+        except DocumentError as error:
+            raise TrainingError(f"--set {name}: the value cannot be used: {error}") from error
     return values

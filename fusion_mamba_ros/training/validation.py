@@ -7,7 +7,6 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -16,6 +15,7 @@ from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Evaluation, evaluate
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.drawing import contact_sheet, draw_pair
+from fusion_mamba_ros.perception.image_writer import write_image
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.batches import EpochBatches
@@ -99,7 +99,7 @@ class Validation:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(tiles, captions, columns=1, tile_width=960)
-        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        write_image(path, sheet, jpeg_quality=85)
 
     @property
     def skipped(self) -> dict[str, str]:
