@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
                 for path, name in ((first, mode), (second, second_mode or mode))
             ]
             found = compare_map50(*sides, samples=samples, seed=seed)
-        except (ValueError, ImportError) as error:
+        except (ValueError, OSError, ImportError) as error:
             fail(error)
         typer.echo(f"mAP50  first {100 * found.first:.1f}  second {100 * found.second:.1f}  over {found.images} images")
         typer.echo(

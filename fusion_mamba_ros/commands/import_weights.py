@@ -42,6 +42,6 @@ def register(app: typer.Typer) -> None:
             model, found, total = build_detector(weights, parse_assignments(set_ or []))
             provenance = {"imported_from": source.name, "tensors_imported": found, "tensors": total}
             save_checkpoint(out, model, CheckpointMetadata(weights.class_names, (640, 640), training=provenance))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             fail(error)
         typer.echo(f"{weights.backbone}{weights.width}: {found} of {total} tensors came from {source.name} -> {out}")

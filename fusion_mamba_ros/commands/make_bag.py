@@ -50,7 +50,6 @@ def make_bag(
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
     """
-    import math
     import time
 
     from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
@@ -63,7 +62,8 @@ def make_bag(
     )
 
     try:
-        if start is not None and not math.isfinite(start):
+        # Beyond that, nanoseconds are no number; whether a stamp can hold them is checked with the other options.
+        if start is not None and not abs(start) < 1e12:
             raise ValueError(f"--start is {start}: expected seconds since 1970")
         options = RecordingOptions(
             rgb_topic=topics[0],

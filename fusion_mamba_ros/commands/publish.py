@@ -46,6 +46,6 @@ def register(app: typer.Typer) -> None:
                     measured[place] = ", ".join(Path(path).name for path in measured[place].split(", "))
             training = {**metadata.training, **({"note": note} if note else {})}
             save_checkpoint(out, model, replace(metadata, metrics=measured, training=training), half=True)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             fail(error)
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
