@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fusion_mamba_ros import cli
 from fusion_mamba_ros.cli import app
 
 COMMANDS = typer.main.get_group(app).commands
@@ -58,3 +59,19 @@ def test_a_file_that_is_not_there_is_one_sentence_and_code_2(
     assert len(lines) == 1
     assert lines[0].startswith("error: ") and "nothing.here" in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_an_exception_that_nobody_foresaw_is_one_line_and_its_traceback_is_a_variable_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setenv("FUSION_MAMBA_TRACEBACK", "1" if shown else "")
+    with pytest.raises(ZeroDivisionError if shown else SystemExit) as raised:
+        cli.main()
+    if not shown:
+        assert raised.value.code == 1
+        assert capsys.readouterr().err.startswith("error: unexpected ZeroDivisionError: by zero: set FUSION_MAMBA")

@@ -17,6 +17,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from fusion_mamba_ros import cli
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
@@ -231,7 +232,6 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
     "PNG that lacks rows": predict_image("x.png", hostile.png(64, 64, rows=3)),
     "image is a text": predict_image("x.jpg", b"text"),
     "image name of 10 kB": lambda inputs: ["predict", "--rgb", LONG_NAME, "--checkpoint", inputs.good],
-    "image name with a zero": lambda inputs: ["predict", "--rgb", "a\0.png", "--checkpoint", inputs.good],
     "video is a text": predict_image("x.mp4", b"text"),
     "video whose name is not UTF-8": lambda inputs: [
         *("predict", "--rgb", hostile.text_file(hostile.not_utf8(inputs.folder, ".mp4"), b"text")),
@@ -243,7 +243,6 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
     "score threshold is no number": predict("--score-threshold", "nan"),
     "NMS threshold of 1e300": predict("--nms-threshold", "1e300"),
     "fewer than no detections": predict("--max-detections", "-1"),
-    "a detection count of 10^30": predict("--max-detections", "1" + "0" * 30),
     "a device that is not there": predict("--device", "cuda:99999999999999999999"),
     "an unknown device": predict("--device", "\x1b[31m"),
     "an unknown precision": predict("--precision", "fp1"),
@@ -285,7 +284,6 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
         inputs.text("d.yaml", json.dumps({"classes": [{"a": 1}], "datasets": [str(inputs.dataset())]})),
     ],
     "dataset name of 10 kB": lambda inputs: ["check-data", LONG_NAME],
-    "dataset name with a zero": lambda inputs: ["check-data", "a\0b"],
     "output of check-data of 10 kB": lambda inputs: ["check-data", inputs.dataset(), "--out", LONG_NAME],
     "COCO nested 100000 deep": coco_text(hostile.nested(100_000)),
     "COCO is a list": coco_text("[]"),
@@ -454,8 +452,62 @@ def test_hostile_input_ends_in_one_sentence_and_an_exit_code(
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.exit_code in (1, 2), result.output
     said = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in result.output
     # With --strict the problems are listed on stdout instead.
     problems = result.exit_code == 1 and "problems:" in result.stdout
     assert len(said) == 1 or problems, result.stderr
-    assert "Traceback" not in result.output
     assert all(len(line) < 2500 for line in said) and "\x1b" not in result.stderr
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["checkpoint", "image", "coco", "detections", "bag", "weights", "recipe"])
+def test_files_with_random_damage_end_in_a_result_or_one_sentence(
+    kind: str, tmp_path: Path, good_checkpoint: Path, good_bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = Inputs(tmp_path, good_checkpoint, good_bag)
+    seed = 11
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    victim, arguments = _victim(kind, inputs)
+    good = victim.read_bytes()
+    refused = 0
+    for _ in range(12):
+        data = bytearray(good)
+        # Mostly near the start, where the headers are.
+        reach = len(data) if rng.random() < 0.3 else min(len(data), 2000)
+        for at in rng.integers(0, reach, rng.integers(1, 12)):
+            data[at] = rng.integers(0, 256)
+        victim.write_bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.2 else data)
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+        assert result.exit_code in (0, 1, 2) and "Traceback" not in result.output
+        refused += result.exit_code != 0
+    assert refused
+
+
+def _victim(kind: str, inputs: Inputs) -> tuple[Path, list[object]]:
+    """Return a good file and a command that reads it."""
+    folder = inputs.folder
+    if kind == "checkpoint":
+        path = inputs.text("model.safetensors", inputs.good.read_bytes())
+        return path, ["predict", "--rgb", inputs.image(), "--checkpoint", path, "--out", inputs.out]
+    if kind == "image":
+        return inputs.image("x.png"), predict("--rgb", folder / "x.png")(inputs)
+    if kind == "coco":
+        root = hostile.coco(folder / "coco", hostile.COCO)
+        return root / "annotations" / "train.json", ["check-data", root]
+    if kind == "detections":
+        path = hostile.results(folder / "d.npz")
+        return path, ["compare", path, path]
+    if kind == "bag":
+        bag = inputs.bag(lambda information: None)
+        return next(bag.glob("*.mcap")), ["register", "--bag", bag, "--out", folder / "r.yaml"]
+    if kind == "weights":
+        pickled = hostile.rebuilt_tensor((2, 2), (2, 1))
+        path = hostile.torch_file(folder / "y.pt", pickled, {"0": bytes(16)})
+        return path, ["import-weights", path, "--out", folder / "s.safetensors"]
+    recipe = (Path(cli.__file__).parent / "training" / "recipes" / "nano.yaml").read_bytes()
+    path = inputs.text("recipe.yaml", recipe)
+    # The dataset has nothing usable, so that a recipe that is still good does not train.
+    return path, ["train", "--data", inputs.dataset(("nonsense",)), "--out", inputs.out, "--config", path]

@@ -70,6 +70,9 @@ class CheckpointMetadata:
             raise ValueError(f"homography is {self.homography}: expected 3 rows of 3 numbers")
         if not all(math.isfinite(value) for row in self.homography for value in row):
             raise ValueError(f"homography is {self.homography}: expected finite numbers")
+        modes = self.metrics.get("modes", {})
+        if not isinstance(modes, Mapping) or not all(isinstance(measured, Mapping) for measured in modes.values()):
+            raise ValueError("the modes of the metrics are no mappings of names to values")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

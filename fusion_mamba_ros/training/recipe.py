@@ -12,6 +12,7 @@ from typing import Any
 
 from fusion_mamba_ros.datasets import AugmentationConfig
 from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.perception.checkpoint import MOST_SIDE
 from fusion_mamba_ros.perception.documents import DocumentError, parse_yaml
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
@@ -93,8 +94,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         sides = self.input_size if isinstance(self.input_size, Sequence) else ()
-        if len(sides) != 2 or any(type(side) is not int or side < 32 or side % 32 for side in sides):
-            raise TrainingError(f"input_size is {self.input_size!r}: give [width, height] in multiples of 32")
+        if len(sides) != 2 or any(type(side) is not int or side % 32 or not 32 <= side <= MOST_SIDE for side in sides):
+            raise TrainingError(
+                f"input_size is {self.input_size!r}: give [width, height] in multiples of 32, at most {MOST_SIDE}"
+            )
         object.__setattr__(self, "input_size", tuple(sides))
         object.__setattr__(self, "augmentation", dataclasses.replace(self.augmentation, size=self.input_size))
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
