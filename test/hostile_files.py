@@ -75,7 +75,9 @@ def bmp(width: int, height: int, size: int = 1280) -> bytes:
     return head.ljust(size, b"\x00")
 
 
-def torch_file(path: Path, pickled: bytes, storages: Mapping[str, bytes] | None = None, *, squeezed: bool = False) -> Path:
+def torch_file(
+    path: Path, pickled: bytes, storages: Mapping[str, bytes] | None = None, *, squeezed: bool = False
+) -> Path:
     """Write the zip archive of `torch.save` around any pickle."""
     method = zipfile.ZIP_DEFLATED if squeezed else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method) as archive:

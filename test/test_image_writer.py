@@ -83,10 +83,11 @@ def test_names_at_the_limit_of_the_file_system_and_names_that_are_not_utf8_are_w
 def test_a_video_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
     writer = AnnotationWriter(tmp_path, as_video=True, rate_hz=10.0, sheet_tiles=4)
     rng = np.random.default_rng(1)
-    with disk_room(20_000), pytest.raises(OSError, match=r"annotated\.mp4"):
+    with disk_room(20_000):
         for number in range(40):
             writer.add(str(number), rng.integers(0, 256, (240, 320, 3), np.uint8))
-        writer.close()
+        with pytest.raises(OSError, match=r"annotated\.mp4"):
+            writer.close()
 
 
 def test_a_video_under_a_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -120,7 +121,9 @@ def test_a_full_disk_is_said_by_every_command_that_writes(
     assert len(errors) == 1 and str(out) in errors[0], result.stderr
 
 
-def test_files_whose_names_are_not_utf8_are_predicted_and_checked(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_files_whose_names_are_not_utf8_are_predicted_and_checked(
+    dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     stem = os.fsdecode(b"caf\xe9")
     for folder, suffix in (("rgb", ".jpg"), ("thermal", ".png"), ("labels", ".txt")):
         (dataset / folder / f"a{suffix}").rename(dataset / folder / f"{stem}{suffix}")

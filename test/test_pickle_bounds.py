@@ -76,7 +76,7 @@ def test_one_storage_under_a_thousand_names_cannot_become_a_thousand_tensors(tmp
     storage = torch.zeros(1000)
     path = tmp_path / "y.pt"
     torch.save({"model": {f"w{number}": storage.view(10, 100)[:] for number in range(1000)}}, path)
-    with pytest.raises(ValueError, match="larger than its storage|damaged"):
+    with pytest.raises(ValueError, match=r"larger than its storage"):
         read_foreign_checkpoint(path)
 
 

@@ -172,5 +172,5 @@ def test_an_image_that_cannot_be_written_in_the_middle_is_said(checkpoint, tmp_p
     monkeypatch.setattr(cv2, "imencode", lambda *arguments: (False, None))
     result = run(checkpoint, tmp_path / "out", "--rgb", image)
     assert result.exit_code == 2
-    assert "a.jpg' cannot be encoded" in result.stderr
+    assert "a.jpg' could not be written" in result.stderr
     assert len(read(tmp_path / "out")["images"]) == 1

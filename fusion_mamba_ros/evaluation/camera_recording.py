@@ -65,7 +65,9 @@ class RecordingOptions:
                 f"thermal_offset_sec is {self.thermal_offset_sec}: expected seconds, at most {_MOST_OFFSET_SEC:g}"
             )
         if self.start_ns >= _STAMP_END_NS:
-            raise ValueError(f"the first stamp is {self.start_ns / 1e9:g} s: ROS stamps end at {_STAMP_END_NS / 1e9:g} s")
+            raise ValueError(
+                f"the first stamp is {self.start_ns / 1e9:g} s: ROS stamps end at {_STAMP_END_NS / 1e9:g} s"
+            )
         # A stamp of zero or below means "no stamp" to whoever reads the bag.
         if self.start_ns + min(self.thermal_offset_sec, 0) * 1e9 <= 0:
             raise ValueError(f"the first stamp is {self.start_ns / 1e9:g} s: expected a time after 1970")

@@ -96,7 +96,9 @@ class DetectionResults:
                 f"detections file {str(path)!r} does not exist: give what `fusion-mamba eval` wrote"
             ) from error
         except Exception as error:  # a damaged archive can raise anything
-            raise ValueError(f"detections file {str(path)!r} cannot be read: {error or type(error).__name__}") from error
+            raise ValueError(
+                f"detections file {str(path)!r} cannot be read: {error or type(error).__name__}"
+            ) from error
         return cls(class_names, mode, images)
 
 

@@ -66,7 +66,9 @@ class AnnotationWriter:
     def _open_video(self, width: int, height: int) -> None:
         path = self._folder / "annotated.mp4"
         if not str(path).isprintable():  # OpenCV ends the process on a name that is not UTF-8
-            raise OSError(f"video {str(path)!r} cannot be written: its path is not printable text, choose another folder")
+            raise OSError(
+                f"video {str(path)!r} cannot be written: its path is not printable text, choose another folder"
+            )
         # The codec takes even sizes only.
         self._video_size = (width - width % 2, height - height % 2)
         self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._video_size)
@@ -82,7 +84,7 @@ class AnnotationWriter:
         capture.release()
         if count != self._frames:
             raise OSError(
-                f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames, the disk may be full"
+                f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames, is the disk full?"
             )
 
     def _keep_for_sheet(self, name: str, picture: Picture) -> None:

@@ -198,7 +198,9 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
         raise
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         reason = str(error)[:_MOST_ERROR_CHARACTERS]
-        raise CheckpointError(f"checkpoint '{path}' has unusable metadata ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(
+            f"checkpoint '{path}' has unusable metadata ({type(error).__name__}: {reason})"
+        ) from error
     if len(metadata.class_names) != config.classes:
         raise CheckpointError(
             f"checkpoint '{path}' names {len(metadata.class_names)} classes, its model has {config.classes}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -11,6 +12,9 @@ import yaml
 MOST_YAML_CHARACTERS = 1_000_000
 MOST_DEPTH = 32
 _MOST_VALUES = 200_000
+# Texts and comments may hold some unpaired ones.
+_MOST_BRACKETS = 200
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 class DocumentError(ValueError):
@@ -21,6 +25,8 @@ def parse_yaml(text: str) -> Any:
     """Return the values of one YAML document. Raises `DocumentError`, whatever the text is."""
     if len(text) > MOST_YAML_CHARACTERS:
         raise DocumentError(f"it has {len(text)} characters, but at most {MOST_YAML_CHARACTERS} are read")
+    if _bracket_depth(text) > _MOST_BRACKETS:
+        raise DocumentError(f"it is nested deeper than {MOST_DEPTH} levels")
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -34,6 +40,15 @@ def parse_yaml(text: str) -> Any:
     return document
 
 
+def _bracket_depth(text: str) -> int:
+    """Return how deep brackets nest, those in texts included: the parser's time grows with the square of that."""
+    depth = most = 0
+    for match in _BRACKET.finditer(text):
+        depth = depth + 1 if match[0] in "[{" else max(depth - 1, 0)
+        most = max(most, depth)
+    return most
+
+
 def parse_json(data: str | bytes) -> Any:
     """Return the values of one JSON document. Raises `DocumentError`, whatever the text is."""
     try:
@@ -45,7 +60,10 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def check_bounds(document: Any) -> None:
-    """Raise `DocumentError` if ``document`` is nested too deeply or its aliases expand to too many values."""
+    """Raise `DocumentError` if ``document`` is nested too deeply, or its aliases expand to too many values.
+
+    Also on whole numbers beyond 64 bits, which neither floats nor tensors hold.
+    """
     count = 0
     pending = [(document, 0)]
     while pending:
@@ -55,6 +73,8 @@ def check_bounds(document: Any) -> None:
             raise DocumentError(f"it is nested deeper than {MOST_DEPTH} levels")
         if count > _MOST_VALUES:
             raise DocumentError(f"it holds more than {_MOST_VALUES} values")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise DocumentError("it has a whole number of more than 64 bits")
         if isinstance(value, dict):
             pending += [(item, depth + 1) for item in (*value, *value.values())]
         elif isinstance(value, (list, tuple, set)):

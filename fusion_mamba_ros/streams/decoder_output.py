@@ -24,9 +24,7 @@ _DATA_LOST = re.compile(r"premature end|bad Huffman code|bad arithmetic code|fou
 
 _redirected = threading.Lock()
 # A process that is forked while stderr is redirected would keep the redirection, and the lock.
-os.register_at_fork(
-    before=_redirected.acquire, after_in_parent=_redirected.release, after_in_child=_redirected.release
-)
+os.register_at_fork(before=_redirected.acquire, after_in_parent=_redirected.release, after_in_child=_redirected.release)
 
 
 def run_decoder(decode: Callable[[], Result]) -> tuple[Result, list[str]]:
@@ -52,9 +50,7 @@ def run_decoder(decode: Callable[[], Result]) -> tuple[Result, list[str]]:
                 others = b"".join(line for line in lines if not _FROM_DECODER.match(line))
                 if others:
                     os.write(_STDERR, others)
-    return result, [
-        line.decode("utf-8", "replace").strip() for line in lines if _FROM_DECODER.match(line)
-    ]
+    return result, [line.decode("utf-8", "replace").strip() for line in lines if _FROM_DECODER.match(line)]
 
 
 def lost_data(lines: list[str]) -> str | None:

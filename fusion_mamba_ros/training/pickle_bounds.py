@@ -54,8 +54,7 @@ def _apply(opcode: Any, stack: list[int]) -> None:
         while (depth := stack.pop()) != _MARK:
             taken.append(depth)
         before = before[: before.index(pickletools.markobject)]
-    for _ in before:
-        taken.append(stack.pop())
+    taken += [stack.pop() for _ in before]
     items = [depth for depth in taken if depth != _MARK]
     if opcode.name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD") and items:
         # A container takes items in: it does not grow deeper with each portion.

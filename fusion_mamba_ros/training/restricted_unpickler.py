@@ -120,7 +120,9 @@ class _Storages:
         tensor = torch.as_strided(storage, tuple(size), tuple(stride), offset)
         self._elements_left -= tensor.numel()
         if tensor.numel() > storage.numel() or self._elements_left < 0:
-            raise ValueError(f"a tensor of shape {tuple(size)} is larger than its storage of {storage.numel()} elements")
+            raise ValueError(
+                f"a tensor of shape {tuple(size)} is larger than its storage of {storage.numel()} elements"
+            )
         return tensor
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..annotation import Annotation
 from ...perception.documents import parse_json
+from ..annotation import Annotation
 from ..image_files import check_complete
 from ..pair_record import LayoutListing, PairRecord
 from ..problems import DatasetError, Problem, ProblemKind, UnreadableImageError
@@ -47,7 +47,12 @@ class CocoLayout(Layout):
         categories = self._read(self.splits()[0])["categories"]
         # Numbers by value, then texts: some tools write both.
         ordered = sorted(
-            categories, key=lambda item: (isinstance(item["id"], str), 0 if isinstance(item["id"], str) else item["id"], str(item["id"]))
+            categories,
+            key=lambda item: (
+                isinstance(item["id"], str),
+                0 if isinstance(item["id"], str) else item["id"],
+                str(item["id"]),
+            ),
         )
         return tuple(str(category["name"]) for category in ordered)
 
