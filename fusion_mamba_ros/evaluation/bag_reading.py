@@ -70,7 +70,7 @@ class Bag:
             # The library takes over what the file says and reads it only here.
             times = (self._reader.start_time, self._reader.duration)
             count: int = self._reader.message_count
-            figures = [count, *times, *(connection.msgcount for connection in self._reader.connections)]
+            figures: list[Any] = [count, *times, *(connection.msgcount for connection in self._reader.connections)]
         except Exception as error:  # as above
             figures = [_first_line(error)]
         wrong = [figure for figure in figures if type(figure) is not int or not 0 <= figure < 2**63]

@@ -84,7 +84,7 @@ class AnnotationWriter:
         capture.release()
         if count != self._frames:
             raise OSError(
-                f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames, is the disk full?"
+                f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames"
             )
 
     def _keep_for_sheet(self, name: str, picture: Picture) -> None:

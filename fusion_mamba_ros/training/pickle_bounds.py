@@ -30,13 +30,13 @@ def check_pickle(data: bytes) -> None:
         if name in _REFUSED or number > _MOST_OPCODES:
             raise ValueError(f"its pickle has the opcode {name} or more than {_MOST_OPCODES} of them")
         if name in _PUTS or name == "MEMOIZE":
-            key = len(memo) if name == "MEMOIZE" else int(argument)
+            key = len(memo) if name == "MEMOIZE" else int(argument or 0)
             # The loader makes a table of this length.
             if key > number:
                 raise ValueError(f"its pickle numbers an object {key} after {number} opcodes")
             memo[key] = stack[-1]
         elif name in _GETS:
-            stack.append(memo[int(argument)])
+            stack.append(memo[int(argument or 0)])
         else:
             _apply(opcode, stack)
             if stack and stack[-1] > _MOST_DEPTH:
