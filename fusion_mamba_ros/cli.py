@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -53,10 +55,22 @@ for _command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    An exception that no command foresaw ends in one line and exit code 1; `FUSION_MAMBA_TRACEBACK=1` shows where it
+    was raised, for a report.
+    """
     # Before a command imports torch.
     set_waiting_policy()
-    app()
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("FUSION_MAMBA_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split())[:500]
+        remedy = "set FUSION_MAMBA_TRACEBACK=1 to see where, and report it"
+        print(f"error: unexpected {type(error).__name__}: {text or 'no message'}: {remedy}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ARROWS = {
     "network": set(),
     "streams": set(),
     "perception": {"network"},
-    "datasets": {"perception", "network"},
+    "datasets": {"perception", "network", "streams"},
     "evaluation": {"datasets", "perception", "network", "streams"},
     "training": {"evaluation", "datasets", "perception", "network"},
     "analysis": {"training", "evaluation", "datasets", "perception", "network"},

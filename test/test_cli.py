@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 import fusion_mamba_ros
+from fusion_mamba_ros import cli
 from fusion_mamba_ros.cli import app
 
 COMMANDS = typer.main.get_group(app).commands
@@ -64,3 +65,19 @@ def test_a_file_that_is_not_there_is_one_sentence_and_code_2(
 def test_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert result.exit_code == 0 and result.output.split() == ["fusion-mamba", fusion_mamba_ros.__version__]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_an_exception_that_nobody_foresaw_is_one_line_and_its_traceback_is_a_variable_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setenv("FUSION_MAMBA_TRACEBACK", "1" if shown else "")
+    with pytest.raises(ZeroDivisionError if shown else SystemExit) as raised:
+        cli.main()
+    if not shown:
+        assert raised.value.code == 1
+        assert capsys.readouterr().err.startswith("error: unexpected ZeroDivisionError: by zero: set FUSION_MAMBA")

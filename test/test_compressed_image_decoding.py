@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import array
+import os
+import re
+import resource
 import struct
+import threading
 import zlib
 from typing import Any
 
 import cv2
+import hostile_files
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.streams.compressed_image_decoding import check_compressed_image, decode_compressed_image
+from fusion_mamba_ros.streams.decoder_output import run_decoder
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
 
 Array = npt.NDArray[Any]
@@ -110,3 +116,147 @@ def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken() -> 
 def test_a_large_picture_of_one_colour_is_not_taken_for_a_damaged_one(extension: str) -> None:
     picture = np.full((3000, 4000), 17, np.uint8)
     assert decode_compressed_image(encoded(extension, picture)).pixels.shape == (3000, 4000)
+
+
+def progressive(pixels: Array) -> bytes:
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+BOMBS = {
+    "BMP": (hostile_files.bmp(30_000, 30_000), "neither JPEG nor PNG"),
+    "PNG": (hostile_files.png(10_000, 10_000), "too large: 10000x10000"),
+    "16-bit PNG": (hostile_files.png(9_000, 9_000, bits=16), "too large: 9000x9000"),
+    "16-bit colour PNG": (hostile_files.png(6_000, 6_000, bits=16, colour=6), "too large: 6000x6000 pixels of 64 bits"),
+    "GIF": (b"GIF89a\xff\xff\xff\xff" + bytes(100), "neither JPEG nor PNG"),
+    "TIFF": (b"II*\x00" + bytes(100), "neither JPEG nor PNG"),
+    "PNG without header": (b"\x89PNG\r\n\x1a\n" + hostile_files.png_chunk(b"IEND", b""), "names no size"),
+    "JPEG without frame": (b"\xff\xd8\xff\xd9", "names no size"),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_few_bytes_cannot_take_gigabytes(kind: str) -> None:
+    data, reason = BOMBS[kind]
+    before = peak_mb()
+    for call in (check_compressed_image, decode_compressed_image):
+        with pytest.raises(ImageDecodingError, match=reason):
+            call(data, "jpeg")
+    assert peak_mb() - before < 20
+
+
+def test_images_up_to_the_limit_are_decoded() -> None:
+    assert decode_compressed_image(hostile_files.png(8_000, 8_000)).pixels.shape == (8_000, 8_000)
+
+
+def test_an_animation_is_refused() -> None:
+    png = hostile_files.png(8, 8)
+    control = hostile_files.png_chunk(b"acTL", struct.pack(">II", 2, 0))
+    with pytest.raises(ImageDecodingError, match="animation"):
+        decode_compressed_image(png[:33] + control + png[33:])
+
+
+def test_a_progressive_jpeg_is_decoded_only_with_all_its_scans() -> None:
+    data = progressive(cv2.GaussianBlur(np.tile(scene(), (8, 8, 1)), (0, 0), 3))
+    assert decode_compressed_image(data).pixels.shape == (8 * HEIGHT, 8 * WIDTH, 3)
+    scans = [match.start() for match in re.finditer(rb"\xff\xda", data)]
+    assert len(scans) > 5
+    for start in scans[1:]:
+        with pytest.raises(ImageDecodingError, match="scans of the progressive image are missing"):
+            decode_compressed_image(data[:start] + b"\xff\xd9")
+    for share in (0.2, 0.5, 0.8, 0.97):
+        with pytest.raises(ImageDecodingError):
+            decode_compressed_image(data[: int(share * len(data))] + b"\xff\xd9")
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    data = progressive(scene())
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageDecodingError, match="more than 100 scans"):
+        decode_compressed_image(data[:-2] + data[last:-2] * 1000 + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("damage", ["cut", "a marker in the data", "bad colour profile", "extraneous bytes"])
+def test_decoders_print_nothing_and_lost_data_is_an_error(damage: str, capfd: pytest.CaptureFixture[str]) -> None:
+    jpeg = bytearray(encoded(".jpg", np.tile(scene(), (4, 4, 1))))
+    if damage == "cut":
+        data = bytes(jpeg[: len(jpeg) // 2]) + b"\xff\xd9"
+    elif damage == "a marker in the data":
+        jpeg[len(jpeg) // 2 : len(jpeg) // 2 + 2] = b"\xff\xd3"
+        data = bytes(jpeg)
+    elif damage == "extraneous bytes":
+        data = bytes(jpeg[:-2]) + bytes(50) + b"\xff\xd9"
+    else:
+        png = hostile_files.png(8, 8)
+        data = png[:33] + hostile_files.png_chunk(b"iCCP", b"abc\0\0junkjunk") + png[33:]
+    if damage in ("cut", "a marker in the data"):
+        with pytest.raises(ImageDecodingError, match="is damaged: Corrupt JPEG data"):
+            decode_compressed_image(data)
+    else:
+        # The whole image is there.
+        assert decode_compressed_image(data).pixels.size > 0
+    assert capfd.readouterr().err == ""
+
+
+def test_what_other_threads_print_while_an_image_is_decoded_is_printed_afterwards(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def decode() -> int:
+        thread = threading.Thread(target=lambda: os.write(2, b"from a thread\n"))
+        thread.start()
+        thread.join()
+        os.write(2, b"Corrupt JPEG data: premature end of data segment\n")
+        return 5
+
+    assert run_decoder(decode) == (5, ["Corrupt JPEG data: premature end of data segment"])
+    assert capfd.readouterr().err == "from a thread\n"
+
+
+def test_stderr_is_as_before_when_the_decoder_raises_and_in_processes_forked_meanwhile(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def refuse() -> None:
+        raise MemoryError
+
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            run_decoder(refuse)
+    stop = threading.Event()
+
+    def decode_on() -> None:
+        while not stop.is_set():
+            run_decoder(lambda: None)
+
+    thread = threading.Thread(target=decode_on)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                run_decoder(lambda: None)
+                os.write(2, b"c")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert capfd.readouterr().err == "c" * 20
+
+
+def test_a_process_without_stderr_decodes() -> None:
+    kept = os.dup(2)
+    os.close(2)
+    try:
+        assert decode_compressed_image(encoded(".png", scene())).pixels.shape == (HEIGHT, WIDTH, 3)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def test_the_format_in_an_error_is_escaped_and_short() -> None:
+    with pytest.raises(ImageDecodingError) as raised:
+        check_compressed_image(b"", "a\n[ERROR] forged\x1b[31m" + "x" * 10_000)
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 200

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
+import hostile_files
 import numpy as np
 import pytest
 from paired_folders import HEIGHT, WIDTH, write_picture
@@ -77,3 +80,23 @@ def test_listing_goes_by_stem_and_skips_other_files(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     found = list_pictures(tmp_path)
     assert {stem: len(files) for stem, files in found.items()} == {"a": 2, "b": 1}
+
+
+def test_a_damaged_jpeg_is_refused_by_name_and_the_decoder_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = cv2.imencode(".jpg", image)[1].tobytes()
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    for read in (read_rgb, read_thermal):
+        with pytest.raises(UnreadableImageError, match=r"cut\.jpg' is damaged: Corrupt JPEG data"):
+            read(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_image_file_of_100_megapixels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(hostile_files.png(10_000, 10_000))
+    with pytest.raises(UnreadableImageError, match=r"x\.png' is too large: 10000x10000"):
+        read_rgb(path)

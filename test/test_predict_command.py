@@ -182,10 +182,10 @@ def test_pictures_are_never_written_over_those_that_are_read(checkpoint, tmp_pat
     assert (tmp_path / "a.jpg").read_bytes() == before
 
 
-def test_full_disk_in_the_middle_is_said(checkpoint, tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_written_in_the_middle_is_said(checkpoint, tmp_path, monkeypatch):
     image = write_image(tmp_path / "a.png", 1)
-    monkeypatch.setattr(cv2, "imwrite", lambda *arguments: False)
+    monkeypatch.setattr(cv2, "imencode", lambda *arguments: (False, None))
     result = run(checkpoint, tmp_path / "out", "--rgb", image)
     assert result.exit_code == 2
-    assert "could not be written" in result.stderr
+    assert "a.jpg' could not be written" in result.stderr
     assert len(read(tmp_path / "out")["images"]) == 1

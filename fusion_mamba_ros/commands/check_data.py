@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 _SHOWN = 20
 
 
@@ -41,9 +43,8 @@ def register(app: typer.Typer) -> None:
             unlisted = unlisted_problems(data)
             if out is not None:
                 make_output_folder(out / "samples")
-        except ValueError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+        except (ValueError, OSError) as error:
+            fail(error)
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("reading pairs", total=len(dataset))
             check = check_dataset(dataset, on_progress=lambda count: progress.update(task, completed=count))
@@ -65,24 +66,29 @@ def register(app: typer.Typer) -> None:
             rest = f"  and {len(check.problems) - _SHOWN} more"
             typer.echo(rest + (f": see {out / 'problems.txt'}" if out else ": --out FOLDER writes them all"))
         if out is not None:
-            _write(dataset, check.problems, out, samples)
+            try:
+                _write(dataset, check.problems, out, samples)
+            except OSError as error:
+                fail(error)
             typer.echo(f"written: {out / 'problems.txt'}, {out / 'samples'}/")
         if strict and check.problems:
             raise typer.Exit(1)
 
 
 def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[no-untyped-def]
-    import cv2
     import numpy as np
 
     from ..datasets.problems import UnreadableImageError
     from ..datasets.sample_drawing import draw_pair
+    from ..perception.atomic_write import write_atomically
+    from ..perception.image_writer import write_image
 
-    (out / "problems.txt").write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+    text = "".join(f"{problem}\n" for problem in problems)
+    write_atomically(out / "problems.txt", text.encode("utf-8", "surrogateescape"))
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)):
         try:
             picture = draw_pair(dataset[int(index)], dataset.class_names)
         except UnreadableImageError:
             continue
         name = dataset.names[int(index)].replace("/", "_")
-        cv2.imwrite(str(out / "samples" / f"{name}.jpg"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        write_image(out / "samples" / f"{name}.jpg", picture)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -34,9 +36,8 @@ def register(app: typer.Typer) -> None:
                 for path, name in ((first, mode), (second, second_mode or mode))
             ]
             found = compare_map50(*sides, samples=samples, seed=seed)
-        except (ValueError, ImportError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+        except (ValueError, OSError, ImportError) as error:
+            fail(error)
         typer.echo(f"mAP50  first {100 * found.first:.1f}  second {100 * found.second:.1f}  over {found.images} images")
         typer.echo(
             f"second - first = {100 * found.difference:+.1f} points, 95 % interval {100 * found.low:+.1f} to "

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -80,8 +82,7 @@ def register(app: typer.Typer) -> None:
             }
             page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
         except (ValueError, ImportError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         table = Table("mode", "mAP", "mAP50", "mAP75", "small", "medium", "large", "mAR", "ECE")
         for row in summary_lines(evaluation):
             table.add_row(*row)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -40,7 +42,6 @@ def register(app: typer.Typer) -> None:
             model, found, total = build_detector(weights, parse_assignments(set_ or []))
             provenance = {"imported_from": source.name, "tensors_imported": found, "tensors": total}
             save_checkpoint(out, model, CheckpointMetadata(weights.class_names, (640, 640), training=provenance))
-        except ValueError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+        except (ValueError, OSError) as error:
+            fail(error)
         typer.echo(f"{weights.backbone}{weights.width}: {found} of {total} tensors came from {source.name} -> {out}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -48,7 +50,6 @@ def make_bag(
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
     """
-    import math
     import time
 
     from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
@@ -61,7 +62,8 @@ def make_bag(
     )
 
     try:
-        if start is not None and not math.isfinite(start):
+        # Beyond that, nanoseconds are no number; whether a stamp can hold them is checked with the other options.
+        if start is not None and not abs(start) < 1e12:
             raise ValueError(f"--start is {start}: expected seconds since 1970")
         options = RecordingOptions(
             rgb_topic=topics[0],
@@ -86,8 +88,7 @@ def make_bag(
                 raise ValueError("give --rgb and --thermal, or --scene night")
             recording = record_sequences(out, options, rgb=rgb, thermal=thermal)
     except (BagError, DatasetError, ImageSequenceError, OSError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        fail(error)
     for note in recording.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
     from fusion_mamba_ros.perception.predictor import Predictor
@@ -89,8 +91,7 @@ def register(app: typer.Typer) -> None:
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
             _run(source, predictor, out, {"checkpoint": checkpoint.name}, pictures=pictures)
         except (ValueError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
 
 
 def _require_own_folder(out: Path, *inputs: Path | None) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -23,15 +25,15 @@ def register(app: typer.Typer) -> None:
 
         Example: fusion-mamba publish runs/mine/best.safetensors --metrics eval/metrics.json --out mine.safetensors
         """
-        import json
         from dataclasses import replace
 
         from ..perception.checkpoint import load_checkpoint, save_checkpoint
+        from ..perception.documents import parse_json
 
         try:
             model, metadata = load_checkpoint(checkpoint)
             try:
-                measured = json.loads(metrics.read_text(encoding="utf-8"))
+                measured = parse_json(metrics.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise ValueError(
                     f"metrics '{metrics}' cannot be read as JSON: give the file that eval wrote"
@@ -44,7 +46,6 @@ def register(app: typer.Typer) -> None:
                     measured[place] = ", ".join(Path(path).name for path in measured[place].split(", "))
             training = {**metadata.training, **({"note": note} if note else {})}
             save_checkpoint(out, model, replace(metadata, metrics=measured, training=training), half=True)
-        except ValueError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+        except (ValueError, OSError) as error:
+            fail(error)
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

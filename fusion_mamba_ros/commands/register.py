@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import ImagePair
 
@@ -44,6 +46,7 @@ def register(app: typer.Typer) -> None:
         from rich.progress import Progress
 
         from fusion_mamba_ros.perception.atomic_write import write_atomically
+        from fusion_mamba_ros.perception.image_writer import write_image
         from fusion_mamba_ros.perception.letterbox import size_of
         from fusion_mamba_ros.perception.registration_estimation import estimate_registration
         from fusion_mamba_ros.perception.registration_report import blend_sheet, registration_yaml, residual_table
@@ -76,10 +79,9 @@ def register(app: typer.Typer) -> None:
             write_atomically(out, registration_yaml(estimate, source.name, sizes).encode())
             blend = out.with_name(f"{out.stem}_blend.png")
             step = -(-len(pictures) // _BLENDS)
-            _write_picture(blend, blend_sheet(pictures[::step], estimate.homography))
+            write_image(blend, blend_sheet(pictures[::step], estimate.homography))
         except (ValueError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         typer.echo(f"residual by region, RGB pixels ({sizes[0][0]}x{sizes[0][1]}; '-': nothing to measure):")
         typer.echo(residual_table(estimate))
         worst = max(region.distance_px for region in estimate.regions)
@@ -114,10 +116,3 @@ def _grey(picture):  # type: ignore[no-untyped-def]
     import cv2
 
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-
-
-def _write_picture(path: Path, picture) -> None:  # type: ignore[no-untyped-def]
-    import cv2
-
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"picture '{path}' could not be written")

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -87,6 +89,5 @@ def register(app: typer.Typer) -> None:
             # No markup: paths and names of pairs may hold brackets.
             complete = run_training(run, Console(highlight=False, markup=False))
         except (ValueError, OSError, ImportError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         raise typer.Exit(0 if complete else 130)

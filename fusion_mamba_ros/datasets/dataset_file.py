@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..perception.documents import parse_yaml
 from ..perception.registration import Homography, homography_from
 from .layouts.split_lists import SPLITS
 from .problems import DatasetError
@@ -53,8 +52,8 @@ def describe_dataset(path: str | Path) -> DatasetDescription:
     if not path.exists():
         raise DatasetError(f"dataset {str(path)!r} does not exist: give a dataset folder or a YAML file")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DatasetError(
             f"dataset file {str(path)!r} cannot be read as YAML: {' '.join(str(error).split())}"
         ) from error

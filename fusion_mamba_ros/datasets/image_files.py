@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..streams.decoder_output import lost_data, run_decoder
+from ..streams.image_headers import find_damage, is_jpeg, is_png, read_header
 from .problems import UnreadableImageError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -75,8 +77,22 @@ def _decode(path: Path, flags: int) -> npt.NDArray:
     except OSError as error:
         raise UnreadableImageError(f"picture {str(path)!r} cannot be read: {error.strerror}") from error
     _check_ends(path, data[:8], data[-_END_SEARCH_BYTES:])
+    what = f"picture {str(path)!r}"
+    if is_jpeg(data) or is_png(data):
+        header = read_header(data)
+        fault = "is damaged: it names no size" if header is None else header.fault(len(data)) or find_damage(data)
+        if fault is not None:
+            raise UnreadableImageError(f"{what} {fault}")
     # Boxes are drawn on the stored pixels, so an orientation tag must not turn the picture.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image, printed = run_decoder(
+            lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        )
+    except (cv2.error, MemoryError) as error:
+        raise UnreadableImageError(f"{what} cannot be decoded: {getattr(error, 'err', 'out of memory')}") from error
+    lost = lost_data(printed)
+    if lost is not None:
+        raise UnreadableImageError(f"{what} is damaged: {lost}")
     if image is None:
-        raise UnreadableImageError(f"picture {str(path)!r} is not a picture that OpenCV can decode")
+        raise UnreadableImageError(f"{what} is not a picture that OpenCV can decode")
     return image

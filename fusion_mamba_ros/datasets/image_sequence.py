@@ -32,6 +32,8 @@ class VideoFrames:
 
     def __init__(self, path: Path, *, thermal: bool) -> None:
         self.path, self.thermal = path, thermal
+        if not str(path).isprintable():  # OpenCV ends the process on a name that is not UTF-8
+            raise ImageSequenceError(f"video {str(path)!r} cannot be opened: rename it, its path is not printable text")
         capture = cv2.VideoCapture(str(path))
         try:
             if not capture.isOpened():

@@ -94,6 +94,8 @@ def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Non
 
 def _with_caption(picture: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uint8]:
     """Return ``picture`` with one line of text above it."""
+    # OpenCV's font holds ASCII only, and a name that is not UTF-8 ends the process.
+    caption = caption.encode("ascii", "replace").decode()
     bar = np.full((_CAPTION_PX, picture.shape[1], 3), 24, np.uint8)
     cv2.putText(bar, caption, (6, _CAPTION_PX - 7), _FONT, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
     return np.vstack([bar, picture])

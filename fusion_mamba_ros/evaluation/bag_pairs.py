@@ -12,6 +12,8 @@ from fusion_mamba_ros.evaluation.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.evaluation.vision_messages import stamp_ns_of
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
+_MOST_OFFSET_SEC = 1e9
+
 
 def sample_bag_pairs(
     path: Path,
@@ -28,12 +30,19 @@ def sample_bag_pairs(
     Reads the bag twice, so that only the chosen pictures are ever decoded and held. Raises :class:`BagError` if a
     topic is missing or no two stamps are within ``max_offset_sec``.
     """
+    if not abs(thermal_offset_sec) <= _MOST_OFFSET_SEC:
+        raise BagError(f"the offset of the thermal stamps is {thermal_offset_sec:g} s: expected seconds")
     topics = (rgb_topic, thermal_topic)
     with Bag(path) as bag:
         bag.require(topics, IMAGE_TYPES)
         stamps: dict[str, list[int]] = {topic: [] for topic in topics}
         for message, fields in bag.read(topics):
             stamps[message.topic].append(stamp_ns_of(fields))
+        for topic in topics:
+            if not stamps[topic]:
+                raise BagError(
+                    f"bag '{path}' holds no message on '{topic}', although its metadata counts some: it is damaged"
+                )
         rgb, thermal = (np.array(stamps[topic]) for topic in topics)
         thermal = thermal + round(thermal_offset_sec * 1e9)
         nearest = np.array([int(np.abs(thermal - stamp).argmin()) for stamp in rgb])
@@ -43,7 +52,7 @@ def sample_bag_pairs(
                 f"bag '{path}' has no two pictures on '{rgb_topic}' and '{thermal_topic}' within {max_offset_sec:g} s: "
                 "one camera is missing, or their clocks differ: say by how much (--thermal-offset)"
             )
-        chosen = close[np.unique(np.linspace(0, len(close) - 1, count).round().astype(int))]
+        chosen = close[np.unique(np.linspace(0, len(close) - 1, min(count, len(close))).round().astype(int))]
         wanted = {rgb_topic: set(chosen.tolist()), thermal_topic: set(nearest[chosen].tolist())}
         pictures = {}
         seen = dict.fromkeys(topics, 0)

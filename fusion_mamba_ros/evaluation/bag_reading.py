@@ -58,10 +58,26 @@ class Bag:
             raise BagError(f"'{path}' is no bag: it has no metadata.yaml") from error
         except Exception as error:  # the library raises whatever damaged bytes lead to
             raise BagError(f"'{path}' is no bag that can be read: {_first_line(error)}") from error
-        if not self._reader.message_count:
+        count = self._checked_count()
+        if not count:
             self._reader.close()
             raise BagError(f"bag '{path}' is empty: it holds no message")
         self._typestore: Typestore | None = None
+
+    def _checked_count(self) -> int:
+        """Return how many messages metadata.yaml counts. Raises `BagError` on figures that are none."""
+        try:
+            # The library takes over what the file says and reads it only here.
+            times = (self._reader.start_time, self._reader.duration)
+            count: int = self._reader.message_count
+            figures: list[Any] = [count, *times, *(connection.msgcount for connection in self._reader.connections)]
+        except Exception as error:  # as above
+            figures = [_first_line(error)]
+        wrong = [figure for figure in figures if type(figure) is not int or not 0 <= figure < 2**63]
+        if wrong:
+            self._reader.close()
+            raise BagError(f"'{self.path}' is no bag that can be read: its metadata has the figure {wrong[0]!r}")
+        return count
 
     @property
     def topics(self) -> dict[str, BagTopic]:

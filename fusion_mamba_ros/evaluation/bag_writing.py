@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.interfaces import (
@@ -23,6 +22,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
+from ..perception.image_writer import encode_image
 from .bag_reading import BagError
 from .vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
 
@@ -151,13 +151,12 @@ class ImageBagWriter:
 
     def _compress(self, header: Any, picture: npt.NDArray[Any], encoding: str) -> Any:
         if picture.ndim == 3:
-            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            data = encode_image(picture, ".jpg", jpeg_quality=_JPEG_QUALITY)
             kind = f"{encoding}; jpeg compressed bgr8"
         else:
-            _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            data = encode_image(picture, ".png", png_compression=1)
             kind = f"{encoding}; png compressed {encoding}"
-        return self._typestore.types[COMPRESSED_IMAGE](header, kind, np.asarray(data, np.uint8).reshape(-1))
+        return self._typestore.types[COMPRESSED_IMAGE](header, kind, np.frombuffer(data, np.uint8))
 
 
 def _encoding_of(picture: npt.NDArray[Any]) -> str:

@@ -31,6 +31,9 @@ FRAME_IDS = {"rgb": "rgb_camera_optical_frame", "thermal": "thermal_camera_optic
 _FOLDER_RATE = 30.0
 _SCENE_RATE = 15.0
 _SHOWN_STEMS = 5
+_MOST_OFFSET_SEC = 1e6
+# Seconds of a ROS stamp are a signed 32-bit number; a year is left for the recording itself.
+_STAMP_END_NS = (2**31 - 365 * 86400) * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,16 @@ class RecordingOptions:
     def __post_init__(self) -> None:
         for name in ("frames_per_second", "thermal_frames_per_second"):
             rate = getattr(self, name)
-            if rate is not None and not 0 < rate <= 1000:
-                raise ValueError(f"{name} is {rate:g}: expected more than 0, at most 1000")
-        if not math.isfinite(self.thermal_offset_sec):
-            raise ValueError(f"thermal_offset_sec is {self.thermal_offset_sec}: expected seconds")
+            if rate is not None and not 0.001 <= rate <= 1000:
+                raise ValueError(f"{name} is {rate:g}: expected at least 0.001, at most 1000")
+        if not math.isfinite(self.thermal_offset_sec) or abs(self.thermal_offset_sec) > _MOST_OFFSET_SEC:
+            raise ValueError(
+                f"thermal_offset_sec is {self.thermal_offset_sec}: expected seconds, at most {_MOST_OFFSET_SEC:g}"
+            )
+        if self.start_ns >= _STAMP_END_NS:
+            raise ValueError(
+                f"the first stamp is {self.start_ns / 1e9:g} s: ROS stamps end at {_STAMP_END_NS / 1e9:g} s"
+            )
         # A stamp of zero or below means "no stamp" to whoever reads the bag.
         if self.start_ns + min(self.thermal_offset_sec, 0) * 1e9 <= 0:
             raise ValueError(f"the first stamp is {self.start_ns / 1e9:g} s: expected a time after 1970")

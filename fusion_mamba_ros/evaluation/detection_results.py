@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..perception.atomic_write import write_atomically
 from ..perception.detections import Detections, Mode
+
+# Two hundred thousand images with three hundred detections each.
+_MOST_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class DetectionResults:
         """Write a `.npz` file of plain arrays, without pickle."""
         truth = [image.truth_boxes for image in self.images]
         found = [image.detections for image in self.images]
+        file = io.BytesIO()
         np.savez_compressed(
-            path,
+            file,
             class_names=np.array(self.class_names, dtype=np.str_),
             mode=np.array(self.mode.value),
             names=np.array([image.name for image in self.images], dtype=np.str_),
@@ -61,14 +68,15 @@ class DetectionResults:
             scores=np.concatenate([np.zeros(0, np.float32), *(detections.scores for detections in found)]),
             labels=np.concatenate([np.zeros(0, np.int64), *(detections.labels for detections in found)]),
         )
+        write_atomically(path, file.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DetectionResults:
         """Return what ``save`` wrote. Raises ``ValueError`` naming the file if it cannot be read."""
         try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = _read_arrays(Path(path))
             mode = Mode(str(arrays["mode"]))
+            class_names = tuple(str(name) for name in arrays["class_names"])
             truth_boxes = _split(arrays["truth_boxes"], arrays["truth_counts"])
             truth_labels = _split(arrays["truth_labels"], arrays["truth_counts"])
             detected = [_split(arrays[name], arrays["counts"]) for name in ("boxes", "scores", "labels")]
@@ -87,10 +95,32 @@ class DetectionResults:
             raise ValueError(
                 f"detections file {str(path)!r} does not exist: give what `fusion-mamba eval` wrote"
             ) from error
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"detections file {str(path)!r} cannot be read: {error}") from error
-        return cls(tuple(str(name) for name in arrays["class_names"]), mode, images)
+        except Exception as error:  # a damaged archive can raise anything
+            raise ValueError(
+                f"detections file {str(path)!r} cannot be read: {error or type(error).__name__}"
+            ) from error
+        return cls(class_names, mode, images)
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a `.npz` file. Raises ``ValueError`` if it would unpack to more than is ever written."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > _MOST_BYTES:
+        raise ValueError(f"it unpacks to {unpacked} bytes, but at most {_MOST_BYTES} are read")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    for name in ("truth_boxes", "boxes"):
+        if arrays[name].ndim != 2 or arrays[name].shape[1] != 4 or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} has the shape {arrays[name].shape}, or a value that is no number")
+    for name in ("truth_labels", "labels"):
+        labels = arrays[name]
+        if labels.dtype.kind != "i" or ((labels < 0) | (labels >= len(arrays["class_names"]))).any():
+            raise ValueError(f"{name} holds a class index beyond the {len(arrays['class_names'])} class names")
+    return arrays
 
 
 def _split(rows: npt.NDArray, counts: npt.NDArray[np.int64]) -> Sequence[npt.NDArray]:
+    if counts.dtype.kind != "i" or (counts < 0).any() or counts.sum() != len(rows):
+        raise ValueError(f"{len(rows)} boxes do not agree with the counts of the images")
     return np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else []

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from ..datasets.problems import UnreadableImageError
+from ..perception.atomic_write import write_atomically
+from ..perception.image_writer import write_image
 from ..perception.predictor import Thresholds
 from . import html_page
 from .box_matching import confusion_matrix
@@ -39,7 +39,7 @@ def write_report(
     """
     out.mkdir(parents=True, exist_ok=True)
     content = {**subject, **evaluation.to_dict()}
-    (out / "metrics.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomically(out / "metrics.json", f"{json.dumps(content, indent=2)}\n".encode())
     sections = [html_page.note(", ".join(f"{name} {value}" for name, value in subject.items()))]
     sections += _tables(evaluation)
     sections += _charts(evaluation)
@@ -52,7 +52,7 @@ def write_report(
             html_page.table(("pair", "reason"), [list(entry) for entry in evaluation.skipped.items()]),
         ]
     page = out / "report.html"
-    page.write_text(html_page.page("Detection metrics", sections), encoding="utf-8")
+    write_atomically(page, html_page.page("Detection metrics", sections).encode("utf-8", "backslashreplace"))
     return page
 
 
@@ -167,7 +167,7 @@ def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count:
             continue
         drawn = draw_frame(sample, frame, item.results.class_names)
         name = f"{rank:02d}_{frame.result.name.replace('/', '_')}.jpg"
-        cv2.imwrite(str(folder / name), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        write_image(folder / name, drawn)
         pictures.append(html_page.picture(drawn, frame.caption))
     return [
         html_page.heading(f"Worst frames, {item.results.mode.value}"),

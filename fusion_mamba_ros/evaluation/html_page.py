@@ -9,9 +9,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from ..perception.image_writer import encode_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,6 @@ def chart(figure: Figure, caption: str = "") -> str:
 
 def picture(image: npt.NDArray[np.uint8], caption: str = "", quality: int = 82) -> str:
     """Return an image (H, W, 3) uint8 RGB as an inline JPEG."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    source = base64.b64encode(data.tobytes()).decode("ascii")
+    source = base64.b64encode(encode_image(image, ".jpg", jpeg_quality=quality)).decode("ascii")
     alt = html.escape(caption, quote=True)
     return f'<figure><img alt="{alt}" src="data:image/jpeg;base64,{source}"><figcaption>{alt}</figcaption></figure>'

@@ -13,6 +13,9 @@ LEVELS = (3, 4, 5)
 STRIDES = tuple(2**level for level in LEVELS)
 MAX_MODALITIES = 4
 _DEFAULT_CHANNELS = {"rgb": 3}
+# Least and most of the whole numbers. The upper limits are far above any use: a damaged or hostile configuration must
+# not build billions of weights.
+_LIMITS = {"classes": (1, 10_000), "dssf_count": (0, 64), "state_size": (1, 256), "reg_max": (2, 64)}
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,13 @@ class ModelConfig:
         _require_choice("width", self.width, tuple(SCALES[self.backbone]))
         _require_choice("neck", self.neck, ("auto", *SCALES))
         _require_choice("fusion", self.fusion, FUSIONS)
-        for name, least in (("classes", 1), ("dssf_count", 0), ("state_size", 1), ("reg_max", 2)):
-            _require_int(name, getattr(self, name), least)
+        for name, (least, most) in _LIMITS.items():
+            _require_int(name, getattr(self, name), least, most)
         for name in ("sscs", "gate", "dual_attention", "share_ssm"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: set it to true or false")
         if self.fusion_channels is not None:
-            _require_int("fusion_channels", self.fusion_channels, 4)
+            _require_int("fusion_channels", self.fusion_channels, 4, 4096)
             if self.fusion_channels % 4:
                 raise ValueError(f"fusion_channels is {self.fusion_channels}: choose a multiple of 4")
         if self.fusion == "fusion_mamba" and self.dssf_count == 0 and not self.sscs:
@@ -157,9 +160,11 @@ def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}: choose {', '.join(choices)}")
 
 
-def _require_int(name: str, value: Any, least: int) -> None:
+def _require_int(name: str, value: Any, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+    if value > most:
+        raise ValueError(f"{name} is {value}: give a whole number of at most {most}")
 
 
 def _modalities(value: Any) -> dict[str, int]:
@@ -170,9 +175,9 @@ def _modalities(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping) or not 1 <= len(value) <= MAX_MODALITIES:
         raise ValueError(f"modalities is {value!r}: name 1 to {MAX_MODALITIES} inputs, such as {{rgb: 3, thermal: 1}}")
     for name, channels in value.items():
-        if not isinstance(name, str) or not name.isidentifier():
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > 64:
             raise ValueError(f"modalities has the name {name!r}: use letters, digits and underscores")
-        _require_int(f"channels of modality {name!r}", channels, 1)
+        _require_int(f"channels of modality {name!r}", channels, 1, 64)
     return dict(value)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 
 from fusion_mamba_ros.perception.drawing import Picture, contact_sheet
+from fusion_mamba_ros.perception.image_writer import write_image
 
-_JPEG_QUALITY = 92
 _SHEET_TILE_WIDTH = 640
 
 
@@ -28,6 +28,7 @@ class AnnotationWriter:
         self._rate_hz = rate_hz
         self._video: cv2.VideoWriter | None = None
         self._video_size = (0, 0)
+        self._frames = 0
         self._sheet_tiles = sheet_tiles
         self._kept: list[tuple[str, Picture]] = []
         self._stride = 1
@@ -44,10 +45,9 @@ class AnnotationWriter:
             if (bgr.shape[1], bgr.shape[0]) != self._video_size:
                 bgr = cv2.resize(bgr, self._video_size, interpolation=cv2.INTER_AREA)
             self._video.write(bgr)
+            self._frames += 1
             return
-        path = self._folder / f"{name}.jpg"
-        if not cv2.imwrite(str(path), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)):
-            raise OSError(f"picture '{path}' could not be written")
+        write_image(self._folder / f"{name}.jpg", picture)
         if not self.written:
             self.written.append(self._folder / "*.jpg")
 
@@ -55,22 +55,35 @@ class AnnotationWriter:
         """Finish the video and write the contact sheet."""
         if self._video is not None:
             self._video.release()
+            self._check_video()
         if len(self._kept) > 1:
             path = self._folder / "contact_sheet.png"
             kept = self._kept[:: -(-len(self._kept) // self._sheet_tiles)]
             sheet = contact_sheet([picture for _, picture in kept], [name for name, _ in kept], columns=2)
-            if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-                raise OSError(f"picture '{path}' could not be written")
+            write_image(path, sheet)
             self.written.append(path)
 
     def _open_video(self, width: int, height: int) -> None:
         path = self._folder / "annotated.mp4"
+        if not str(path).isprintable():  # OpenCV ends the process on a name that is not UTF-8
+            raise OSError(
+                f"video {str(path)!r} cannot be written: its path is not printable text, choose another folder"
+            )
         # The codec takes even sizes only.
         self._video_size = (width - width % 2, height - height % 2)
         self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._video_size)
         if not self._video.isOpened():
             raise OSError(f"video '{path}' could not be written: this OpenCV has no mp4v encoder or the disk is full")
         self.written.append(path)
+
+    def _check_video(self) -> None:
+        """Raise ``OSError`` if the video does not hold all frames: OpenCV's writer says nothing on a full disk."""
+        path = self._folder / "annotated.mp4"
+        capture = cv2.VideoCapture(str(path))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if count != self._frames:
+            raise OSError(f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames")
 
     def _keep_for_sheet(self, name: str, picture: Picture) -> None:
         """Keep every n-th picture, n doubling as they come, so that any number of them needs bounded memory."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,18 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint_format import FORMAT_VERSION, FormatError, migrate
+from fusion_mamba_ros.perception.documents import check_bounds, parse_json
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
+MOST_SIDE = 4096
+"""Most pixels of a side of the network's canvas."""
 _METADATA_KEY = "fusion_mamba"
 _LARGEST_HALF = torch.finfo(torch.float16).max
+_MOST_METADATA_CHARACTERS = 4_000_000
+_MOST_NAME_CHARACTERS = 200
+_MOST_ERROR_CHARACTERS = 300
+# Deeper networks are built only once the file is known to hold their tensors.
+_DSSF_COUNT_BUILT_UNSEEN = 8
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -50,16 +59,27 @@ class CheckpointMetadata:
 
     def __post_init__(self) -> None:
         width, height = self.input_size
-        if width <= 0 or height <= 0 or width % 32 or height % 32:
-            raise ValueError(f"input size is {width}x{height}: expected multiples of 32")
+        if any(side <= 0 or side % 32 or side > MOST_SIDE for side in (width, height)):
+            raise ValueError(f"input size is {width}x{height}: expected multiples of 32, at most {MOST_SIDE}")
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class names are {list(self.class_names)}: expected at least one, all different")
+        for name in self.class_names:
+            if not name.isprintable() or len(name) > _MOST_NAME_CHARACTERS:
+                raise ValueError(
+                    f"class name {name[:_MOST_NAME_CHARACTERS]!r}: expected printable text of at most "
+                    f"{_MOST_NAME_CHARACTERS} characters"
+                )
         if len(self.homography) != 3 or any(len(row) != 3 for row in self.homography):
             raise ValueError(f"homography is {self.homography}: expected 3 rows of 3 numbers")
         if self.calibration is not None and len(self.calibration.temperatures) != len(self.class_names):
             raise ValueError(
                 f"calibration has {len(self.calibration.temperatures)} temperatures for {len(self.class_names)} classes"
             )
+        if not all(math.isfinite(value) for row in self.homography for value in row):
+            raise ValueError(f"homography is {self.homography}: expected finite numbers")
+        modes = self.metrics.get("modes", {})
+        if not isinstance(modes, Mapping) or not all(isinstance(measured, Mapping) for measured in modes.values()):
+            raise ValueError("the modes of the metrics are no mappings of names to values")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -76,16 +96,25 @@ class CheckpointMetadata:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointMetadata:
         """Return the metadata that ``to_dict`` described."""
-        width, height = values["input_size"]
+        width, height = (_whole(side) for side in values["input_size"])
+        for name, kind in (("class_names", list), ("training", Mapping), ("metrics", Mapping)):
+            if not isinstance(values.get(name, {}), kind):
+                raise ValueError(f"{name} is of type {type(values.get(name)).__name__}")
         return cls(
             class_names=tuple(str(name) for name in values["class_names"]),
-            input_size=(int(width), int(height)),
+            input_size=(width, height),
             thermal=ThermalScaling.from_dict(values.get("thermal", {})),
             homography=tuple(tuple(float(x) for x in row) for row in values.get("homography", _IDENTITY)),
             training=values.get("training", {}),
             metrics=values.get("metrics", {}),
             calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else None,
         )
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"input size has the side {value!r}: expected a whole number")
+    return value
 
 
 def save_checkpoint(
@@ -138,10 +167,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, 
     """
     with _opened(path) as file:
         config, metadata = _parse(path, file.metadata())
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+        if config.dssf_count > _DSSF_COUNT_BUILT_UNSEEN:
+            _compare(path, _shapes_of_deep(config), found)
         model = FusionMambaDetector(config)
         expected = _tensors(model)
-        names = file.keys()
-        _compare(path, expected, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+        _compare(path, _shapes(expected), found)
         with torch.no_grad():
             for name, tensor in expected.items():
                 tensor.copy_(file.get_tensor(name))
@@ -163,14 +194,23 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
         raise CheckpointError(
             f"checkpoint '{path}' carries no '{_METADATA_KEY}' metadata: it was not written by this package"
         )
+    if len(text) > _MOST_METADATA_CHARACTERS:
+        raise CheckpointError(
+            f"checkpoint '{path}' has {len(text)} characters of metadata: at most {_MOST_METADATA_CHARACTERS} are read"
+        )
     try:
-        document = migrate(json.loads(text))
+        document = parse_json(text)
+        check_bounds(document)
+        document = migrate(document)
         config = ModelConfig.from_dict(document["model"])
         metadata = CheckpointMetadata.from_dict(document)
     except FormatError as error:
         raise CheckpointError(f"checkpoint '{path}' {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint '{path}' has unusable metadata ({type(error).__name__}: {error})") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        reason = str(error)[:_MOST_ERROR_CHARACTERS]
+        raise CheckpointError(
+            f"checkpoint '{path}' has unusable metadata ({type(error).__name__}: {reason})"
+        ) from error
     if len(metadata.class_names) != config.classes:
         raise CheckpointError(
             f"checkpoint '{path}' names {len(metadata.class_names)} classes, its model has {config.classes}"
@@ -197,12 +237,25 @@ def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
     return tensor.contiguous().clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor.contiguous()
 
 
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _shapes_of_deep(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of ``config`` after building one of its equal DSSF modules in a row only."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in _shapes(_tensors(FusionMambaDetector(replace(config, dssf_count=1)))).items():
+        count = config.dssf_count if ".dssf.0." in name else 1
+        shapes |= {name.replace(".dssf.0.", f".dssf.{number}."): shape for number in range(count)}
+    return shapes
+
+
 def _compare(
-    path: str | os.PathLike[str], expected: Mapping[str, torch.Tensor], found: Mapping[str, tuple[int, ...]]
+    path: str | os.PathLike[str], expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> None:
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
-    reshaped = [name for name in expected if name in found and tuple(expected[name].shape) != found[name]]
+    reshaped = [name for name in expected if name in found and expected[name] != found[name]]
     if not (missing or extra or reshaped):
         return
     name = (missing or extra or reshaped)[0]
@@ -211,7 +264,7 @@ def _compare(
     elif extra:
         example = f"'{name}' is unknown"
     else:
-        example = f"'{name}' is {found[name]} instead of {tuple(expected[name].shape)}"
+        example = f"'{name}' is {found[name]} instead of {expected[name]}"
     raise CheckpointError(
         f"checkpoint '{path}' holds another model's tensors than its configuration asks for: {len(missing)} missing, "
         f"{len(extra)} unknown, {len(reshaped)} of another shape (for example {example})"

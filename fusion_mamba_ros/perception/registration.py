@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion_mamba_ros.perception.documents import parse_yaml
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox, Size
 
 Homography = npt.NDArray[np.floating[Any]]
@@ -98,11 +99,9 @@ def read_homography(path: str | os.PathLike[str]) -> Homography:
 
     Raises ``ValueError`` if there is no such file or no ``registration: homography:`` in it.
     """
-    import yaml
-
     try:
-        document: Any = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"registration file '{path}' cannot be read: {error}") from error
     found = _find_homography(document)
     if found is None:

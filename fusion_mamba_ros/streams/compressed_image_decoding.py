@@ -3,46 +3,47 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import cv2
 import numpy as np
 
+from fusion_mamba_ros.streams.decoder_output import lost_data, run_decoder
 from fusion_mamba_ros.streams.image_decoding import Array, Image, ImageDecodingError, as_bytes, to_8_bit
+from fusion_mamba_ros.streams.image_headers import JPEG_END, PNG_END, find_damage, is_jpeg, is_png, read_header
 from fusion_mamba_ros.streams.message_text import quoted
 
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # Cameras may pad a file; the end marker lies within so many of the last bytes.
 TAIL_BYTES = 1024
-# Neither deflate (1032:1) nor JPEG's shortest blocks pack pixels tighter; a damaged header may claim gigapixels.
-PIXELS_PER_BYTE = 2000
 
 
 def check_compressed_image(data: Any, format: str = "") -> None:
-    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` is visibly no whole file.
+    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` visibly cannot be decoded.
 
-    That is: empty, cut short, or of a size that the file cannot hold. It looks at both ends only, in microseconds
-    however large the file is; damage in between is found by `decode_compressed_image`.
+    That is: empty, neither JPEG nor PNG, cut short, larger than the file can hold or than is ever decoded. It looks at
+    both ends only, in microseconds however large the file is; damage in between is found by `decode_compressed_image`.
     """
     _visibly_whole(data, format)
 
 
 def decode_compressed_image(data: Any, format: str = "") -> Image:
-    """Return the picture in the ``data`` of a `sensor_msgs/CompressedImage`.
+    """Return the image in the ``data`` of a `sensor_msgs/CompressedImage`.
 
-    JPEG, PNG (8 or 16 bit) and whatever else OpenCV reads. ``format`` only serves the error message, since files say
-    themselves what they are. Raises `ImageDecodingError`, also for a file that was cut short, which OpenCV would fill
-    with grey, and for a PNG whose checksums are wrong.
+    JPEG and PNG (8 or 16 bit), told apart by their first bytes; ``format`` only serves the error message. Raises
+    `ImageDecodingError` before memory is taken for an image of more than 64 megapixels, and for a file of which a part
+    is missing or damaged, which OpenCV would fill with grey. Nothing is printed.
     """
     buffer, what = _visibly_whole(data, format)
-    if _is_png(buffer) and not _png_is_whole(buffer.data):
-        raise ImageDecodingError(f"{what} is damaged: the checksums of its chunks are wrong")
+    damage = find_damage(buffer.data)
+    if damage is not None:
+        raise ImageDecodingError(f"{what} {damage}")
     try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageDecodingError(f"{what} cannot be decoded: {error.err}") from error
+        pixels, printed = run_decoder(lambda: cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED))
+    except (cv2.error, MemoryError) as error:
+        raise ImageDecodingError(f"{what} cannot be decoded: {getattr(error, 'err', 'out of memory')}") from error
+    lost = lost_data(printed)
+    if lost is not None:
+        raise ImageDecodingError(f"{what} is damaged: {lost}")
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         raise ImageDecodingError(f"{what} cannot be decoded: it is no JPEG or PNG that OpenCV reads")
     if pixels.ndim == 2:
@@ -57,43 +58,17 @@ def _visibly_whole(data: Any, format_name: str) -> tuple[Array, str]:
     what = f"compressed image (format {quoted(format_name)}, {len(buffer)} bytes)"
     if len(buffer) == 0:
         raise ImageDecodingError(f"{what} is empty")
-    width = height = 0
-    if buffer[:2].tobytes() == JPEG_START:
-        if JPEG_END not in buffer[-TAIL_BYTES:].tobytes():
+    tail = buffer[-TAIL_BYTES:].tobytes()
+    if is_jpeg(buffer.data):
+        if JPEG_END not in tail:
             raise ImageDecodingError(f"{what} is cut short: its end marker is missing")
-        width, height = _jpeg_size(buffer.data)
-    elif _is_png(buffer):
-        if PNG_END not in buffer[-TAIL_BYTES:].tobytes():
+    elif is_png(buffer.data):
+        if PNG_END not in tail:
             raise ImageDecodingError(f"{what} is cut short: its last chunk is missing")
-        width, height = (int.from_bytes(buffer[at : at + 4].tobytes(), "big") for at in (16, 20))
-    if width * height > PIXELS_PER_BYTE * len(buffer):
-        raise ImageDecodingError(f"{what} is damaged: it claims {width}x{height} pixels")
+    else:
+        raise ImageDecodingError(f"{what} cannot be decoded: it is neither JPEG nor PNG, publish one of these")
+    header = read_header(buffer.data)
+    fault = "is damaged: it names no size" if header is None else header.fault(len(buffer))
+    if fault is not None:
+        raise ImageDecodingError(f"{what} {fault}")
     return buffer, what
-
-
-def _is_png(buffer: Array) -> bool:
-    return buffer[: len(PNG_SIGNATURE)].tobytes() == PNG_SIGNATURE
-
-
-def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    """Return width and height from the start of frame, (0, 0) without one (ITU-T T.81, B.1.1 and B.2.2)."""
-    at = len(JPEG_START)
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0, 0
-
-
-def _png_is_whole(data: memoryview) -> bool:
-    """Return whether every chunk up to IEND fits the file and its checksum (PNG specification, 5.3)."""
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        if bytes(data[at + 4 : at + 8]) == b"IEND":
-            return True
-        at = end + 4
-    return False

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ _NECKS = {
     },
 }
 _HEADS = {"yolov8": 22, "yolov5": 24}
+_MOST_MODULES, _MOST_DEPTH = 100_000, 64
 _BRANCHES = {"cv2": "box_branches", "cv3": "class_branches"}
 
 
@@ -57,16 +58,20 @@ def read_foreign_weights(path: str | Path) -> ForeignWeights:
     model = content
     if isinstance(content, dict) and ("model" in content or "ema" in content):
         model = content.get("ema") if content.get("ema") is not None else content.get("model")
-    tensors = dict(model) if isinstance(model, dict) else _tensors_of(model)
-    tensors = {name: value.float() for name, value in tensors.items() if isinstance(value, Tensor)}
     try:
+        tensors = dict(model) if isinstance(model, dict) else dict(_tensors_of(model))
+        tensors = {name: value.float() for name, value in tensors.items() if _is_weight(name, value)}
         backbone = "yolov5" if any(name.startswith("model.2.cv3.") for name in tensors) else "yolov8"
         width = _width(backbone, tensors)
+        class_names = _class_names(model)
     except KeyError as error:
         raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector: it has no tensor {error}") from error
+    except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+        # Attributes of foreign objects can be of any type.
+        raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector ({type(error).__name__}: {error})") from error
     if width is None:
         raise ValueError(f"'{path}' has channels or depths of no known width: use YOLOv8 or YOLOv5 n, s, m, l or x")
-    return ForeignWeights(tensors, _class_names(model), backbone, width)
+    return ForeignWeights(tensors, class_names, backbone, width)
 
 
 def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple[FusionMambaDetector, int, int]:
@@ -85,7 +90,8 @@ def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple
         for target in _targets(name, weights.backbone, tuple(model.config.modalities)):
             if target not in own:
                 continue
-            value = _stem(tensor, own[target].shape[1]) if target.endswith("sections.0.0.conv.weight") else tensor
+            is_stem = target.endswith("sections.0.0.conv.weight") and tensor.ndim == 4
+            value = _stem(tensor, own[target].shape[1]) if is_stem else tensor
             if target == "head.projection":
                 value = value.flatten()
             if value.shape == own[target].shape:
@@ -127,20 +133,28 @@ def _layer_name(name: str) -> str:
     return re.sub(r"\bbn\b", "norm", name)
 
 
-def _tensors_of(module: Any, prefix: str = "") -> dict[str, Tensor]:
-    if not isinstance(module, Shell):
-        return {}
-    tensors: dict[str, Tensor] = {}
-    for group in ("_parameters", "_buffers"):
-        tensors |= {f"{prefix}{name}": value for name, value in vars(module).get(group, {}).items()}
-    for name, child in vars(module).get("_modules", {}).items():
-        tensors |= _tensors_of(child, f"{prefix}{name}.")
-    return tensors
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and not value.is_complex()
+
+
+def _tensors_of(module: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a module and its submodules. Raises ``ValueError`` if they are endless."""
+    pending, count = [(module, "")], 0
+    while pending:
+        shell, prefix = pending.pop()
+        count += 1
+        if count > _MOST_MODULES or prefix.count(".") > _MOST_DEPTH:
+            raise ValueError("the modules of the file contain each other without end")
+        if not isinstance(shell, Shell):
+            continue
+        for group in ("_parameters", "_buffers"):
+            yield from ((f"{prefix}{name}", value) for name, value in vars(shell).get(group, {}).items())
+        pending += [(child, f"{prefix}{name}.") for name, child in vars(shell).get("_modules", {}).items()]
 
 
 def _class_names(model: Any) -> tuple[str, ...]:
     names = vars(model).get("names") if isinstance(model, Shell) else None
-    if isinstance(names, dict) and names:
+    if isinstance(names, dict) and names and all(isinstance(index, int) for index in names):
         return tuple(str(names[index]) for index in sorted(names))
     if isinstance(names, (list, tuple)) and names:
         return tuple(str(name) for name in names)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fusion_mamba_ros.datasets import AugmentationConfig
 from fusion_mamba_ros.network import ModelConfig
+from fusion_mamba_ros.perception.checkpoint import MOST_SIDE
+from fusion_mamba_ros.perception.documents import DocumentError, parse_yaml
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
@@ -100,8 +100,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         sides = self.input_size if isinstance(self.input_size, Sequence) else ()
-        if len(sides) != 2 or any(type(side) is not int or side < 32 or side % 32 for side in sides):
-            raise TrainingError(f"input_size is {self.input_size!r}: give [width, height] in multiples of 32")
+        if len(sides) != 2 or any(type(side) is not int or side % 32 or not 32 <= side <= MOST_SIDE for side in sides):
+            raise TrainingError(
+                f"input_size is {self.input_size!r}: give [width, height] in multiples of 32, at most {MOST_SIDE}"
+            )
         object.__setattr__(self, "input_size", tuple(sides))
         object.__setattr__(self, "augmentation", dataclasses.replace(self.augmentation, size=self.input_size))
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
@@ -189,14 +191,14 @@ class Recipe:
         """
         shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
-            values = yaml.safe_load(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
+            values = parse_yaml(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise TrainingError(
                 f"recipe '{path}' cannot be read ({reason}): name a YAML file, or one of {', '.join(shipped)}"
             ) from error
-        except yaml.YAMLError as error:
-            raise TrainingError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
+        except DocumentError as error:
+            raise TrainingError(f"recipe '{path}' cannot be used: {error}") from error
         if not isinstance(values, dict):
             raise TrainingError(f"recipe '{path}' holds {values!r}: write it as a mapping of fields")
         values = _from_checkpoint(_with_new_names(values), checkpoint)
@@ -252,7 +254,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise TrainingError(f"--set {assignment} names no value: write --set name=value")
         try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise TrainingError(f"--set {assignment}: the value is not YAML") from error
+            values[name.strip()] = parse_yaml(value)
+        except DocumentError as error:
+            raise TrainingError(f"--set {name}: the value cannot be used: {error}") from error
     return values

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from fusion_mamba_ros.training.pickle_bounds import check_pickle
 
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -26,7 +29,8 @@ _DTYPES = {
 }
 # Objects of these packages become inert shells that hold their attributes; any other name ends the reading.
 _SHELLS = ("torch.nn.modules.", "ultralytics.", "models.", "utils.", "pathlib.", "numpy.", "datetime.")
-_PLAIN = {name: getattr(__import__("builtins"), name) for name in ("set", "frozenset", "slice", "complex", "bytearray")}
+# `bytearray` is not among them: it takes as much memory as a number asks for.
+_PLAIN = {name: getattr(__import__("builtins"), name) for name in ("set", "frozenset", "slice", "complex")}
 
 
 class UnsafePickleError(ValueError):
@@ -73,20 +77,59 @@ def read_foreign_checkpoint(path: str | Path) -> Any:
         if len(pickles) != 1:
             raise ValueError(f"'{path}' is no file of torch.save: it holds {len(pickles)} data.pkl, not one")
         folder = pickles[0].rpartition("/")[0]
-        with archive.open(pickles[0]) as file:
-            try:
-                return _Unpickler(file, archive, folder, str(path)).load()
-            except UnsafePickleError:
-                raise
-            except Exception as error:  # a damaged pickle can raise anything
-                raise ValueError(f"'{path}' is damaged ({type(error).__name__}: {error})") from error
+        try:
+            storages = _Storages(archive, folder, Path(path).stat().st_size)
+            data = storages.read_entry(pickles[0])
+            check_pickle(data)
+            return _Unpickler(io.BytesIO(data), storages, str(path)).load()
+        except UnsafePickleError:
+            raise
+        except Exception as error:  # a damaged pickle can raise anything
+            raise ValueError(f"'{path}' is damaged ({type(error).__name__}: {str(error)[:200]})") from error
+
+
+class _Storages:
+    """The storages in an archive, read once each, and in total no more than the archive holds."""
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str, archive_bytes: int) -> None:
+        self._archive, self._folder = archive, folder
+        self._tensors: dict[str, Tensor] = {}
+        self._left = archive_bytes
+        # A parameter and its exponential moving average have a storage each; views of one storage are few.
+        self._elements_left = archive_bytes
+
+    def read_entry(self, name: str) -> bytes:
+        """Return the bytes of an entry. Raises ``ValueError`` on more than the file can hold: a zip bomb."""
+        info = self._archive.getinfo(name)
+        self._left -= info.file_size
+        if info.compress_type != zipfile.ZIP_STORED or self._left < 0:
+            raise ValueError(f"entry {name!r} is compressed or larger than the file: torch.save stores it as it is")
+        return self._archive.read(info)
+
+    def load(self, key: str, dtype: torch.dtype, count: int) -> Tensor:
+        """Return the storage ``key`` as a flat tensor."""
+        if key not in self._tensors:
+            data = bytearray(self.read_entry(f"{self._folder}/data/{key}"))
+            self._tensors[key] = (
+                torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+            )
+        return self._tensors[key]
+
+    def view(self, storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+        """Return a view of ``storage``; `as_strided` checks the bounds. A view has no element twice."""
+        tensor = torch.as_strided(storage, tuple(size), tuple(stride), offset)
+        self._elements_left -= tensor.numel()
+        if tensor.numel() > storage.numel() or self._elements_left < 0:
+            raise ValueError(
+                f"a tensor of shape {tuple(size)} is larger than its storage of {storage.numel()} elements"
+            )
+        return tensor
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str, path: str):
+    def __init__(self, file: Any, storages: _Storages, path: str):
         super().__init__(file)
-        self._archive, self._folder, self._path = archive, folder, path
-        self._storages: dict[str, Tensor] = {}
+        self._storages, self._path = storages, path
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -94,7 +137,7 @@ class _Unpickler(pickle.Unpickler):
         if module in ("builtins", "__builtin__") and name in _PLAIN:
             return _PLAIN[name]
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-            return _rebuild_tensor if name == "_rebuild_tensor_v2" else _rebuild_parameter
+            return self._storages.view if name == "_rebuild_tensor_v2" else _rebuild_parameter
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
@@ -111,17 +154,7 @@ class _Unpickler(pickle.Unpickler):
         kind, dtype, key, _, count = identity
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise ValueError(f"unknown storage {kind!r}")
-        if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
-            self._storages[key] = (
-                torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
-            )
-        return self._storages[key]
-
-
-def _rebuild_tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    # Checks the bounds itself.
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset)
+        return self._storages.load(key, dtype, count)
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:

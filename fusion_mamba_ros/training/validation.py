@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
 
@@ -15,6 +14,7 @@ from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Evaluation, evaluate
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.drawing import contact_sheet, draw_pair
+from fusion_mamba_ros.perception.image_writer import encode_image
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.batches import EpochBatches
@@ -97,8 +97,7 @@ class Validation:
         if not tiles:
             return None
         sheet = contact_sheet(tiles, captions, columns=1, tile_width=960)
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        return bytes(data.tobytes())
+        return encode_image(sheet, ".jpg", jpeg_quality=85)
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...perception.documents import parse_json
 from ..annotation import Annotation
 from ..image_files import check_complete
 from ..pair_record import LayoutListing, PairRecord
@@ -45,7 +45,16 @@ class CocoLayout(Layout):
     def class_names(self) -> tuple[str, ...]:
         """Return the category names in the order of their ids, as the first split has them."""
         categories = self._read(self.splits()[0])["categories"]
-        return tuple(category["name"] for category in sorted(categories, key=lambda category: category["id"]))
+        # Numbers by value, then texts: some tools write both.
+        ordered = sorted(
+            categories,
+            key=lambda item: (
+                isinstance(item["id"], str),
+                0 if isinstance(item["id"], str) else item["id"],
+                str(item["id"]),
+            ),
+        )
+        return tuple(str(category["name"]) for category in ordered)
 
     def split_names(self, split: str) -> list[str]:
         """Return the names of all images."""
@@ -93,9 +102,10 @@ class CocoLayout(Layout):
                 return Problem(ProblemKind.UNREADABLE, name, f"{error}: pair left out")
         try:
             corners = np.array([box for box, _ in boxes], np.float64).reshape(-1, 4)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return Problem(ProblemKind.UNREADABLE, name, "a bbox is not four numbers: pair left out")
-        corners[:, 2:] += corners[:, :2]
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported when it is read
+            corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
         return PairRecord(name, rgb, thermal, annotation, str(image.get("group", "")))
 
@@ -110,19 +120,28 @@ class CocoLayout(Layout):
         path = self._file(split)
         assert path is not None  # only splits that are there are asked for
         try:
-            document = json.loads(path.read_bytes())
-            images_ok = all("id" in image and image.get(_RGB_KEY) for image in document["images"])
-            categories_ok = all("id" in category and "name" in category for category in document["categories"])
-            boxes_ok = all(item.keys() >= {"image_id", "category_id", "bbox"} for item in document["annotations"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            document = parse_json(path.read_bytes())
+            images_ok = all(_is_id(image["id"]) and image.get(_RGB_KEY) for image in document["images"])
+            categories_ok = all(_is_id(category["id"]) and "name" in category for category in document["categories"])
+            boxes_ok = all(
+                _is_id(item["image_id"]) and _is_id(item["category_id"]) and "bbox" in item
+                for item in document["annotations"]
+            )
+        except KeyError as error:
+            raise DatasetError(f"{str(path)!r} is not a COCO json: something in it has no {error}") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise DatasetError(f"{str(path)!r} is not a COCO json: {type(error).__name__} {error}") from error
         if not (images_ok and categories_ok and boxes_ok):
             raise DatasetError(
                 f"{str(path)!r} is not a COCO json of pairs: every image needs id and file_name, every category id and "
-                "name, every annotation image_id, category_id and bbox"
+                "name, every annotation image_id, category_id and bbox; ids are whole numbers or texts"
             )
         self._documents[split] = document
         return document
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def _name(image: dict[str, Any]) -> str:

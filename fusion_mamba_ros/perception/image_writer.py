@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write an image file, or say why it cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fusion_mamba_ros.perception.atomic_write import write_atomically
+
+JPEG_QUALITY = 92
+
+
+def encode_image(
+    image: npt.NDArray[Any], suffix: str, *, jpeg_quality: int = JPEG_QUALITY, png_compression: int = 3
+) -> bytes:
+    """Return the file content of ``image``, (H, W, 3) uint8 RGB or (H, W) uint8 or uint16, in the format of ``suffix``.
+
+    Raises ``OSError``, for example for a JPEG of more than 65 500 pixels a side.
+    """
+    settings = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
+        ".png": [cv2.IMWRITE_PNG_COMPRESSION, png_compression],
+    }
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    shape = "x".join(map(str, image.shape[1::-1]))
+    try:
+        encoded, data = cv2.imencode(suffix, pixels, settings.get(suffix.lower(), []))
+    except cv2.error as error:
+        raise OSError(f"image of {shape} pixels cannot be encoded as {suffix or 'a file without suffix'}") from error
+    if not encoded:
+        raise OSError(f"image of {shape} pixels cannot be encoded as {suffix}")
+    return np.asarray(data, np.uint8).tobytes()
+
+
+def write_image(path: str | os.PathLike[str], rgb: npt.NDArray[Any], *, jpeg_quality: int = JPEG_QUALITY) -> None:
+    """Write ``rgb`` (H, W, 3) uint8 to ``path``, encoded by its suffix, as a whole or not at all.
+
+    OpenCV's own writer reports a full disk nowhere and ends the process on a file name that is not UTF-8, so OpenCV
+    only encodes. Raises ``OSError`` that names the file.
+    """
+    try:
+        data = encode_image(rgb, Path(path).suffix, jpeg_quality=jpeg_quality)
+    except OSError as error:
+        raise OSError(f"{os.fspath(path)!r} could not be written: {error}") from error
+    write_atomically(path, data, durable=False)
