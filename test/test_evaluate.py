@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.datasets import DatasetError, PairedSample, UnreadableImageError
+from fusion_mamba_ros.datasets import DatasetError, Sample, UnreadableImageError
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
 from fusion_mamba_ros.perception.detections import Detections, Mode
@@ -28,13 +28,13 @@ class LabelledPairs(list):
     def names(self):
         return tuple(sample.name for sample in self)
 
-    def make(self, index: int) -> PairedSample:
+    def make(self, index: int) -> Sample:
         width, height = ((64, 48), (80, 60))[index % 4 == 3]
         boxes = np.array([[4, 4, 14, 24], [30, 20, 60, 40]], np.float32)
         rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
         rgb[20:40, 30:60], thermal[2:12, 2:7] = 255, 255
         group = "day" if index % 2 else "night"
-        return PairedSample(f"pair{index}", rgb, thermal, boxes, np.array([0, 1]), group)
+        return Sample(f"pair{index}", {"rgb": rgb, "thermal": thermal}, boxes, np.array([0, 1]), group)
 
     def __getitem__(self, index):
         self.read.append(index)

@@ -81,7 +81,7 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path, make):
     dataset = open_dataset(root, split)
     assert set(dataset.names) == {f"data/{stem}" for stem in stems}
     sample = dataset[0]
-    assert sample.rgb.shape == (HEIGHT, WIDTH, 3) and sample.thermal.shape == (HEIGHT, WIDTH)
+    assert sample.images["rgb"].shape == (HEIGHT, WIDTH, 3) and sample.images["thermal"].shape == (HEIGHT, WIDTH)
     np.testing.assert_allclose(sample.boxes, [BOX], atol=1e-4)
     assert [dataset.class_names[label] for label in sample.labels] == [class_name]
 
@@ -89,7 +89,7 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path, make):
 def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path):
     coco(tmp_path / "data")
     for record in open_dataset(tmp_path / "data", "train").records:
-        assert record.thermal.stem.endswith(record.rgb.stem)
+        assert record.images["thermal"].stem.endswith(record.images["rgb"].stem)
 
 
 def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
@@ -97,7 +97,7 @@ def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
     (root / "thermal" / "b.png").unlink()
     write_picture(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
-    assert [(record.rgb.stem, record.thermal.stem) for record in dataset.records] == [("c", "c"), ("d", "d")]
+    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [("c", "c"), ("d", "d")]
 
 
 def test_flir_dog_boxes_are_dropped_by_the_class_list_and_counted(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
-from fusion_mamba_ros.perception.registration import homography_from, map_points, place_thermal, read_homography
+from fusion_mamba_ros.perception.registration import homography_from, map_points, place_registered, read_homography
 
 SHIFTED = np.array([[0.8, 0.0, 0.1], [0.0, 0.9, 0.05], [0.0, 0.0, 1.0]])
 
@@ -23,7 +23,7 @@ def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def test_identity_is_a_plain_resize():
     picture = smooth_picture(160, 128)
     letterbox = Letterbox((640, 480), (320, 256))
-    np.testing.assert_array_equal(place_thermal(picture, np.eye(3), letterbox), letterbox.place(picture))
+    np.testing.assert_array_equal(place_registered(picture, np.eye(3), letterbox), letterbox.place(picture))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_identity_is_a_plain_resize():
 )
 def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
     letterbox = Letterbox((640, 480), (320, 256))
-    canvas = place_thermal(smooth_picture(400, 300), homography, letterbox)
+    canvas = place_registered(smooth_picture(400, 300), homography, letterbox)
     (left, top), (width, height) = letterbox.offset, letterbox.inner_size
     x, y = np.meshgrid((np.arange(320) + 0.5 - left) / width, (np.arange(256) + 0.5 - top) / height)
     source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))

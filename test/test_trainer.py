@@ -148,7 +148,7 @@ def mean_overlap(trainer: Trainer) -> float:
 
 
 def test_gradient_is_ordinary_where_every_pair_would_drop_a_stream(few: Path) -> None:
-    augmentation = {"rgb_dropout": 1.0, "thermal_dropout": 0.0}
+    augmentation = {"modality_dropout": {"rgb": 1.0}}
     trainer = scenes.trainer(few, {"model": {"fusion": "add"}, "clip_norm": 1e20, "augmentation": augmentation})
     gradients = scenes.first_step(trainer)["gradients"].values()
     # Without clipping; batch normalisation over zeros alone makes it 1e9 and more.

@@ -34,7 +34,8 @@ class CheckpointMetadata:
 
     ``class_names``: one for each class index. ``input_size``: (width, height) of the network's canvas, pixels, both
     divisible by 32. ``thermal``: scaling and polarity of the training pictures. ``homography``: 3x3, thermal to RGB in
-    normalised coordinates, of the training data (identity: aligned). ``training``: provenance (data sets, splits,
+    normalised coordinates, of the training data (identity: aligned). ``further_homographies``: the same of other
+    modalities, by name; absent: aligned. ``training``: provenance (data sets, splits,
     commit, recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
     """
 
@@ -44,6 +45,7 @@ class CheckpointMetadata:
     homography: tuple[tuple[float, ...], ...] = _IDENTITY
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    further_homographies: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         width, height = self.input_size
@@ -51,12 +53,18 @@ class CheckpointMetadata:
             raise ValueError(f"input size is {width}x{height}: expected multiples of 32")
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class names are {list(self.class_names)}: expected at least one, all different")
-        if len(self.homography) != 3 or any(len(row) != 3 for row in self.homography):
-            raise ValueError(f"homography is {self.homography}: expected 3 rows of 3 numbers")
+        for homography in self.homographies.values():
+            if len(homography) != 3 or any(len(row) != 3 for row in homography):
+                raise ValueError(f"homography is {homography}: expected 3 rows of 3 numbers")
+
+    @property
+    def homographies(self) -> dict[str, tuple[tuple[float, ...], ...]]:
+        """Homographies to RGB by modality, that of thermal included."""
+        return {"thermal": self.homography, **self.further_homographies}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
+        values = {
             "class_names": list(self.class_names),
             "input_size": list(self.input_size),
             "thermal": self.thermal.to_dict(),
@@ -64,6 +72,11 @@ class CheckpointMetadata:
             "training": dict(self.training),
             "metrics": dict(self.metrics),
         }
+        if self.further_homographies:
+            values["further_homographies"] = {
+                name: [list(row) for row in matrix] for name, matrix in self.further_homographies.items()
+            }
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointMetadata:
@@ -73,10 +86,17 @@ class CheckpointMetadata:
             class_names=tuple(str(name) for name in values["class_names"]),
             input_size=(int(width), int(height)),
             thermal=ThermalScaling.from_dict(values.get("thermal", {})),
-            homography=tuple(tuple(float(x) for x in row) for row in values.get("homography", _IDENTITY)),
+            homography=_rows(values.get("homography", _IDENTITY)),
             training=values.get("training", {}),
             metrics=values.get("metrics", {}),
+            further_homographies={
+                str(name): _rows(matrix) for name, matrix in dict(values.get("further_homographies", {})).items()
+            },
         )
+
+
+def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(x) for x in row) for row in matrix)
 
 
 def save_checkpoint(

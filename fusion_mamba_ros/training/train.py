@@ -24,13 +24,15 @@ from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device
-from fusion_mamba_ros.perception.predictor import KNOWN_MODALITIES
+from fusion_mamba_ros.perception.modality import known_modalities
+from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.journal import Journal, draw_curves
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
 from fusion_mamba_ros.training.run_folder import RunFolder
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
 from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
+from fusion_mamba_ros.training.usable_pairs import usable_pairs
 from fusion_mamba_ros.training.validation import Validation
 
 
@@ -77,6 +79,8 @@ def train(run: Run, console: Console) -> bool:
     fabric.launch()
     if not fabric.is_global_zero:
         console = Console(quiet=True)
+    training = usable_pairs(training, tuple(recipe.model.modalities), splits["train"], console)
+    validating = usable_pairs(validating, tuple(recipe.model.modalities), splits["val"], console)
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
@@ -92,11 +96,13 @@ def train(run: Run, console: Console) -> bool:
     trainer.state.splits, trainer.state.validation = splits, validation_data
     if run.weights is not None:
         trainer.state.weights = run.weights.name
+    homographies = {name: _rows(matrix) for name, matrix in training.homographies.items()}
     metadata = CheckpointMetadata(
         training.class_names,
         recipe.input_size,
         recipe.thermal,
-        homography=tuple(map(tuple, (np.eye(3) if training.homography is None else training.homography).tolist())),
+        homography=homographies.pop("thermal", _rows(np.eye(3))),
+        further_homographies=homographies,
         training=_provenance(run, trainer.state, recipe, training, validating),
     )
     validation = Validation(
@@ -138,6 +144,10 @@ def train(run: Run, console: Console) -> bool:
     return complete
 
 
+def _rows(matrix: Homography) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, matrix.tolist()))
+
+
 def _splits(run: Run, state: TrainingState | None) -> dict[str, str]:
     before = state.splits if state is not None else {}
     splits = {}
@@ -152,9 +162,11 @@ def _splits(run: Run, state: TrainingState | None) -> dict[str, str]:
 
 def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
     recipe = run.recipe if state is None else Recipe.from_dict(state.recipe)
-    unknown = set(recipe.model.modalities) - set(KNOWN_MODALITIES)
+    unknown = set(recipe.model.modalities) - set(known_modalities())
     if unknown:
-        raise TrainingError(f"the recipe's model wants {', '.join(sorted(unknown))}: data sets have rgb and thermal")
+        raise TrainingError(
+            f"the recipe's model wants {', '.join(sorted(unknown))}: registered are {', '.join(known_modalities())}"
+        )
     for name, channels in recipe.model.modalities.items():
         if channels not in (1, 3):
             raise TrainingError(f"the recipe's model wants {channels} channels of {name}: pictures have 1 or 3")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fusion_mamba_ros.datasets import Augmentation, PreparedDataset
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.training.absent_streams import statistics_kept
 from fusion_mamba_ros.training.assigner import TaskAlignedAssigner
 from fusion_mamba_ros.training.batches import Batch, EpochBatches, load
 from fusion_mamba_ros.training.ema import MovingAverage
@@ -179,7 +180,9 @@ class Trainer:
     def _losses(self, batch: Batch) -> LossTerms:
         images = batch.inputs(self.fabric.device, channels_last=self.recipe.channels_last)
         targets = batch.targets.to(self.fabric.device)
-        return self.loss(self.detector.head, self.network(images), targets, self._sum_over_processes)
+        with statistics_kept(self.detector, batch.absent):
+            levels = self.network(images)
+        return self.loss(self.detector.head, levels, targets, self._sum_over_processes)
 
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
