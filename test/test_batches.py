@@ -80,6 +80,15 @@ def test_absent_stream_is_zeros_and_grey_fills_a_stem_of_three_channels() -> Non
     assert bool((batch.images["thermal"] == 7).all())
 
 
+def test_a_modality_without_an_image_in_the_whole_batch_is_named() -> None:
+    picture, thermal = np.full((32, 32, 3), 9, np.uint8), np.full((32, 32), 9, np.uint8)
+    pair, lone = Sample("a", {"rgb": picture, "thermal": thermal}), Sample("b", {"thermal": thermal})
+    black = Sample("c", {"rgb": np.zeros_like(picture), "thermal": thermal})
+    both = {"rgb": 3, "thermal": 1}
+    assert collate([pair, lone], both).absent == ()
+    assert collate([lone, black], both).absent == ("rgb",)
+
+
 def test_colour_becomes_grey_for_a_stem_of_one_channel_as_in_inference() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
     shown = collate([Sample("a", {"rgb": picture})], {"rgb": 1}).images["rgb"]

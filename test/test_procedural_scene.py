@@ -13,7 +13,12 @@ from fusion_mamba_ros.datasets.street.canvas import (
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("rgb", "thermal", "boxes", "labels"))
+    return (
+        np.array_equal(a.boxes, b.boxes)
+        and np.array_equal(a.labels, b.labels)
+        and a.images.keys() == b.images.keys()
+        and all(np.array_equal(image, b.images[name]) for name, image in a.images.items())
+    )
 
 
 @pytest.mark.parametrize("night", [True, False])

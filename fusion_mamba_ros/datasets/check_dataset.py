@@ -60,7 +60,7 @@ def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = l
         counts = np.bincount(sample.labels, minlength=len(dataset.class_names))
         check.boxes.update(dict(zip(dataset.class_names, counts.tolist(), strict=True)))
         check.groups[sample.group or "no group"] += 1
-        check.modalities.update(sample.images)
+        check.modalities.update(list(sample.images))
         check.sizes[", ".join(_describe(name, image) for name, image in sample.images.items())] += 1
     return check
 
