@@ -139,12 +139,11 @@ def _without_old_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     old = {name: values[f"{name}_dropout"] for name in ("rgb", "thermal") if f"{name}_dropout" in values}
     if not old:
         return dict(values)
-    if "modality_dropout" in values:
-        raise ValueError("augmentation has rgb_dropout or thermal_dropout beside modality_dropout: keep the last only")
     warnings.warn(
         "augmentation rgb_dropout and thermal_dropout are deprecated: use modality_dropout: {rgb: ..., thermal: ...}",
         DeprecationWarning,
         stacklevel=3,
     )
     rest = {name: value for name, value in values.items() if name not in ("rgb_dropout", "thermal_dropout")}
-    return {**rest, "modality_dropout": {"rgb": 0.1, "thermal": 0.1, **old}}
+    # As before for a key that is absent; beside the new key they are an override of its entries on the command line.
+    return {**rest, "modality_dropout": {**rest.get("modality_dropout", {"rgb": 0.1, "thermal": 0.1}), **old}}
