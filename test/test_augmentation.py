@@ -27,7 +27,9 @@ def patch_sample(seed: int, *, size=(640, 480), patches: int = 1) -> Sample:
         x, y = rng.integers(0, (size[0] - width, size[1] - height))
         rgb[y : y + height, x : x + width] = thermal[y : y + height, x : x + width] = 255
         boxes.append((x, y, x + width, y + height))
-    return Sample(f"pair{seed}", {"rgb": rgb, "thermal": thermal}, np.array(boxes, np.float32), np.zeros(patches, np.int64), "day")
+    return Sample(
+        f"pair{seed}", {"rgb": rgb, "thermal": thermal}, np.array(boxes, np.float32), np.zeros(patches, np.int64), "day"
+    )
 
 
 def bright_box(image: np.ndarray) -> np.ndarray:
@@ -81,7 +83,10 @@ def test_without_changes_it_is_the_letterbox_of_inference(size):
     rng = np.random.default_rng(0)
     smooth = np.clip(np.add.outer(np.linspace(0, 120, size[1]), np.linspace(0, 120, size[0])), 0, 255).astype(np.uint8)
     sample = Sample(
-        "a", {"rgb": np.dstack([smooth] * 3), "thermal": smooth}, np.array([[10, 20, 70, 60]], np.float32), np.zeros(1, np.int64)
+        "a",
+        {"rgb": np.dstack([smooth] * 3), "thermal": smooth},
+        np.array([[10, 20, 70, 60]], np.float32),
+        np.zeros(1, np.int64),
     )
     changed = Augmentation(PLAIN)([sample], 0, rng)
     letterbox = Letterbox(size, SIZE)

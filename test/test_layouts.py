@@ -134,7 +134,10 @@ def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
     (root / "thermal" / "b.png").unlink()
     write_picture(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
-    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [("c", "c"), ("d", "d")]
+    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [
+        ("c", "c"),
+        ("d", "d"),
+    ]
 
 
 def test_flir_dog_boxes_are_dropped_by_the_class_list_and_counted(tmp_path):

@@ -74,7 +74,8 @@ def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sam
     return Sample(
         "pair",
         {"rgb": soft_picture(rgb_size, 0, 3), "thermal": thermal},
-        np.array([[8, 8, 40, 40]], np.float32), np.zeros(1, int)
+        np.array([[8, 8, 40, 40]], np.float32),
+        np.zeros(1, int),
     )
 
 
@@ -128,7 +129,9 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(
         recorder, tmp_path / "samples.jpg"
     )
-    Predictor(recorder, metadata, device="cpu").predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
+    Predictor(recorder, metadata, device="cpu").predict(
+        {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]}
+    )
     validated, served = (seen["thermal"] for seen in recorder.seen)
     assert torch.equal(validated, served)
     assert torch.equal(shown_in_training(sample, size, scaling)["thermal"], served)

@@ -75,7 +75,9 @@ def test_a_box_is_where_the_pictures_change_when_its_object_is_taken_away():
             gone = [i for i, box in enumerate(full.boxes) if not (without.boxes == box).all(axis=1).any()]
             if len(gone) != 1:
                 continue
-            changed = (full.images["rgb"] != without.images["rgb"]).any(axis=2) | (full.images["thermal"] != without.images["thermal"])
+            changed = (full.images["rgb"] != without.images["rgb"]).any(axis=2) | (
+                full.images["thermal"] != without.images["thermal"]
+            )
             columns = np.nonzero(changed)[1]
             x0, y0, x1, y1 = full.boxes[gone[0]]
             lamps_or_blur_px = 60 if (scene.actors[index].label != 0) else 6
@@ -100,7 +102,9 @@ def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
             ]
             beside = np.s_[(3 * y0 + y1) // 4 : (y0 + y1) // 2, x0 - 15 : x0 - 3]
             contrast["rgb"].append(abs(float(grey[middle].mean()) - float(grey[beside].mean())))
-            contrast["thermal"].append(abs(float(sample.images["thermal"][middle].mean()) - float(sample.images["thermal"][beside].mean())))
+            contrast["thermal"].append(
+                abs(float(sample.images["thermal"][middle].mean()) - float(sample.images["thermal"][beside].mean()))
+            )
     assert len(contrast["rgb"]) >= 5
     assert np.median(contrast["thermal"]) > 3 * np.median(contrast["rgb"])
 

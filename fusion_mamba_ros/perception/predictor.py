@@ -96,10 +96,11 @@ class Predictor:
         self.times = StageTimes()
         self._channels = dict(model.config.modalities)
         if homography is None:
-            homography = metadata.homographies
-        elif not isinstance(homography, Mapping):
-            homography = {**metadata.homographies, "thermal": homography}
-        self.homographies = homographies_from(homography)
+            self.homographies = homographies_from(metadata.homographies)
+        elif isinstance(homography, Mapping):
+            self.homographies = homographies_from(homography)
+        else:
+            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})  # type: ignore[dict-item]
         self._streams = stream
         self.thermal_scaling = thermal or metadata.thermal
         fold_batch_norms(model)
