@@ -51,11 +51,11 @@ class OnePair:
     """The record of one pair that is in memory."""
 
     name, group = "pair", ""
-    homographies: dict = {}
     modalities = ("rgb", "thermal")
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
+        self.homographies = sample.homographies
 
     def read(self, class_names):
         return self.sample, []

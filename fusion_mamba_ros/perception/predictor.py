@@ -80,8 +80,9 @@ class Predictor:
         """Take over ``model`` (moved to the device, batch normalisations folded).
 
         ``thermal`` and ``homography`` override the checkpoint's; ``homography`` is that of thermal, or a mapping from
-        modality names to those of all. ``stream``: the images come from one camera of each modality in order, so that the
-        thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request cannot be met.
+        modality names to those of all. ``stream``: the images come from one camera of each modality in
+        order, so that the thermal scaling is smoothed over time. Raises ``ValueError``, one sentence, if a request
+        cannot be met.
         """
         known = known_modalities()
         unknown = [name for name in model.config.modalities if name not in known]
