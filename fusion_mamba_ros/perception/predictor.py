@@ -101,7 +101,7 @@ class Predictor:
         elif isinstance(homography, Mapping):
             self.homographies = homographies_from(homography)
         else:
-            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})  # type: ignore[dict-item]
+            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})
         self._streams = stream
         self.thermal_scaling = thermal or metadata.thermal
         fold_batch_norms(model)
