@@ -168,6 +168,16 @@ def test_objects_that_only_a_dropped_image_shows_are_dropped_with_it():
     assert seen > 20
 
 
+def test_dropout_leaves_one_of_the_modalities_that_the_model_sees():
+    pair = patch_sample(0)
+    for seen, left in ((("rgb",), ["rgb", "thermal"]), (("rgb", "thermal"), ["thermal"])):
+        augment = Augmentation(replace(PLAIN, modality_dropout={"rgb": 1.0}), modalities=seen)
+        assert list(augment([pair], 0, np.random.default_rng(0)).images) == left
+    blind = Augmentation(PLAIN, modalities=("thermal",))
+    lone = replace(pair, images={"rgb": pair.images["rgb"]})
+    assert len(blind([lone], 0, np.random.default_rng(0)).boxes) == 0 < len(pair.boxes)
+
+
 def test_thermal_that_the_boxes_were_drawn_on_is_not_moved_against_them():
     lone = replace(patch_sample(2, size=SIZE), images={"thermal": patch_sample(2, size=SIZE).images["thermal"]})
     changed = Augmentation(replace(PLAIN, misalignment=0.05))([lone], 0, np.random.default_rng(0))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +46,19 @@ class Augmentation:
     (H, W); a modality that was dropped, or that no pair has, is missing; boxes are in network pixels.
     Everything random comes from ``generator``, so the same state
     gives the same pair. A pair whose picture cannot be decoded is replaced by another and counted in ``skipped``
-    (name: reason), or refused with ``UnreadableImageError`` if ``refuse_unreadable``.
+    (name: reason), or refused with ``UnreadableImageError`` if ``refuse_unreadable``. ``modalities``: those that the
+    model sees, None for all: dropout leaves one of them, and objects that none of them shows are left out.
     """
 
-    def __init__(self, config: AugmentationConfig, *, refuse_unreadable: bool = False) -> None:
+    def __init__(
+        self,
+        config: AugmentationConfig,
+        *,
+        modalities: Collection[str] | None = None,
+        refuse_unreadable: bool = False,
+    ) -> None:
         self.config = config
+        self.modalities = None if modalities is None else frozenset(modalities)
         self.refuse_unreadable = refuse_unreadable
         self.skipped: dict[str, str] = {}
         largest = 1 + config.multi_scale
@@ -93,8 +101,9 @@ class Augmentation:
         misalignments = {name: random_misalignment(config, size, generator) for name in registered}
         drawn = generator.random()
         dropped = self._dropped(drawn) if dropout else frozenset()
-        # Something must be left to see.
-        kept = [name for name in present if name not in dropped] or present
+        kept = [name for name in present if name not in dropped]
+        if not self._seen(kept):
+            kept = list(present)
 
         canvases = {name: _empty_canvas(name, size) for name in kept}
         boxes, labels = [], []
@@ -107,8 +116,9 @@ class Augmentation:
                 warp_into(canvases[name], sample.images[name], misalignments[name] @ matrix if moved else matrix)
             mapped, keep = warp_boxes(sample.boxes, matrix, size, config)
             # What no image shows any more is not there to be found.
-            boxes.append(mapped[keep] if shown else mapped[:0])
-            labels.append(sample.labels[keep] if shown else sample.labels[:0])
+            keep &= self._seen(shown)
+            boxes.append(mapped[keep])
+            labels.append(sample.labels[keep])
         return Sample(
             name=first.name,
             group=first.group,
@@ -116,6 +126,10 @@ class Augmentation:
             boxes=np.concatenate(boxes),
             labels=np.concatenate(labels),
         )
+
+    def _seen(self, names: Collection[str]) -> bool:
+        """Return whether the model sees one of the images ``names``."""
+        return bool(names) if self.modalities is None else not self.modalities.isdisjoint(names)
 
     def _dropped(self, drawn: float) -> frozenset[str]:
         """Return the modalities that a number drawn from [0, 1) drops."""

@@ -88,9 +88,9 @@ class Trainer:
             fabric.strategy.precision.load_state_dict(dict(state.scaler))
             self.average.model.load_state_dict(state.average)
             self.average.updates = state.average_updates
-        self.augmentation = Augmentation(recipe.augmentation)
+        self.augmentation = Augmentation(recipe.augmentation, modalities=recipe.model.modalities)
         plain = dataclasses.replace(recipe.augmentation, mosaic_probability=0.0)
-        self.plain_augmentation = Augmentation(plain)
+        self.plain_augmentation = Augmentation(plain, modalities=recipe.model.modalities)
         self.loss = detection_loss(recipe)
         self.batches = len(self._epoch_batches(0))
         if self.batches == 0:

@@ -71,7 +71,7 @@ class Validation:
     def _losses(self, model: FusionMambaDetector) -> dict[str, float]:
         batches = EpochBatches(
             self.dataset,
-            Augmentation(AugmentationConfig.none(self.metadata.input_size)),
+            Augmentation(AugmentationConfig.none(self.metadata.input_size), modalities=model.config.modalities),
             model.config.modalities,
             batch_size=self.batch_size,
             seed=0,
