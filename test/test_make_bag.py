@@ -117,8 +117,8 @@ def test_compressed_thermal_is_lossless_and_rgb_is_close(tmp_path):
         }
     for index in range(6):
         sample = scene.render(index)
-        np.testing.assert_array_equal(pictures["/thermal/image_raw/compressed"][index], sample.thermal)
-        difference = pictures["/rgb/image_raw/compressed"][index].astype(int) - sample.rgb
+        np.testing.assert_array_equal(pictures["/thermal/image_raw/compressed"][index], sample.images["thermal"])
+        difference = pictures["/rgb/image_raw/compressed"][index].astype(int) - sample.images["rgb"]
         assert np.abs(difference).mean() < 4
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
         check.problems += unlisted
 
         typer.echo(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
+        typer.echo("images: " + _images(check.modalities, check.pairs))
         typer.echo("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))
         typer.echo("groups: " + ", ".join(f"{name} {count}" for name, count in sorted(check.groups.items())))
         for text, count in check.sizes.most_common(5):
@@ -73,6 +75,19 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"written: {out / 'problems.txt'}, {out / 'samples'}/")
         if strict and check.problems:
             raise typer.Exit(1)
+
+
+def _images(counts: Counter[str], pairs: int) -> str:
+    """Return how many images of each modality there are, those that are missing everywhere named as such."""
+    from ..perception.modality import known_modalities, modality_named
+
+    texts = []
+    for name in known_modalities():
+        title, count = modality_named(name).title, counts[name]
+        texts.append(f"{title} {count}" if count else f"no {title}")
+        if 0 < count < pairs:
+            texts[-1] += f" ({pairs - count} without)"
+    return ", ".join(texts)
 
 
 def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[no-untyped-def]

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         split: Annotated[str, typer.Option(help="train, val, test or all.")] = "val",
         mode: Annotated[
             list[str] | None,
-            typer.Option(help="fused, rgb_only or thermal_only; all that the model can do if not given."),
+            typer.Option(help="fused, rgb_only, thermal_only, ...; all that model and data can do if not given."),
         ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
                     predictor.predict_batch,
                     dataset,
                     modes,
+                    modalities=predictor.modalities,
                     batch_size=batch_size,
                     refuse_unreadable=strict,
                     on_progress=lambda done: progress.update(task, completed=done),

@@ -145,7 +145,8 @@ def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequenc
         renamed = Annotation(annotation.boxes, tuple(map(class_of, annotation.classes)), annotation.normalised)
         found.update(renamed.classes)
         name = f"{source.name}/{record.name}"
-        records.append(replace(record, name=name, annotation=renamed, homography=source.homography))
+        homographies = {key: matrix for key, matrix in source.homographies.items() if key in record.modalities}
+        records.append(replace(record, name=name, annotation=renamed, homographies=homographies))
     if found and not found & set(class_names):
         raise DatasetError(
             f"no box of dataset {source.name!r} has a class of the list {', '.join(class_names)}: its label files have "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A street by night or by day, seen by an RGB and a thermal camera, with the true boxes. Made of numpy and OpenCV."""
+"""A street by night or by day, seen by an RGB, a thermal and a depth camera, with the true boxes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .sample import PairedSample
+from .sample import Sample
 from .street.backdrop import Backdrop
 from .street.camera import StreetCamera
 from .street.canvas import Sprite
@@ -20,6 +20,7 @@ from .street.sensors import RgbSensor, ThermalSensor
 from .street.traffic import CAR, FARTHEST, NEAREST, populate
 
 CLASS_NAMES = ("person", "bicycle", "car")
+MODALITIES = ("rgb", "thermal", "depth")
 
 _MIN_VISIBLE_SHARE = 0.3
 _MIN_WIDTH_PX, _MIN_HEIGHT_PX = 5, 10
@@ -35,6 +36,8 @@ class ProceduralScene:
 
     ``rgb_size``, ``thermal_size`` are (width, height) in pixels; RGB is 4:3. With ``radiometric`` the thermal picture
     is uint16 in hundredths of a kelvin, otherwise uint8 over the scene's own fixed range of temperatures.
+    ``modalities``: which of RGB, thermal and depth the samples have; depth is uint16 in millimetres along RGB's axis,
+    65535 beyond 65 m, and lies on RGB pixel for pixel.
     """
 
     def __init__(
@@ -46,9 +49,13 @@ class ProceduralScene:
         rgb_size: tuple[int, int] = (640, 480),
         thermal_size: tuple[int, int] = (640, 512),
         radiometric: bool = False,
+        modalities: tuple[str, ...] = ("rgb", "thermal"),
     ) -> None:
         if frames_per_second <= 0:
             raise ValueError(f"frames_per_second is {frames_per_second}: give a rate above 0")
+        if not modalities or set(modalities) - set(MODALITIES):
+            raise ValueError(f"modalities are {', '.join(modalities)}: a scene has {', '.join(MODALITIES)}")
+        self.modalities = tuple(modalities)
         rng = np.random.default_rng([seed, 0 if night else 1])
         zoom = rgb_size[0] / 640
         self.seed, self.night, self.frames_per_second = seed, night, frames_per_second
@@ -69,35 +76,41 @@ class ProceduralScene:
         self._patterns = [share * smooth_noise(rng, 24, 24, 8) for share in unevenness]
         self._rgb_sensor = RgbSensor(rng, night=night)
         self._thermal_sensor = ThermalSensor(rng, self.backdrop, size=thermal_size, radiometric=radiometric)
-        empty = Pictures(self.backdrop.rgb, self.backdrop.celsius)
-        for _, occluder in self.backdrop.occluders:
-            empty.paint(occluder, self._recorded(occluder))
+        empty = Pictures(self.backdrop.rgb, self.backdrop.celsius, self.backdrop.distance)
+        for depth, occluder in self.backdrop.occluders:
+            empty.paint(occluder, self._recorded(occluder), depth)
 
-    def render(self, frame_index: int) -> PairedSample:
-        """Return the pair at ``frame_index`` with its boxes; frames can be asked for in any order."""
-        pictures = Pictures(self.backdrop.rgb.copy(), self.backdrop.celsius.copy())
+    def render(self, frame_index: int) -> Sample:
+        """Return the sample at ``frame_index`` with its boxes; frames can be asked for in any order."""
+        pictures = Pictures(self.backdrop.rgb.copy(), self.backdrop.celsius.copy(), self.backdrop.distance.copy())
         extents: dict[int, _Extent] = {}
         occluders = list(self.backdrop.occluders)
         for index, depth, sprite in self._sprites(frame_index / self.frames_per_second):
             while occluders and occluders[0][0] > depth:
-                _, occluder = occluders.pop(0)
-                pictures.cover(occluder, self._recorded(occluder))
+                distance, occluder = occluders.pop(0)
+                pictures.cover(occluder, self._recorded(occluder), distance)
             extents[index] = _Extent.of(sprite, self.rgb_size)
             pictures.paint(
                 sprite,
                 self._recorded(sprite),
+                depth,
                 actor=index,
                 pattern=self._patterns[index],
             )
-        for _, occluder in occluders:
-            pictures.cover(occluder, self._recorded(occluder))
+        for distance, occluder in occluders:
+            pictures.cover(occluder, self._recorded(occluder), distance)
 
         boxes, labels = self._boxes(pictures.owner, extents)
         rng = np.random.default_rng([self.seed, frame_index])
-        return PairedSample(
+        # All are recorded, so that an image does not depend on which others are asked for.
+        images = {
+            "rgb": self._rgb_sensor.record(pictures.rgb, rng),
+            "thermal": self._thermal_sensor.record(pictures.celsius, rng),
+            "depth": np.minimum(pictures.distance * 1000, 65535).astype(np.uint16),
+        }
+        return Sample(
             name=f"{'night' if self.night else 'day'}_{self.seed}_{frame_index:06d}",
-            rgb=self._rgb_sensor.record(pictures.rgb, rng),
-            thermal=self._thermal_sensor.record(pictures.celsius, rng),
+            images={name: images[name] for name in self.modalities},
             boxes=boxes,
             labels=labels,
             group="night" if self.night else "day",

@@ -160,11 +160,10 @@ def record_scene(
     with _new_bag(out, options, labels=True) as bag, _progress(f"writing {out}", count) as advance:
         for index in range(count):
             sample = scene.render(index)
-            assert sample.rgb is not None and sample.thermal is not None
             rgb_ns = _stamp_ns(options, "rgb", index / rate)
-            bag.write_picture("rgb", rgb_ns, sample.rgb)
+            bag.write_picture("rgb", rgb_ns, sample.images["rgb"])
             bag.write_labels("rgb", rgb_ns, sample.boxes, [CLASS_NAMES[label] for label in sample.labels])
-            bag.write_picture("thermal", _stamp_ns(options, "thermal", index / rate), sample.thermal)
+            bag.write_picture("thermal", _stamp_ns(options, "thermal", index / rate), sample.images["thermal"])
             advance()
     return Recording(rgb_count=count, thermal_count=count, duration_sec=(count - 1) / rate)
 

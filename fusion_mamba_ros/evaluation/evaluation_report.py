@@ -59,9 +59,11 @@ def write_report(
 def _tables(evaluation: Evaluation) -> list[str]:
     modes = {mode.value: item for mode, item in evaluation.modes.items()}
     first = next(iter(modes.values()))
+    differ = len({item.metrics.images for item in modes.values()}) > 1
     sections = [
         html_page.heading("Modes"),
-        _metrics_table("mode", {name: item.metrics for name, item in modes.items()}),
+        # Where pairs lack a modality, modes are measured on different pairs.
+        _metrics_table("mode", {name: item.metrics for name, item in modes.items()}, counts=differ),
         html_page.note(
             f"COCO average precision over {first.metrics.images} pairs with {first.metrics.boxes} true boxes; "
             f"detections from score {PROTOCOL.score_threshold:g}, NMS at IoU {PROTOCOL.nms_threshold:g}, up to "

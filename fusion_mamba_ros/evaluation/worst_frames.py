@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets.sample import PairedSample
+from ..datasets.sample import Sample
 from ..datasets.sample_drawing import DrawnBox, draw_side_by_side
 from .box_matching import ImageMatches, match_image
 from .detection_results import DetectionResults, ImageResult
@@ -49,9 +49,9 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
 
 
 def draw_frame(
-    sample: PairedSample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
+    sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
-    """Return both pictures beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
+    """Return the images beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
     return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
 
 

@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.mode import modalities_in, mode_of
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.inference_monitor import InferenceMonitor
@@ -124,11 +125,12 @@ class PairProcessor:
         decoded_ns = self._steady_ns()
         if not frames:
             return
-        mode = _mode(images, self._predictor.modes)
-        if mode is not Mode.FUSED:
-            images = {name: image for name, image in images.items() if f"{name}_only" == mode.value}
+        # Of a pair, a model of one camera looks at that one's image only.
+        modalities = modalities_in(self._predictor.modes)
+        images = {name: image for name, image in images.items() if name in modalities}
+        mode = mode_of(images, modalities) if images else None
         lost_partner = len(frames) < len(job.released.frames)
-        if mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
+        if mode is None or mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
             self._record(frames, Outcome.UNPAIRED)
             return
         detections = self._predicted(frames, images)
@@ -142,7 +144,7 @@ class PairProcessor:
             header=self._header(job.released, images),
             images=images,
             reference_size=self._rgb_size,
-            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and mode is Mode.FUSED else None,
+            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and len(images) == 2 else None,
             arrived_ns=arrived_ns,
             pairing_ms=(job.released_ns - arrived_ns) * 1e-6,
             queue_ms=(taken_ns - job.released_ns) * 1e-6,
@@ -226,13 +228,6 @@ class PairProcessor:
     def _record(self, frames: list[Frame], outcome: Outcome) -> None:
         for frame in frames:
             self._ledger.record(frame.side, outcome)
-
-
-def _mode(images: dict[str, npt.NDArray[Any]], modes: tuple[Mode, ...]) -> Mode:
-    """Return what a prediction on ``images`` is; of a pair, a model of one camera looks at that one's image only."""
-    if len(images) == 2:
-        return Mode.FUSED if Mode.FUSED in modes else modes[0]
-    return Mode.RGB_ONLY if Side.RGB.value in images else Mode.THERMAL_ONLY
 
 
 def describe_failure(error: Exception) -> str:

@@ -67,8 +67,7 @@ class FlirAlignedLayout(Layout):
         rgb, thermal = self._pictures()
         return list_pairs(
             self.split_names(split),
-            rgb,
-            thermal,
+            {"rgb": rgb, "thermal": thermal},
             lambda stem: read_voc_labels(labels / f"{stem}{_THERMAL}.xml"),
             lambda stem: groups.get(stem, ""),
         )

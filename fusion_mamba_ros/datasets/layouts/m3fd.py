@@ -53,8 +53,7 @@ class M3fdLayout(Layout):
         labels, groups = self.folder("Annotation"), read_groups(self.root)
         return list_pairs(
             self.split_names(split),
-            list_pictures(self.folder("Vis")),
-            list_pictures(self.folder("Ir")),
+            {"rgb": list_pictures(self.folder("Vis")), "thermal": list_pictures(self.folder("Ir"))},
             lambda stem: read_voc_labels(labels / f"{stem}.xml"),
             lambda stem: groups.get(stem, ""),
         )

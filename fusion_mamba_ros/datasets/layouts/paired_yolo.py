@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired-YOLO folder: `rgb/`, `thermal/`, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
+"""Paired-YOLO folder: one folder for each modality, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from ...perception.modality import known_modalities, modality_named
 from ..image_files import list_pictures
 from ..pair_record import LayoutListing
 from ..yolo_labels import read_yolo_labels
@@ -18,15 +19,24 @@ _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")
 
 
 class PairedYoloLayout(Layout):
-    """`rgb/STEM.*`, `thermal/STEM.*`, `labels/STEM.txt`; optional `classes.txt`, split lists and `groups/GROUP.txt`."""
+    """`rgb/STEM.*`, `thermal/STEM.*`, `labels/STEM.txt`; optional `classes.txt`, split lists and `groups/GROUP.txt`.
 
-    FORM = "rgb/, thermal/, labels/ and split lists train.txt, val.txt"
+    Every registered modality may have a folder of its name; one without a folder is missing in the whole dataset.
+    """
+
+    FORM = "rgb/, thermal/ (at least one of them), labels/ and split lists train.txt, val.txt"
     DEFAULT_CLASSES = ("person", "bicycle", "car")
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has the two picture folders."""
-        return (root / "rgb").is_dir() and (root / "thermal").is_dir()
+        """Return whether ``root`` has the folders of two modalities, or of one and `labels/`."""
+        folders = sum((root / name).is_dir() for name in known_modalities())
+        return folders > 1 or (folders == 1 and (root / "labels").is_dir())
+
+    def _pictures(self) -> dict[str, dict[str, list[Path]]]:
+        """Return the image files of each modality that has a folder, by stem."""
+        present = (name for name in known_modalities() if (self.root / name).is_dir())
+        return {name: list_pictures(self.root / name) for name in present}
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that have a list, or `all`: every picture in the folders."""
@@ -36,20 +46,16 @@ class PairedYoloLayout(Layout):
         """Return the stems in the split's list, or of all pictures."""
         if split != "all":
             return read_names(self.root / f"{split}.txt")
-        return sorted({*list_pictures(self.folder("rgb")), *list_pictures(self.folder("thermal"))})
+        return sorted(set().union(*self._pictures().values()))
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of pictures and label files."""
-        return {
-            "RGB picture": set(list_pictures(self.folder("rgb"))),
-            "thermal picture": set(list_pictures(self.folder("thermal"))),
-            "label file": list_stems(self.root / "labels", ".txt"),
-        }
+        pictures = {f"{modality_named(name).title} picture": set(files) for name, files in self._pictures().items()}
+        return {**pictures, "label file": list_stems(self.root / "labels", ".txt")}
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split; groups from `groups/`, else from MSRS names ending in D (day) or N (night)."""
         labels, names, groups = self.folder("labels"), self.class_names(), read_groups(self.root)
-        rgb, thermal = list_pictures(self.folder("rgb")), list_pictures(self.folder("thermal"))
 
         def group_of(stem: str) -> str:
             match = _DAY_NIGHT.match(stem)
@@ -57,8 +63,7 @@ class PairedYoloLayout(Layout):
 
         return list_pairs(
             self.split_names(split),
-            rgb,
-            thermal,
+            self._pictures(),
             lambda stem: read_yolo_labels(labels / f"{stem}.txt", names),
             group_of,
         )

@@ -15,7 +15,7 @@ from .layers import Layers
 
 
 class Backdrop:
-    """One street: ``rgb`` (H, W, 3) uint8 and ``celsius`` (H, W) float32 without what stands on it.
+    """One street: ``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32, without what stands on it.
 
     ``occluders`` are sprites with their depth, farthest first: lamp posts and trees that hide whoever walks behind
     them. ``lamps`` are the ground points (x, z) of the lamp posts.
@@ -29,7 +29,7 @@ class Backdrop:
         paint_sky(layers, camera, climate, rng)
         paint_ground(layers, camera, climate, self.lamps, rng)
         paint_houses(layers, camera, climate, self.light_at, rng)
-        self.rgb, self.celsius = layers.develop(), layers.celsius
+        self.rgb, self.celsius, self.distance = layers.develop(), layers.celsius, layers.distance
         self.occluders = self._furniture(rng)
 
     def light_at(self, x: float, z: float) -> FloatArray:

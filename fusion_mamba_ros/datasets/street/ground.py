@@ -46,6 +46,7 @@ def paint_ground(
     first = int(np.argmax(np.isfinite(depth[:, 0])))
     side, depth = side[first:], depth[first:]
     below = layers.rows(first, layers.celsius.shape[0])
+    below.distance[:] = depth
     across = np.abs(side)
     fine = rng.standard_normal((_TEXTURE, _TEXTURE)).astype(np.float32)
     coarse = smooth_noise(rng, _TEXTURE, _TEXTURE, 24)

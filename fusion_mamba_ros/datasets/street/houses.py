@@ -34,6 +34,14 @@ def paint_houses(
             _paint_wall(layers, camera, climate, light_at, foot, height, rng)
 
 
+def _distances(camera: StreetCamera, foot: FloatArray) -> FloatArray:
+    """Return how far along the camera's axis each column (W,) of pixels meets the plane of a wall on ``foot``."""
+    across = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2) / camera.focal_px
+    (x, _, z), (along_x, _, along_z) = foot[0], foot[1] - foot[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((along_z * (x - camera.side) - along_x * z) / (along_z * across - along_x))
+
+
 def _paint_wall(
     layers: Layers,
     camera: StreetCamera,
@@ -72,6 +80,7 @@ def _paint_wall(
         layers.reflectance[part][mask] = (tone * (1 + 0.10 * weave[part][mask][:, None])).astype(np.float32)
         layers.light[part][mask] = np.broadcast_to(fall * light, (*mask.shape, 3))[mask]
         layers.celsius[part][mask] = celsius + 0.5 * weave[part][mask]
+        layers.distance[part][mask] = np.broadcast_to(_distances(camera, foot)[x0:x1], mask.shape)[mask]
     spots = [
         (s, s + 1.1, storey, storey + 1.4)
         for storey in np.arange(1.0, height - 1.6, 2.9)

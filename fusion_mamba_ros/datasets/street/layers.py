@@ -16,24 +16,32 @@ Map = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Layers:
-    """``reflectance``, ``light`` and ``emission`` (H, W, 3), ``celsius`` (H, W), all float32, filled in place."""
+    """``reflectance``, ``light`` and ``emission`` (H, W, 3), ``celsius``, ``distance`` (H, W), filled in place.
+
+    All float32; ``distance`` is along the camera's axis, in metres, infinite where there is only sky.
+    """
 
     reflectance: Map
     light: Map
     emission: Map
     celsius: Map
+    distance: Map
 
     @staticmethod
     def empty(height_px: int, width_px: int) -> Layers:
         """Return layers of zeros."""
         size = (height_px, width_px)
         reflectance, light, emission = (np.zeros((*size, 3), np.float32) for _ in range(3))
-        return Layers(reflectance, light, emission, np.zeros(size, np.float32))
+        return Layers(reflectance, light, emission, np.zeros(size, np.float32), np.full(size, np.inf, np.float32))
 
     def rows(self, first: int, end: int) -> Layers:
         """Return the rows from ``first`` to before ``end``, as views."""
         return Layers(
-            self.reflectance[first:end], self.light[first:end], self.emission[first:end], self.celsius[first:end]
+            self.reflectance[first:end],
+            self.light[first:end],
+            self.emission[first:end],
+            self.celsius[first:end],
+            self.distance[first:end],
         )
 
     def develop(self) -> npt.NDArray[np.uint8]:

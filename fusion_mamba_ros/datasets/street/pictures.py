@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two pictures of one moment as they are painted, far to near: recorded light, temperature, and who covers what."""
+"""The images of one moment as they are painted, far to near: light, temperature, distance, and who covers what."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ Window = tuple[int, int, int, int]
 
 
 class Pictures:
-    """``rgb`` (H, W, 3) uint8, ``celsius`` (H, W) float32, ``owner`` (H, W) int16: index of the actor on top, or -1."""
+    """``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32, painted in place.
 
-    def __init__(self, rgb: npt.NDArray[np.uint8], celsius: npt.NDArray[np.float32]) -> None:
-        self.rgb, self.celsius = rgb, celsius
+    ``owner`` (H, W) int16: index of the actor on top, or -1.
+    """
+
+    def __init__(
+        self, rgb: npt.NDArray[np.uint8], celsius: npt.NDArray[np.float32], distance: npt.NDArray[np.float32]
+    ) -> None:
+        self.rgb, self.celsius, self.distance = rgb, celsius, distance
         self.owner = np.full(celsius.shape, NOBODY, np.int16)
         self._painted: list[Window] = []
 
@@ -25,24 +30,25 @@ class Pictures:
         self,
         sprite: Sprite,
         recorded: npt.NDArray[np.uint8],
+        depth: float,
         *,
         actor: int = NOBODY,
         pattern: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """Put a sprite on top.
+        """Put a sprite that stands ``depth`` metres away on top.
 
         ``recorded`` (256, 3) uint8 says what the RGB camera makes of each reflectance byte in the light there;
         ``pattern`` (any size, about -1..1) makes colour and warmth uneven.
         """
         window = self._window(sprite)
         if window is not None:
-            self._blend(sprite, window, recorded, actor, pattern)
+            self._blend(sprite, window, recorded, depth, actor, pattern)
             if actor != NOBODY:
                 self._painted.append(window)
         for light in sprite.lights:
             shine(self.rgb, light)
 
-    def cover(self, occluder: Sprite, recorded: npt.NDArray[np.uint8]) -> None:
+    def cover(self, occluder: Sprite, recorded: npt.NDArray[np.uint8], depth: float) -> None:
         """Put an occluder that the pictures already show on top again, only where an actor was painted behind it."""
         window = self._window(occluder)
         if window is None:
@@ -51,7 +57,7 @@ class Pictures:
             x0, y0 = max(window[0], painted[0]), max(window[1], painted[1])
             x1, y1 = min(window[2], painted[2]), min(window[3], painted[3])
             if x0 < x1 and y0 < y1:
-                self._blend(occluder, (x0, y0, x1, y1), recorded, NOBODY, None)
+                self._blend(occluder, (x0, y0, x1, y1), recorded, depth, NOBODY, None)
 
     def _window(self, sprite: Sprite) -> Window | None:
         """Return the pixels x0 y0 x1 y1 of the image that the sprite reaches."""
@@ -68,6 +74,7 @@ class Pictures:
         sprite: Sprite,
         window: Window,
         recorded: npt.NDArray[np.uint8],
+        depth: float,
         actor: int,
         pattern: npt.NDArray[np.float32] | None,
     ) -> None:
@@ -86,7 +93,9 @@ class Pictures:
         under = self.rgb[outer].astype(np.float32)
         self.rgb[outer] = np.clip(under + (colour - under) * coverage[..., None], 0, 255).astype(np.uint8)
         self.celsius[outer] += (warmth - self.celsius[outer]) * coverage
-        self.owner[outer][coverage > 0.5] = actor
+        solid = coverage > 0.5
+        self.owner[outer][solid] = actor
+        self.distance[outer][solid] = depth
 
 
 def shine(rgb: npt.NDArray[np.uint8], light: Light) -> None:
