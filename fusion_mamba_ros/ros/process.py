@@ -7,6 +7,7 @@ import argparse
 import gc
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -69,8 +70,14 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
     try:
         own = own_arguments(sys.argv)
         options = argparse.Namespace() if parser is None else parser.parse_args(own)
+        # rclpy shuts the context down on SIGINT and then calls the handler of before: Python's own would raise
+        # KeyboardInterrupt anywhere, in the middle of the clean-up too.
+        interrupted = threading.Event()
+        signal.signal(signal.SIGINT, lambda *_: interrupted.set())
         rclpy.init()
         initialised = True
+        if interrupted.is_set():
+            return STOPPED
         executor = SingleThreadedExecutor()
         node = create_node(options)
         executor.add_node(node)
@@ -99,7 +106,7 @@ def _spin(executor: SingleThreadedExecutor, node: Node) -> int:
         try:
             executor.spin_once()
             failures = 0
-        except (ExternalShutdownException, KeyboardInterrupt):
+        except ExternalShutdownException:
             break
         except Exception as error:
             failures += 1
