@@ -67,6 +67,7 @@ def run_node(
 def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.ArgumentParser | None) -> int:
     """Start ROS, create and spin the node, destroy it; return the exit code."""
     initialised = False
+    node: Node | None = None
     try:
         own = own_arguments(sys.argv)
         options = argparse.Namespace() if parser is None else parser.parse_args(own)
@@ -86,6 +87,8 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
     except Exception as error:
         if initialised and not rclpy.ok():
             # A signal has shut the context down, and nothing can be created in what is left of it.
+            if node is not None:
+                node.destroy_node()
             return STOPPED
         if not isinstance(error, (ValueError, ParameterException, rclpy_implementation.RCLError)):
             raise
