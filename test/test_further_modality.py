@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.datasets import DatasetError, open_dataset
-from fusion_mamba_ros.datasets.procedural_scene import ProceduralScene
+from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality

@@ -31,8 +31,8 @@ from ros_cameras import Cameras
 from stand_in_detector import HANG, StandIn
 from vision_msgs.msg import LabelInfo
 
-from fusion_mamba_ros.ros.detector_node import DetectorNode
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 

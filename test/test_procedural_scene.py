@@ -3,9 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.datasets.procedural_scene import CLASS_NAMES, ProceduralScene
-from fusion_mamba_ros.datasets.street.camera import StreetCamera, in_world
-from fusion_mamba_ros.datasets.street.canvas import (
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
+from fusion_mamba_ros.synthetic.street.camera import StreetCamera, in_world
+from fusion_mamba_ros.synthetic.street.canvas import (
     CELSIUS_PER_STEP,
     COLDEST_CELSIUS,
     Canvas,

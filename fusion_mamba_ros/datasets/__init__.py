@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets of images of several modalities (RGB-thermal pairs), and their augmentation. No ROS."""
 
-from .augmentation import Augmentation
-from .augmentation_config import AugmentationConfig
-from .open_dataset import open_dataset
-from .paired_dataset import PairedDataset
-from .prepared_dataset import PreparedDataset
-from .problems import DatasetError, Problem, ProblemKind, UnreadableImageError
-from .sample import PairedSample, Sample
+from fusion_mamba_ros.datasets.augmentation import Augmentation
+from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.datasets.open_dataset import open_dataset
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.prepared_dataset import PreparedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.datasets.sample import PairedSample, Sample
 
 __all__ = [
     "Augmentation",

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.letterbox import PADDING_LEVEL
-from ..perception.modality import in_order, modality_named
-from .augmentation_config import AugmentationConfig
-from .copy_paste_augmentation import paste_objects
-from .darkness_augmentation import darken
-from .haze_augmentation import haze
-from .large_misalignment import random_shift
-from .noise_bank import NoiseBank
-from .paired_geometry import (
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
+from fusion_mamba_ros.perception.modality import in_order, modality_named
+from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
+from fusion_mamba_ros.datasets.darkness_augmentation import darken
+from fusion_mamba_ros.datasets.haze_augmentation import haze
+from fusion_mamba_ros.datasets.large_misalignment import random_shift
+from fusion_mamba_ros.datasets.noise_bank import NoiseBank
+from fusion_mamba_ros.datasets.paired_geometry import (
     letterbox_matrix,
     mosaic_matrices,
     random_affine,
@@ -25,12 +25,12 @@ from .paired_geometry import (
     warp_boxes,
     warp_into,
 )
-from .prepared_dataset import prepare
-from .problems import DatasetError, UnreadableImageError
-from .rgb_augmentation import augment_rgb
-from .sample import Sample
-from .smoke_augmentation import smoke
-from .thermal_augmentation import augment_thermal
+from fusion_mamba_ros.datasets.prepared_dataset import prepare
+from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
+from fusion_mamba_ros.datasets.rgb_augmentation import augment_rgb
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.smoke_augmentation import smoke
+from fusion_mamba_ros.datasets.thermal_augmentation import augment_thermal
 
 log = logging.getLogger(__name__)
 

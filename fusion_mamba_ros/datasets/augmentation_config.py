@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..perception.modality import known_modalities
+from fusion_mamba_ros.perception.modality import known_modalities
 
 
 @dataclass(frozen=True)

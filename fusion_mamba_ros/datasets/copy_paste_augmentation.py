@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .sample import Sample
+from fusion_mamba_ros.datasets.sample import Sample
 
 # A pasted object may cover this share of a box that is there; of an object that is covered more nobody could say where
 # it is.

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .annotation import Annotation
-from .dataset_file import DatasetDescription, FolderSource, describe_dataset
-from .layouts import Layout, find_layout
-from .layouts.split_lists import SPLITS
-from .pair_record import LayoutListing, Record
-from .paired_dataset import PairedDataset
-from .problems import DatasetError, Problem, count_problems
-from .procedural_scene import CLASS_NAMES
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.dataset_file import DatasetDescription, FolderSource, describe_dataset
+from fusion_mamba_ros.datasets.layouts import Layout, find_layout
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.pair_record import LayoutListing, Record
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, count_problems
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES
 
 log = logging.getLogger(__name__)
 

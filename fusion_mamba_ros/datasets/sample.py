@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.modality import REFERENCE, in_order
-from ..perception.registration import Homographies, Homography
+from fusion_mamba_ros.perception.modality import REFERENCE, in_order
+from fusion_mamba_ros.perception.registration import Homographies, Homography
 
 
 def _no_boxes() -> npt.NDArray[np.float32]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..perception.modality import known_modalities
-from ..perception.registration import Homographies
-from .annotation import Annotation
-from .layouts.split_lists import SPLITS
-from .problems import DatasetError, Problem
-from .procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
-from .sample import Sample
+from fusion_mamba_ros.perception.modality import known_modalities
+from fusion_mamba_ros.perception.registration import Homographies
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
+from fusion_mamba_ros.datasets.sample import Sample
 
 # Seeds of one split never reach those of the next, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000

@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from ..datasets.problems import DatasetError, UnreadableImageError
-from ..datasets.sample import Sample
-from ..perception.detections import Detections, Mode
-from ..perception.mode import modalities_in, modalities_of
-from ..perception.predictor import Thresholds
-from ..perception.registration import Homographies, relative_homographies
-from .box_matching import confusion_matrix
-from .calibration_error import as_deployed, expected_calibration_error, scored_detections
-from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
-from .detection_results import DetectionResults, ImageResult
-from .operating_point import OperatingPoint, best_operating_point
+from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
+from fusion_mamba_ros.evaluation.box_matching import confusion_matrix
+from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
+from fusion_mamba_ros.evaluation.detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.evaluation.operating_point import OperatingPoint, best_operating_point
 
 # The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)

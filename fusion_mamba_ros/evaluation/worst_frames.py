@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets.sample import Sample
-from ..datasets.sample_drawing import DrawnBox, draw_side_by_side
-from .box_matching import ImageMatches, match_image
-from .detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.sample_drawing import DrawnBox, draw_side_by_side
+from fusion_mamba_ros.evaluation.box_matching import ImageMatches, match_image
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
 
 FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
 
