@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Procedural street scenes as a dataset: made when read, nothing on disk."""
+"""Dataset of procedural street scenes; each frame is rendered when it is read, and nothing is stored on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .problems import DatasetError, Problem
 from .procedural_scene import CLASS_NAMES, ProceduralScene
 from .sample import PairedSample
 
-# Seeds of one split never reach those of the next, so no street is in two splits.
+# The seeds of the splits do not overlap, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000
 
 
@@ -30,7 +30,7 @@ class SceneRecord:
     homography: None = None
 
     def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
-        """Return the sample; boxes of classes that ``class_names`` does not have are left out."""
+        """Return the rendered sample without the boxes of classes that are not in ``class_names``."""
         sample = ProceduralScene(self.seed, night=self.group == "night").render(self.frame_index)
         annotation = Annotation(sample.boxes.astype(np.float64), tuple(CLASS_NAMES[label] for label in sample.labels))
         boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
@@ -39,20 +39,21 @@ class SceneRecord:
 
 @dataclass(frozen=True)
 class SceneSource:
-    """The ``scene:`` entry of a dataset YAML: how many pairs each split gets, from which seed, which share by night.
+    """The ``scene:`` entry of a dataset YAML.
 
-    Each pair is another street at another moment. Raises ``DatasetError`` on a bad value.
+    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the share of
+    pairs at night (0 to 1). Each pair shows another street at another moment.
     """
 
     train: int = 0
     val: int = 0
     test: int = 0
     seed: int = 0
-    night: float = 0.5  # share of the pairs
+    night: float = 0.5
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SceneSource:
-        """Return the source of a YAML mapping."""
+        """Return the source that a YAML mapping describes. Raises ``DatasetError`` on a bad value."""
         known = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping) or set(values) - set(known):
             raise DatasetError(f"scene is {values!r}: expected a mapping with some of {', '.join(known)}")
@@ -72,9 +73,9 @@ class SceneSource:
         records = []
         for index in range(getattr(self, split)):
             seed = first_seed + index
-            # Spread evenly instead of drawn, so that any number of pairs has the share asked for.
+            # Night pairs are spread evenly instead of drawn, so that every number of pairs has the configured share.
             night = int((index + 1) * self.night) > int(index * self.night)
-            # Up to half a minute into the scene: traffic has moved by then.
+            # A random moment in the first 30 seconds of the scene.
             frame_index = int(np.random.default_rng(seed).integers(0, 900))
             group = "night" if night else "day"
             records.append(SceneRecord(f"{name}/{group}_{seed}_{frame_index:06d}", group, seed, frame_index))
