@@ -124,7 +124,9 @@ def parse_arguments() -> argparse.Namespace:
         "--thermal-offset", type=float, default=0.0, help="seconds added to thermal stamps (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
-    parser.add_argument("--rate", type=float, help="playback speed, 1 = as recorded (default: as fast as the node keeps up)")
+    parser.add_argument(
+        "--rate", type=float, help="playback speed, 1 = as recorded (default: as fast as the node keeps up)"
+    )
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
     parser.add_argument("--seed", type=int, default=1005, help="seed of the procedural street (default: 1005)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the procedural scene (default: 10)")
