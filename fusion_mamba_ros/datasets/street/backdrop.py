@@ -17,9 +17,9 @@ from .layers import Layers
 class Backdrop:
     """Paint one empty street.
 
-    ``rgb`` (H, W, 3) uint8 and ``celsius`` (H, W) float32 show the street without actors and without furniture.
-    ``occluders`` are pairs of depth and sprite, farthest first: lamp posts and trees, which hide actors behind them.
-    ``lamps`` are the ground points (x, z) of the lamp posts.
+    ``rgb`` (H, W, 3) uint8 and ``celsius`` (H, W) float32 show the street without actors. `ProceduralScene` paints
+    the occluders into both. ``occluders`` are pairs of depth and sprite, farthest first: lamp posts and trees, which
+    hide actors behind them. ``lamps`` are the ground points (x, z) of the lamp posts.
     """
 
     def __init__(self, camera: StreetCamera, climate: Climate, rng: np.random.Generator) -> None:
