@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lower bound that benchmarks/scan.py measures the kernel against: the kernel's own vectorised exp on as many (channel,
-// step, state) elements as a scan has, from and into the first cache, and nothing else.
+// Lower bound to which benchmarks/scan.py compares the kernel: the kernel's vectorised exp on as many (channel, step, state)
+// elements as a scan has, with all data in the L1 cache, and nothing else.
 #include "simd.h"
 
-// Evaluates `vectors` times LANES exponentials exp2(step * rate), and returns something that depends on each of them.
+// Evaluate `vectors` * LANES exponentials exp2(step * rate) and return a value that depends on every one of them.
 static float exponentials(int64_t vectors) {
     enum { STEPS = 64, STATES = 8 };
     static __thread float steps[STEPS];
@@ -21,10 +21,10 @@ static float exponentials(int64_t vectors) {
     return total;
 }
 
-// Of each thread: what nobody keeps is not computed.
+// One result per thread. Without a stored result the compiler would remove the loop.
 __attribute__((visibility("default"))) __thread float kept;
 
-// The share of one thread; `data` points to its number of vectors.
+// Do the work of one thread; `data` points to its number of vectors.
 __attribute__((visibility("default"))) void exponentials_of_thread(void *data) {
     kept = exponentials(*(const int64_t *)data);
 }

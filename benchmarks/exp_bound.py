@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lower bound that scan.py measures the kernel against: the C loop of exp_bound.c."""
+"""Lower bound to which scan.py compares the kernel: the C loop of exp_bound.c."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 
 
 class ExpBound:
-    """The exponentials alone, compiled for this machine and run on torch's own threads, as the kernel is."""
+    """Evaluate only the exponentials of a scan, compiled for this machine, on the same threads as the kernel."""
 
     def __init__(self, folder: Path) -> None:
         self.lanes = {"avx512": 16, "avx2": 8}.get(cpu.instruction_set() or "", 4)
@@ -27,11 +27,11 @@ class ExpBound:
         self._body = ctypes.cast(self._library.exponentials_of_thread, ctypes.c_void_p)
         parallel = parallel_function()
         if parallel is None:
-            raise RuntimeError("this torch runs on no OpenMP runtime: the bound needs its threads")
+            raise RuntimeError("torch has no OpenMP runtime, which the lower bound needs: install a torch with OpenMP")
         signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
         self._parallel = signature(parallel)
 
     def __call__(self, elements: int) -> None:
-        """Evaluate so many exponentials."""
+        """Evaluate about ``elements`` exponentials."""
         threads = torch.get_num_threads()
         self._parallel(self._body, ctypes.byref(ctypes.c_int64(elements // self.lanes // threads)), threads, 0)

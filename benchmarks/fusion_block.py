@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time a dual state space fusion and a whole Fusion-Mamba block on the CPU, the same modules on three scans in one run.
+"""Time a dual state space fusion and a whole Fusion-Mamba block on the CPU with three scans in one run.
 
     python benchmarks/fusion_block.py --out fusion_block.json
     python benchmarks/fusion_block.py --quick
 
-  kernel  the scan of this package, whichever backend `fusion-mamba info` names for the CPU
+  kernel  the scan of this package with the backend that `fusion-mamba info` names for the CPU
   loop    mamba_ssm's documented reference algorithm in torch: exp(delta A) and delta u B at once, then step by step
   pscan   the parallel scan of mambapy
-The peers get each direction as a sequence of its own, both streams of a fusion as one batch. Repetitions are
-interleaved; shown are medians with the least and the most, in the JSON document all times. Memory is the growth of
-the process during one call, beyond inputs and parameters. Before timing, the outputs are held against each other.
+The peers (loop and pscan) process each direction as a separate sequence, and both streams of a fusion as one batch.
+Repetitions are interleaved. The table shows medians with minimum and maximum; the JSON document contains all times.
+Memory is the growth of the process during one call, without inputs and parameters. The outputs of all scans are
+compared before the timing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from fusion_mamba_ros.network.selective_scan import active_backend, use_backend
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
 from fusion_mamba_ros.network.selective_scan.reference import from_sequences, to_sequences
 
-# (channels, height, width): the three levels of width n at 640 x 640 pixels; the quick one is P3 at 320 x 256.
+# (channels, height, width) of P3, P4 and P5 at scale n and 640 x 640 pixels. QUICK is P3 at 320 x 256 pixels.
 SHAPES = ((64, 80, 80), (128, 40, 40), (256, 20, 20))
 QUICK = ((64, 32, 40),)
 LARGEST_DIFFERENCE = 1e-3
@@ -54,7 +55,7 @@ def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 
 def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Return the same by mambapy's ``pscan``, whose tensors are (batch, L, D, N)."""
+    """Return the result of `loop`, computed by mambapy's ``pscan``, whose tensors are (batch, L, D, N)."""
     from mambapy.pscan import pscan
 
     decays = torch.exp(torch.einsum("bkdl,kdn->bkldn", delta, A))
@@ -64,7 +65,7 @@ def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> 
 
 
 class Peer:
-    """A scan of sequences as a backend, so that the modules of this package run on it; forward only."""
+    """Use a scan of sequences as a backend, so that the modules of this package run on it; forward only."""
 
     device_type = "cpu"
     dtypes = (torch.float32,)
@@ -74,15 +75,15 @@ class Peer:
         self.name, self._scan = name, scan
 
     def unavailable_reason(self) -> str | None:
-        """Return None: torch is all it needs, and mambapy was imported before."""
+        """Return None: the peer needs only torch; `parallel_scan` imports mambapy itself."""
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of nothing."""
+        """Return the shape of an empty tensor: no states are kept."""
         return (0,)
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
-        """Return y and nothing."""
+        """Return y and an empty tensor in place of the states."""
         height, width = inputs.u.shape[-2:]
         delta = inputs.delta if inputs.delta_bias is None else inputs.delta + inputs.delta_bias[:, :, None, None]
         delta = to_sequences(F.softplus(delta) if inputs.delta_softplus else delta)
@@ -93,7 +94,7 @@ class Peer:
         return from_sequences(y, height, width).sum(dim=1), inputs.u.new_empty(0)
 
     def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
-        """Refuse: the peers are timed without gradients."""
+        """Raise ``NotImplementedError``: the peers are timed without gradients."""
         raise NotImplementedError(f"{self.name} has no backward pass here")
 
 
@@ -107,13 +108,13 @@ def blocks(channels: int, dssf_count: int) -> dict[str, nn.Module]:
 
 
 def largest_difference(outputs: dict[str, tuple[Tensor, ...]]) -> float:
-    """Return how far the peers' maps are from the kernel's, relative to its largest value."""
+    """Return the largest difference between a peer's maps and the kernel's, relative to the kernel's largest value."""
     right = torch.stack(outputs["kernel"])
     return max(float((torch.stack(maps) - right).abs().max() / right.abs().max()) for maps in outputs.values())
 
 
 def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, options: argparse.Namespace) -> dict:
-    """Return all figures of one module at one shape on so many threads."""
+    """Return all results of one module at one shape with ``threads`` threads."""
     torch.set_num_threads(threads)
     maps = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(1))
     backends: dict[str, Any] = {"kernel": active_backend("cpu")}
@@ -127,7 +128,10 @@ def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, 
     with torch.no_grad():
         difference = largest_difference({name: on(backend) for name, backend in backends.items()})
         if difference > LARGEST_DIFFERENCE:
-            raise SystemExit(f"the scans differ by {difference:.1e} of the largest value: nothing to compare")
+            raise SystemExit(
+                f"the scans differ by {difference:.1e} of the largest value, more than {LARGEST_DIFFERENCE:.0e}: "
+                "the comparison would be wrong"
+            )
         runs = {name: (lambda backend=backend: on(backend)) for name, backend in backends.items()}
         return {
             "shape": shape,
@@ -139,7 +143,7 @@ def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, 
 
 
 def print_table(results: list[dict], console: Console) -> None:
-    """Print medians, ratios and memory."""
+    """Print medians, ratios and memory as a table."""
     table = Table(title="two streams, batch 1, N = 16, float32, CPU", title_justify="left")
     for name in ("block", "C, H x W", "threads", "kernel", "loop", "pscan", "memory: kernel", "loop", "pscan"):
         table.add_column(name, justify="right")
@@ -175,8 +179,8 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, nargs="+", default=list(range(len(SHAPES))), help=f"indices of {SHAPES}")
     parser.add_argument("--dssf-count", type=int, default=8, help="DSSF modules in the whole block")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of what takes over half a second")
-    parser.add_argument("--kernel-only", action="store_true", help="leave the peers out")
+    parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of scans that take over half a second")
+    parser.add_argument("--kernel-only", action="store_true", help="do not time the peers")
     options = parser.parse_args()
     shapes = [SHAPES[index] for index in options.shapes]
     if options.quick:
@@ -191,7 +195,7 @@ def main() -> None:
     for name, module, shape, threads in track(cases, description="measuring", console=Console(stderr=True)):
         load = os.getloadavg()[0]
         results.append({"block": name, "load_average": load, **measure_block(module, shape, threads, options)})
-        # After each, so that a run that is broken off leaves what it has.
+        # Write after each case, so that an interrupted run keeps its results.
         if options.out:
             document = {"torch": torch.__version__, "backend": active_backend("cpu").name, "results": results}
             options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

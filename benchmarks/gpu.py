@@ -3,10 +3,13 @@
 
     python benchmarks/gpu.py --out gpu.json
 
-Prints three tables: the error of each backend against the reference in float64; the time of a scan beside mamba_ssm's
-and beside the floor, which is the bytes that must be moved over the copy bandwidth measured in the same run; the
-latency of the detector in fp32, bf16 and fp16. mamba_ssm's time includes the copies that its kernel needs for four
-directions. Times are medians; the slow reference is measured once.
+Prints three tables:
+- the error of each backend against the reference in float64;
+- the time of each scan, as a multiple of mamba_ssm's time and of the lower bound ("floor"), which is the number of
+  bytes that a scan must move divided by the copy bandwidth measured in the same run;
+- the latency of the detector in fp32, bf16 and fp16.
+mamba_ssm's time includes the copies that its kernel needs for four directions. Times are medians. The slow reference
+is measured once.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -33,7 +37,8 @@ from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInput
 from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
 from fusion_mamba_ros.perception.compute import choose_precision, fold_batch_norms
 
-# (channels, height, width) for the correctness, odd on purpose, and for the times: P3, P4, P5 of 640 x 640 pixels.
+# (channels, height, width). The shapes of the correctness check are odd on purpose. The timed shapes are P3, P4 and P5
+# of 640 x 640 pixels.
 CHECKED = ((3, 9, 11), (8, 1, 130), (5, 33, 17))
 TIMED = ((128, 80, 80), (512, 80, 80), (1024, 40, 40), (2048, 20, 20))
 STREAMS = 2
@@ -43,7 +48,7 @@ STATES = 16
 def scan_inputs(
     device: str, batch: int, channels: int, height: int, width: int, dtype: torch.dtype = torch.float32
 ) -> tuple[ScanInputs, Tensor]:
-    """Return a scan in four directions as a fusion block makes it, and a gradient of y; the same on every device."""
+    """Return a scan in four directions as in a fusion block, and a gradient of y; equal on every device."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -63,9 +68,9 @@ def scan_inputs(
 
 
 def bytes_moved(inputs: ScanInputs, backward: bool) -> int:
-    """Return the bytes that a scan cannot avoid: each input read once and each result written once.
+    """Return the minimum number of bytes that a scan moves: each input is read once, each result is written once.
 
-    Backward: reads the inputs and the gradient of y, writes a gradient for each input.
+    The backward pass reads the inputs and the gradient of y, and writes a gradient for each input.
     """
     of_inputs = sum(t.numel() * t.element_size() for t in inputs.tensors().values() if t is not None)
     of_y = inputs.u.numel() * inputs.u.element_size()
@@ -73,7 +78,7 @@ def bytes_moved(inputs: ScanInputs, backward: bool) -> int:
 
 
 def milliseconds(work: Callable[[], object], device: str, repeats: int) -> list[float]:
-    """Return the time of each of ``repeats`` runs after three unmeasured ones; the device has finished each."""
+    """Return the milliseconds of ``repeats`` runs after three warm-up runs; each time includes the device's work."""
     for _ in range(3):
         work()
     if device == "cpu":
@@ -93,20 +98,20 @@ def milliseconds(work: Callable[[], object], device: str, repeats: int) -> list[
 
 
 def copy_bandwidth(device: str, megabytes: int) -> float:
-    """Return the bytes per second that a copy reads and writes together."""
+    """Return the bytes per second that a copy reads and writes in total."""
     source = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / (median(milliseconds(lambda: target.copy_(source), device, 20)) / 1e3)
 
 
 def backends_for(device: str) -> list[tuple[Backend, str | None]]:
-    """Return the backends of a device, the preferred first, with why they cannot run."""
+    """Return the backends of a device, the preferred one first, each with the reason why it cannot run or None."""
     fitting = (backend for backend in all_backends() if backend.device_type in (None, device))
     return [(backend, unavailable_reason(backend)) for backend in fitting]
 
 
 def correctness(device: str) -> list[dict[str, Any]]:
-    """Return for each backend and shape the largest error of y and of the gradients, and whether bits repeat."""
+    """Return for each backend and shape the largest errors of y and of the gradients, and if two runs are equal."""
     rows: list[dict[str, Any]] = []
     for backend, reason in backends_for(device):
         if reason is not None:
@@ -143,7 +148,7 @@ def correctness(device: str) -> list[dict[str, Any]]:
 def scan_times(
     device: str, shapes: tuple[tuple[int, int, int], ...] = TIMED, repeats: int = 30, copied_megabytes: int = 256
 ) -> list[dict[str, Any]]:
-    """Return for each backend and shape the milliseconds of a scan, beside mamba_ssm's and beside the floor."""
+    """Return the milliseconds of a scan for each backend and shape, with the ratios to mamba_ssm and to the floor."""
     bandwidth = copy_bandwidth(device, copied_megabytes)
     rows = []
     for shape in shapes:
@@ -158,7 +163,7 @@ def scan_times(
                 states = backend.forward(inputs, keep_states=True)[1]
 
                 def work(backend: Backend = backend, states: Tensor = states) -> object:
-                    if backward:  # noqa: B023 - called before the next round
+                    if backward:  # noqa: B023 - called before the next iteration
                         return backend.backward(inputs, grad_y, states)  # noqa: B023
                     return backend.forward(inputs, keep_states=False)  # noqa: B023
 
@@ -171,7 +176,7 @@ def scan_times(
 
 
 def detector_latency(device: str, config: ModelConfig, size_px: int, repeats: int) -> list[dict[str, Any]]:
-    """Return the median and the 95th percentile of the network's milliseconds for one pair, in each precision."""
+    """Return the network's latency for one pair in each precision: median and 95th percentile in milliseconds."""
     torch.manual_seed(0)
     model = FusionMambaDetector(config).to(device)
     fold_batch_norms(model)
@@ -192,7 +197,7 @@ def detector_latency(device: str, config: ModelConfig, size_px: int, repeats: in
 
 
 def print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows of one kind; those of what could not run go below, as sentences."""
+    """Print rows as a table, and below it one sentence for each row that could not run."""
     measured = [row for row in rows if "unavailable" not in row]
     if measured:
         table = Table(*measured[0], title=title, title_justify="left")
@@ -204,16 +209,28 @@ def print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None
             console.print(f"{next(iter(row.values()))}: {row['unavailable']}")
 
 
+class _DeprecatedWidth(argparse.Action):
+    """Accept the old name of ``--scale`` with a ``DeprecationWarning``."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Store the value as the scale."""
+        warnings.warn("--width is deprecated: use --scale", DeprecationWarning, stacklevel=1)
+        setattr(namespace, self.dest, values)
+
+
 def main() -> None:
-    """Run everything on the current CUDA device, print the tables and write the JSON."""
+    """Run all measurements on the current CUDA device, print the tables and write the JSON document."""
     parser = argparse.ArgumentParser(description="Correctness and speed on a CUDA device.")
-    parser.add_argument("--width", default="n", help="width of the detector: n, s, m, l, x or paper")
-    parser.add_argument("--size", type=int, default=640, help="side of the input in pixels, divisible by 32")
-    parser.add_argument("--repeats", type=int, default=50, help="measured runs of each figure")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--scale", default="n", help="scale of the detector: n, s, m, l, x or paper")
+    parser.add_argument("--width", dest="scale", action=_DeprecatedWidth, help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, default=640, help="width and height of the input, a multiple of 32 pixels")
+    parser.add_argument("--repeats", type=int, default=50, help="measured runs of each time")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit(f"benchmarks/gpu.py needs a CUDA device, and torch {torch.__version__} sees none on this machine.")
+        sys.exit(f"benchmarks/gpu.py needs a CUDA device, but torch {torch.__version__} finds none on this machine.")
     console = Console()
     found = {
         "device": torch.cuda.get_device_name(),
@@ -226,7 +243,7 @@ def main() -> None:
         "error against float64": lambda: correctness("cuda"),
         "scan": lambda: scan_times("cuda", repeats=arguments.repeats),
         "detector": lambda: detector_latency(
-            "cuda", ModelConfig(width=arguments.width), arguments.size, arguments.repeats
+            "cuda", ModelConfig(width=arguments.scale), arguments.size, arguments.repeats
         ),
     }
     for title, part in parts.items():

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node adds to inference: from the publishing of the images to the arrival of the array, over real DDS.
+"""Measure the time that the node adds to inference, from publishing the images to receiving the array, over real DDS.
 
     python benchmarks/node.py [--seconds 20] [--rate 30] [--json FILE]
-    python benchmarks/node.py --rate 60 --inference-ms 200     # a node that cannot keep up
-    python benchmarks/node.py --inference-ms 100 --outages 10  # how long until it goes on with one camera
+    python benchmarks/node.py --rate 60 --inference-ms 200     # a node that cannot keep up with the cameras
+    python benchmarks/node.py --inference-ms 100 --outages 10  # time until the node continues with one camera
 
-Three processes. The cameras (this one) publish 640x480 rgb8 and 640x512 mono16 and receive the arrays. The node runs
-with a predictor that returns at once. The peer is a process that does nothing but receive both images and answer with
-an empty header when the later one is there: the transport's own time, in the same run, under the same load. The
-overhead is the difference between the node and the peer, percentile by percentile. With --inference-ms the predictor
-sleeps that long, and the age of the arrays (from the arrival of the later image, as in ~/status) is held against the
-bound of the design: two inferences (p99 as measured), one period of the faster camera and 20 ms. With --outages thermal
-then stops so many times for two seconds: from its last image to the first array made of RGB alone, against
-`pairing.timeout_sec` and two inferences.
+The benchmark uses three processes:
+- "cameras", this process, publishes 640x480 rgb8 and 640x512 mono16 images and receives the arrays.
+- "node" runs the detector node with a predictor that returns immediately.
+- "peer" receives both images and answers with their header as soon as the later image has arrived. Its time is the
+  time of the transport in the same run under the same load.
+The overhead is the difference between the percentiles of node and peer.
+
+With --inference-ms the predictor sleeps that long. The benchmark then compares the age of the arrays (from the arrival
+of the later image, as in ~/status) with the bound of the design: two inferences (measured p99), one period of the
+faster camera and 20 ms. With --outages the thermal camera stops that many times for two seconds. The benchmark then
+compares the time from the last thermal image to the first RGB-only array with `pairing.timeout_sec` plus two
+inferences.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ TIMEOUT_SEC = 0.5
 
 
 def run_peer() -> None:
-    """Answer every RGB image with its header as soon as the thermal image of the same stamp is there too."""
+    """Publish the header of each pair as soon as both images of the same stamp have arrived."""
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from sensor_msgs.msg import Image
@@ -52,9 +56,9 @@ def run_peer() -> None:
     publisher = node.create_publisher(Header, "answer", 10)
     seen: dict[str, tuple[int, int]] = {}
 
-    def on_image(message: Image, side: str, other: str) -> None:
+    def on_image(message: Image, camera: str, other: str) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        seen[side] = stamp
+        seen[camera] = stamp
         if seen.get(other) == stamp:
             publisher.publish(message.header)
 
@@ -69,7 +73,7 @@ def run_peer() -> None:
 
 
 def run_node_with(inference_ms: float) -> None:
-    """Run the node with a predictor that takes ``inference_ms``."""
+    """Run the node with a predictor that takes ``inference_ms`` milliseconds."""
     import torch
 
     from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
@@ -109,14 +113,17 @@ def require_running(children: Mapping[str, subprocess.Popen[bytes]], log: IO[byt
     """Raise ``ChildProcessError`` with the end of ``log`` if one of the processes has ended."""
     for role, child in children.items():
         if child.poll() is not None:
-            # Not by seek, which would move the place where the other process writes.
+            # pread instead of seek: a seek would move the write position of the other process.
             size = os.fstat(log.fileno()).st_size
             end = os.pread(log.fileno(), LOG_END_BYTES, max(0, size - LOG_END_BYTES)).decode(errors="replace")
             raise ChildProcessError(f"the {role} ended with code {child.returncode}; the end of its log:\n{end}")
 
 
 def measure(seconds: float, rate_hz: float, outages: int, check: Callable[[], None]) -> dict[str, Any]:
-    """Publish for ``seconds`` and return what came back, in milliseconds; ``check`` raises if nothing can come."""
+    """Publish images for ``seconds`` and return the measured times in milliseconds.
+
+    ``check`` is called while waiting; it raises if one of the other processes has ended.
+    """
     import rclpy
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState
@@ -164,13 +171,13 @@ def measure(seconds: float, rate_hz: float, outages: int, check: Callable[[], No
             check()
             executor.spin_until_future_complete(future, timeout_sec=0.5)
         if not future.result().success:
-            raise RuntimeError("the node could not be started")
+            raise RuntimeError("the node could not be configured and activated")
     while min(rgb.get_subscription_count(), thermal.get_subscription_count()) < 2:
         check()
         executor.spin_once(timeout_sec=0.1)
 
     generator = np.random.default_rng(0)
-    pictures = [
+    samples = [
         (_message(generator.integers(0, 255, RGB_SHAPE, np.uint8), "rgb8"),
          _message(generator.integers(0, 65535, THERMAL_SHAPE, np.uint16), "mono16"))
         for _ in range(8)
@@ -180,7 +187,7 @@ def measure(seconds: float, rate_hz: float, outages: int, check: Callable[[], No
     due = time.monotonic()
     for number in range(frames + 2 * outage_frames * outages):
         check()
-        images = pictures[number % len(pictures)]
+        images = samples[number % len(samples)]
         stamp = node.get_clock().now().to_msg()
         for image in images:
             image.header.stamp = stamp
@@ -211,7 +218,7 @@ def _message(pixels: np.ndarray, encoding: str) -> Any:
 
 
 def summarise(measured: dict[str, Any]) -> dict[str, Any]:
-    """Return percentiles of node, peer and their difference."""
+    """Return the percentiles of all times, and the difference between node and peer."""
     figures: dict[str, Any] = {"frames": measured["frames"], "rate_hz": measured["rate_hz"], "load": os.getloadavg()[0]}
     for name, values in measured["took_ms"].items():
         p50, p95, p99 = np.percentile(values, (50, 95, 99)) if values else (float("nan"),) * 3
@@ -223,13 +230,13 @@ def summarise(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Start the three processes, print a table, write JSON."""
+    """Start the three processes, print a table and write the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=30.0, help="pairs per second")
-    parser.add_argument("--inference-ms", type=float, default=0.0, help="how long the predictor takes")
-    parser.add_argument("--outages", type=int, default=0, help="how many times thermal stops for two seconds")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--inference-ms", type=float, default=0.0, help="time that the predictor takes")
+    parser.add_argument("--outages", type=int, default=0, help="number of two-second stops of the thermal camera")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--role", choices=("cameras", "node", "peer"), default="cameras", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
     if options.role == "peer":
@@ -265,7 +272,7 @@ def main() -> None:
                 child.wait()
     figures = summarise(measured)
     print(f"{'':10} {'answers':>8} {'p50 ms':>8} {'p95 ms':>8}")
-    for name, meaning in (("node", "images to array"), ("peer", "transport alone"), ("inside", "age in ~/status")):
+    for name, meaning in (("node", "images to array"), ("peer", "transport only"), ("inside", "age in ~/status")):
         row = figures[name]
         print(f"{name:10} {row['count']:8d} {row['p50_ms']:8.2f} {row['p95_ms']:8.2f}  {meaning}")
     overhead = figures["overhead"]
@@ -278,7 +285,7 @@ def main() -> None:
         switch = figures["switch"]
         bound_ms = TIMEOUT_SEC * 1e3 + 2 * figures["inference"]["p99_ms"]
         figures["switch_bound_ms"] = bound_ms
-        print(f"RGB alone after p50 {switch['p50_ms']:.1f} ms, p99 {switch['p99_ms']:.1f} ms, bound {bound_ms:.1f} ms "
+        print(f"RGB only after p50 {switch['p50_ms']:.1f} ms, p99 {switch['p99_ms']:.1f} ms, bound {bound_ms:.1f} ms "
               f"({switch['count']} of {options.outages} outages)")  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

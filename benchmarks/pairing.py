@@ -3,9 +3,9 @@
 
     python benchmarks/pairing.py --out pairing.json
 
-Every stream plays in simulated time, so the figures are the same on any machine; only the last column, the time that
-one frame costs, is measured. Where `message_filters` can be imported, the peer is also run as that class, and must
-give the same pairs as the rule written here.
+Every stream plays in simulated time, so the results are equal on every machine. Only the last column, the computing
+time of one frame, is measured. If `message_filters` can be imported, its class also runs on each stream. It must give
+the same pairs as the rule in this file.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ Release = tuple[int, Frame | None, Frame | None]
 
 
 class GreedyRule:
-    """Pair a new frame at once with the nearest waiting frame of the other side, if nearer than the slop."""
+    """Pair a new frame immediately with the nearest queued frame of the other camera, if it is nearer than the slop."""
 
     def __init__(self) -> None:
         self._queues: dict[Side, dict[int, Frame]] = {side: {} for side in Side}
 
     def add(self, frame: Frame) -> tuple[Frame, Frame] | None:
+        """Add a frame; return the pair (RGB, thermal) that it completes, or None."""
         mine, others = self._queues[frame.side], self._queues[frame.side.other]
         mine[frame.stamp_ns] = frame
         while len(mine) > QUEUE_SIZE:
@@ -55,14 +56,14 @@ class GreedyRule:
 
 
 def run_greedy(frames: list[Frame]) -> list[Release]:
-    """Return what the rule of ApproximateTimeSynchronizer releases."""
+    """Return the pairs that the rule of ApproximateTimeSynchronizer releases."""
     rule = GreedyRule()
     pairs = ((frame.arrival_ns, rule.add(frame)) for frame in frames)
     return [(time_ns, pair[0], pair[1]) for time_ns, pair in pairs if pair]
 
 
 def run_message_filters(frames: list[Frame]) -> list[Release]:
-    """Return what the class itself releases. Raises ``ImportError`` without ROS."""
+    """Return the pairs that the class ApproximateTimeSynchronizer releases. Raises ``ImportError`` without ROS."""
     from message_filters import ApproximateTimeSynchronizer, SimpleFilter
     from rclpy.time import Time
 
@@ -78,7 +79,7 @@ def run_message_filters(frames: list[Frame]) -> list[Release]:
 
 
 def run_pairing(frames: list[Frame]) -> list[Release]:
-    """Return what `Pairing` releases."""
+    """Return the pairs and the single frames that `Pairing` releases."""
     pairing = Pairing(PairingLimits(max_offset_ns=MAX_OFFSET_NS, queue_size=QUEUE_SIZE))
     return [(time_ns, *_sides(item)) for time_ns, item in play(pairing, frames, frames[-1].arrival_ns + 50 * MS)]
 
@@ -90,7 +91,7 @@ def _sides(item: Pair | LoneFrame) -> tuple[Frame | None, Frame | None]:
 
 
 def streams() -> dict[str, list[Frame]]:
-    """Return named recordings of one minute, each the same every time."""
+    """Return named recordings of one minute; every call returns the same recordings."""
 
     def record(rgb: Camera, thermal: Camera) -> list[Frame]:
         return two_cameras(rgb, thermal, SECONDS, np.random.default_rng(0))
@@ -115,7 +116,7 @@ def streams() -> dict[str, list[Frame]]:
 
 
 def figures(frames: list[Frame], run: Callable[[list[Frame]], list[Release]]) -> dict[str, float]:
-    """Return the measures of one rule on one stream; times in milliseconds."""
+    """Return the statistics of one rule on one stream; times in milliseconds."""
     released = run(frames)
     pairs = [(time_ns, rgb, thermal) for time_ns, rgb, thermal in released if rgb and thermal]
     offsets = [abs(thermal.stamp_ns - rgb.stamp_ns) / MS for _, rgb, thermal in pairs]
@@ -133,7 +134,7 @@ def figures(frames: list[Frame], run: Callable[[list[Frame]], list[Release]]) ->
 
 
 def time_per_frame_us(frames: list[Frame], run: Callable[[list[Frame]], list[Release]]) -> float:
-    """Return the median over five runs."""
+    """Return the computing time per frame in microseconds, the median of five runs."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -143,15 +144,15 @@ def time_per_frame_us(frames: list[Frame], run: Callable[[list[Frame]], list[Rel
 
 
 def main() -> None:
-    """Print the table and write the JSON."""
-    parser = argparse.ArgumentParser(description="Pairing against ApproximateTimeSynchronizer's rule, same streams.")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    """Print the table and write the JSON document."""
+    parser = argparse.ArgumentParser(description="Compare Pairing with ApproximateTimeSynchronizer on equal streams.")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
     rules = {"ApproximateTime": run_greedy, "Pairing": run_pairing}
     columns = ("stream", "rule", "pairs", "alone", "offset", "p95", "delay", "p95", "silence", "us/frame")
     table = Table(*columns, title=f"{SECONDS} s each, max offset 50 ms, times in ms")
     results = {}
-    checked = "message_filters is not installed: the peer is the rule as written here"
+    checked = "message_filters is not installed: ApproximateTime is only the rule of this file"
     for name, frames in streams().items():
         results[name] = {}
         for rule, run in rules.items():
@@ -163,9 +164,9 @@ def main() -> None:
             peer = run_message_filters(frames)
         except ImportError:
             continue
-        checked = "message_filters.ApproximateTimeSynchronizer gives the same pairs as the rule written here"
+        checked = "message_filters.ApproximateTimeSynchronizer gives the same pairs as the rule of this file"
         if peer != run_greedy(frames):
-            raise SystemExit(f"the rule written here differs from message_filters on '{name}'")
+            raise SystemExit(f"the rule of this file gives other pairs than message_filters on stream '{name}'")
     console = Console(width=120)
     console.print(table)
     console.print(checked)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""By how much the process grows while something runs; on Linux."""
+"""Measure the memory growth of the process during one call; on Linux only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch import Tensor
 
 
 def extra_memory(run: Callable[[], Tensor]) -> int | None:
-    """Return by how many bytes the process grew at most while ``run`` ran, less its result; None if not on Linux."""
+    """Return the peak growth of the process during ``run`` in bytes, without the result of ``run``.
+
+    Returns None on systems without ``/proc/self/clear_refs``.
+    """
     marker = Path("/proc/self/clear_refs")
     if not marker.exists():
         return None

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time the CPU scan kernel against its peers and against the cost of its exponentials alone, in one run.
+"""Compare the time of the CPU scan kernel with its peers and with the time of its exponentials, in one run.
 
     python benchmarks/scan.py --out scan.json
 
-Peers, on sequences (channels, L) already in walking order, which spares them the four permutations and the sum:
+The peers scan sequences (channels, L) that are already in scan order. So their times do not include the four
+permutations and the sum over the directions.
   loop        mamba_ssm's documented reference algorithm: exp(delta A) and delta u B at once, then one step at a time
-  time-major  the same with the steps outermost in memory, so that each step reads what lies together
+  time-major  the same algorithm with the steps outermost in memory, so that each step reads contiguous memory
   pscan       the parallel scan of mambapy
-  exp bound   the kernel's own vectorised exp on as many (channel, step, state) elements, and nothing else
-The kernel scans channels / 4 maps of L pixels in four directions. Repetitions are interleaved; shown are medians, in
-the JSON document all times. Memory is the growth of a process of its own beyond inputs and output.
+  exp bound   only the kernel's vectorised exp on as many (channel, step, state) elements
+The kernel scans channels / 4 maps of L pixels in four directions. Repetitions are interleaved. The table shows
+medians; the JSON document contains all times. Memory is the growth of a separate process without inputs and output.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
 STATE_SIZE = 16
-# What takes no longer is timed the second time, seconds.
+# Calls up to this many seconds are timed at their second run.
 SHORT_SEC = 0.1
-# Beyond this the peers that keep (L, channels, N) tensors are left out, bytes of one such tensor.
+# Limit in bytes for an (L, channels, N) tensor: pscan, which keeps several, is left out above half of it.
 MOST_PEER_BYTES = 1.2e9
 Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def make_map(channels: int, length: int) -> tuple[Tensor, ...]:
-    """Return u, delta, A, B, C, D of a square map as ``selective_scan_2d`` takes them; delta before softplus."""
+    """Return u, delta, A, B, C, D of a square map for ``selective_scan_2d``; delta is the value before softplus."""
     side, maps = math.isqrt(length), channels // 4
     generator = torch.Generator().manual_seed(0)
 
@@ -64,7 +65,7 @@ def make_map(channels: int, length: int) -> tuple[Tensor, ...]:
 
 
 def make_sequences(channels: int, length: int) -> Sequences:
-    """Return u, delta, A, B, C, D of sequences (channels, L); B and C (4, N, L), one of each per direction."""
+    """Return u, delta, A, B, C, D of sequences (channels, L); B and C are (4, N, L), one entry per direction."""
     u, delta, A, B, C, D = make_map(channels, length)
     repeated = u.expand(4, -1, -1, -1).reshape(channels, length).contiguous()
     return (
@@ -78,10 +79,10 @@ def make_sequences(channels: int, length: int) -> Sequences:
 
 
 def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by mamba_ssm's reference algorithm for B and C in groups, which repeats them for each channel.
+    """Return the scan by mamba_ssm's reference algorithm, which repeats B and C for each channel.
 
-    Steps are unbound at once: autograd answers each single ``decays[:, t]`` with a tensor of all steps, which
-    would take over ten minutes for (512, 6400).
+    ``unbind`` splits the steps at once. With ``decays[:, t]`` in each step, autograd would create a gradient tensor of
+    all steps each time, which would take over ten minutes for (512, 6400).
     """
     delta = torch.nn.functional.softplus(delta)
     decays = torch.exp(torch.einsum("dl,dn->dln", delta, A))
@@ -96,12 +97,12 @@ def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -
 
 
 def entering_states(delta_u: Tensor, B: Tensor) -> Tensor:
-    """Return delta u B (L, channels, N) of delta u (L, channels), without repeating B for each channel."""
+    """Return delta u B (L, channels, N) from delta u (L, channels), without repeating B for each channel."""
     return (delta_u.unflatten(1, (4, -1))[..., None] * B.permute(2, 0, 1)[:, :, None]).flatten(1, 2)
 
 
 def time_major(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by the same loop over tensors with the steps outermost."""
+    """Return the scan by the algorithm of `loop` on tensors with the steps outermost."""
     delta, u_steps = torch.nn.functional.softplus(delta).t().contiguous(), u.t().contiguous()
     decays = torch.exp(delta[:, :, None] * A)
     inputs = entering_states(delta * u_steps, B)
@@ -138,9 +139,10 @@ def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def time_once(run: Callable[[], Any]) -> float:
-    """Return the seconds of one call; of what is short, the second of two.
+    """Return the seconds of one call. A short call runs twice, and the second run counts.
 
-    A kernel of milliseconds would else be timed while it fetches what the peers' gigabytes drove out of the caches.
+    The peers evict the data of the kernel from the caches. Without the second run, a kernel of a few milliseconds would
+    be timed while it reloads its data.
     """
     start = time.perf_counter()
     run()
@@ -155,7 +157,10 @@ def time_once(run: Callable[[], Any]) -> float:
 def measure(
     runs: dict[str, Callable[[], Any]], repeats: int, slow_repeats: int
 ) -> dict[str, dict[str, float | list[float]]]:
-    """Return the times of each run, interleaved; what takes half a second is repeated less, a minute never."""
+    """Return the times of each run; the repetitions of all runs are interleaved.
+
+    A run of more than half a second is repeated ``slow_repeats`` times, a run of more than a minute is not repeated.
+    """
     times: dict[str, list[float]] = {name: [time_once(run)] for name, run in runs.items()}
     wanted = {name: repeats if t[0] < 0.5 else slow_repeats if t[0] < 60 else 1 for name, t in times.items()}
     for name, count in wanted.items():
@@ -171,9 +176,9 @@ def measure(
 
 
 def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, options: argparse.Namespace) -> dict:
-    """Return all figures of one shape on so many threads."""
+    """Return all results of one shape with ``threads`` threads."""
     torch.set_num_threads(threads)
-    # What the first calls of a process do once is not the scan's time.
+    # Warm up: the first calls of a process include one-time work.
     with_backward(selective_scan_2d)(*make_map(16, 64))
     bound(STATE_SIZE)
     arguments = make_map(channels, length)
@@ -215,9 +220,10 @@ def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, opt
 
 
 def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None, int | None]:
-    """Return the bytes beyond inputs, output and gradients that forward takes, and forward with backward.
+    """Return the extra bytes of the forward pass, and of forward and backward pass together.
 
-    To be called in a process of its own: where others have run, the allocator's free pieces count or not by chance.
+    Inputs, output and gradients are not counted. Call this in a new process: after other work, free memory of the
+    allocator would distort the result.
     """
     torch.set_num_threads(threads)
     arguments = make_map(channels, length)
@@ -229,7 +235,7 @@ def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None,
         torch.autograd.grad(y, leaves, grad_y)
         return y.detach()
 
-    # What a process loads and sets up at its first call stays, and is not the scan's.
+    # Warm up: memory that the first call sets up once does not belong to the scan.
     backward()
     both = extra_memory(backward)
     with torch.no_grad():
@@ -239,7 +245,7 @@ def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None,
 
 
 def print_table(results: list[dict], console: Console) -> None:
-    """Print medians and ratios."""
+    """Print medians and ratios as a table."""
     table = Table(title=f"selective scan on the CPU, N = {STATE_SIZE}, {cpu.instruction_set()}", title_justify="left")
     for name in ("K D, L", "threads", "kernel", "of exp bound", "loop", "time-major", "pscan", "memory", "fwd+bwd"):
         table.add_column(name, justify="right")
@@ -276,8 +282,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", type=int, nargs="+", default=list(range(len(SHAPES))), help=f"indices of {SHAPES}")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of what takes over half a second")
-    parser.add_argument("--kernel-only", action="store_true", help="leave the peers out")
+    parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of scans that take over half a second")
+    parser.add_argument("--kernel-only", action="store_true", help="do not time the peers")
     options = parser.parse_args()
     console = Console(width=160)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print what the Triton kernels of the scan take of each GPU, by compiling them for it; no device is needed.
+"""Compile the Triton kernels of the scan for each GPU and print the resources that they use; no device is needed.
 
     python benchmarks/triton_resources.py --out triton_resources.json
 
-Registers and stack are read from the machine code with cuobjdump, which triton ships. The kernels hold no arrays, so
-every byte of stack is a spilled register. A tile is channels x states x steps; spilled and shared are bytes; warps is
-how many a processor of 65536 registers holds at once. A target that the installed triton cannot compile for is named
-below the table, with the compiler's words.
+Registers and stack are read from the machine code with cuobjdump, which triton ships. The kernels have no local arrays,
+so every byte of stack is a spilled register. A tile is channels x states x steps. Spilled and shared memory are in
+bytes. "warps" is the number of warps that a multiprocessor with 65536 registers can hold. If the installed triton
+cannot compile for a target, the compiler's message is printed below the table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# The interpreter would replace the kernels by Python functions.
+# In interpreter mode triton would replace the kernels with Python functions.
 os.environ.pop("TRITON_INTERPRET", None)
 
 import triton
@@ -45,7 +45,7 @@ _REGISTERS_OF_A_PROCESSOR = 65536
 
 @dataclass(frozen=True)
 class Resources:
-    """What one compiled kernel takes; ``problem`` is why there are no figures, or empty."""
+    """Resources of one compiled kernel. ``problem`` says why they are unknown; it is empty if they are known."""
 
     kernel: str
     capability: int
@@ -60,7 +60,7 @@ class Resources:
 
 
 def variants(states: int) -> Iterator[tuple[str, Tiling, dict[str, Any]]]:
-    """Yield what the backend compiles for maps of 64 pixels and more: kernel, tiling, compile-time arguments."""
+    """Yield (kernel, tiling, compile-time arguments) of the kernels that the backend uses for 64 pixels and more."""
     switches = {"HAS_BIAS": True, "SOFTPLUS": True, "STATES": states}
     steps = max(16, min(64, 1024 // states))
     for channels in (1, 2) if states * steps <= 1024 else (1,):
@@ -72,9 +72,9 @@ def variants(states: int) -> Iterator[tuple[str, Tiling, dict[str, Any]]]:
 
 
 def compile_kernel(kernel: str, capability: int, constants: dict[str, Any], tiling: Tiling) -> Any:
-    """Return the compiled kernel, with ``asm`` and ``metadata``; its pointers are taken as aligned, as torch's are.
+    """Return the compiled kernel with ``asm`` and ``metadata``; its pointers count as aligned, as torch's are.
 
-    Raises ``RuntimeError`` with one line if triton or its assembler does not know the target.
+    Raises ``RuntimeError`` with one line if triton or its assembler does not support the target.
     """
     function = getattr(triton_kernels, f"{kernel}_kernel")
     signature, alignment = {}, {}
@@ -94,7 +94,7 @@ def compile_kernel(kernel: str, capability: int, constants: dict[str, Any], tili
 
 
 def read_usage(cubin: bytes) -> tuple[int, int]:
-    """Return registers and bytes of stack for each thread, from machine code."""
+    """Return the registers and the bytes of stack of one thread, read from machine code."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -102,19 +102,19 @@ def read_usage(cubin: bytes) -> tuple[int, int]:
         printed = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
     found = re.search(r"REG:(\d+) STACK:(\d+)", printed.stdout)
     if found is None:
-        raise RuntimeError("cuobjdump does not know this machine code")
+        raise RuntimeError("cuobjdump printed no resource usage for this machine code")
     return int(found[1]), int(found[2])
 
 
 def measure(kernel: str, capability: int, constants: dict[str, Any], tiling: Tiling) -> Resources:
-    """Return what one kernel takes of one GPU, or why it cannot be said."""
+    """Return the resources of one kernel on one GPU, or the reason why they are unknown."""
     row = Resources(kernel, capability, tiling.states, tiling.chunk_steps, constants.get("CHANNELS"))
     try:
         compiled = compile_kernel(kernel, capability, constants, tiling)
         registers, stack = read_usage(compiled.asm["cubin"])
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
         return Resources(**{**asdict(row), "problem": str(error)})
-    # Registers are given to a warp in lots of 256.
+    # The hardware allocates registers to a warp in units of 256.
     of_warp = -(-registers * WARP_SIZE // 256) * 256
     figures = {
         "registers": registers,
@@ -126,13 +126,13 @@ def measure(kernel: str, capability: int, constants: dict[str, Any], tiling: Til
 
 
 def main() -> None:
-    """Print the table and write the JSON."""
+    """Print the table and write the JSON document."""
     parser = argparse.ArgumentParser(description="Registers, spills and shared memory of the Triton scan kernels.")
-    parser.add_argument("--targets", type=int, nargs="+", default=list(TARGETS), help="compute capabilities, as 87")
+    parser.add_argument("--targets", type=int, nargs="+", default=list(TARGETS), help="compute capabilities, e.g. 87")
     parser.add_argument("--states", type=int, default=16, help="state size N, a power of two")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
-    # Triton 3.9 announces a new default for what `Tiling.options` sets.
+    # Triton 3.9 warns about a new default of an option that `Tiling.options` sets explicitly.
     warnings.filterwarnings("ignore", message="TRITON_DEFAULT_FP_FUSION")
     table = Table(*("target", "kernel", "tile"), title=f"triton {triton.__version__}")
     for column in ("registers", "spilled", "shared", "warps"):

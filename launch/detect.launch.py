@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start the detector node and bring it to `active`."""
+"""Start the detector node, then configure and activate it."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ BOOLEAN = ["true", "false", "True", "False"]
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return the arguments, the node, and the two transitions that `autostart` asks for."""
+    """Return the launch arguments, the node, and with `autostart` its two lifecycle transitions."""
     default_parameters = Path(get_package_share_directory(PACKAGE)) / "config" / "detector.yaml"
     arguments = [
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="Path of the .safetensors checkpoint. Without it: that of params_file, or the package's own.",
+            description="Path of the .safetensors checkpoint. Default: that of params_file, or the one of the package.",
         ),
         DeclareLaunchArgument(
             "image_transport",
             default_value="",
-            description="raw or compressed. Without it: that of params_file, or raw.",
+            description="raw or compressed. Default: that of params_file, or raw.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
@@ -49,19 +49,19 @@ def generate_launch_description() -> LaunchDescription:
             "autostart",
             default_value="true",
             choices=BOOLEAN,
-            description="Configure and activate the node; otherwise it waits for somebody to do so.",
+            description="Configure and activate the node. false: the node stays unconfigured.",
         ),
         DeclareLaunchArgument(
             "required",
             default_value="true",
             choices=BOOLEAN,
-            description="End the launch when the node ends, with an error if that was one; false: go on without it.",
+            description="End the launch when the node ends; the exit code is 1 if it failed. false: continue.",
         ),
         DeclareLaunchArgument(
             "log_level",
             default_value="info",
             choices=["debug", "info", "warn", "error", "fatal"],
-            description="Lowest severity that is logged.",
+            description="Lowest severity that the node logs.",
         ),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_detector)])
@@ -70,7 +70,7 @@ def generate_launch_description() -> LaunchDescription:
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     for name in ("checkpoint", "image_transport"):
-        if LaunchConfiguration(name).perform(context):  # An empty one would hide that of params_file.
+        if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
             parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
     node = LifecycleNode(
         package=PACKAGE,
@@ -101,12 +101,12 @@ def _detector(context: LaunchContext) -> list:
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> list | None:
-    """End the launch with the node. Raises ``RuntimeError`` if it failed: `ros2 launch` then returns 1."""
+    """End the launch when the node ends. Raises ``RuntimeError`` if the node failed: `ros2 launch` then returns 1."""
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        # No action sets the exit code: what is raised here is logged, shuts the launch down and makes it 1.
-        raise RuntimeError(f"detector_node ended with exit code {event.returncode}: its log above says why")
+        # No launch action sets the exit code. An exception is logged, shuts the launch down and makes the code 1.
+        raise RuntimeError(f"detector_node ended with exit code {event.returncode}: see its log above for the reason")
     return [EmitEvent(event=Shutdown(reason="detector_node has ended"))]
 
 

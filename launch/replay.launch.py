@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a bag through the detector node; everything ends when the bag does."""
+"""Play a bag through the detector node; the launch ends at the end of the bag."""
 
 from pathlib import Path
 
@@ -21,19 +21,19 @@ from launch_ros.actions import Node
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
-# The node loads its model before it subscribes.
+# The player waits so long for the node, which loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return node and player with their arguments."""
+    """Return the launch arguments, the detector node and the bag player."""
     share = Path(get_package_share_directory(PACKAGE))
     arguments = [
         DeclareLaunchArgument("bag", description="Folder or file of the bag."),
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="Path of the .safetensors checkpoint. Without it: that of params_file, or the package's own.",
+            description="Path of the .safetensors checkpoint. Default: that of params_file, or the one of the package.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="/rgb/image_raw", description="RGB topic in the bag."),
         DeclareLaunchArgument(
@@ -43,22 +43,22 @@ def generate_launch_description() -> LaunchDescription:
             "image_transport",
             default_value="raw",
             choices=["raw", "compressed"],
-            description="compressed: the bag holds CompressedImage on <topic>/compressed.",
+            description="compressed: the bag contains CompressedImage on <topic>/compressed.",
         ),
         DeclareLaunchArgument(
             "params_file",
             default_value=str(share / "config" / "detector.yaml"),
             description="YAML file with the parameters of the node.",
         ),
-        DeclareLaunchArgument("rate", default_value="1.0", description="Of the recorded speed."),
+        DeclareLaunchArgument("rate", default_value="1.0", description="Playback speed; 1.0 is the recorded speed."),
         DeclareLaunchArgument(
-            "loop", default_value="false", choices=BOOLEAN, description="Begin again at the end of the bag."
+            "loop", default_value="false", choices=BOOLEAN, description="Restart at the end of the bag."
         ),
         DeclareLaunchArgument(
             "clock",
             default_value="false",
             choices=BOOLEAN,
-            description="Publish the bag's time on /clock, and let the node follow it.",
+            description="Publish the time of the bag on /clock; the node uses it.",
         ),
         DeclareLaunchArgument("log_level", default_value="info", description="Lowest severity that the node logs."),
     ]
@@ -104,10 +104,10 @@ def _player(context: LaunchContext) -> list:
 
 
 def _on_player_exit(event: ProcessExited, context: LaunchContext) -> list | None:
-    """End the launch with the player. Raises ``RuntimeError`` if it failed: `ros2 launch` then returns 1."""
+    """End the launch when the player ends. Raises ``RuntimeError`` if it failed: `ros2 launch` then returns 1."""
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        # No action sets the exit code: what is raised here is logged, shuts the launch down and makes it 1.
-        raise RuntimeError(f"bag_player ended with exit code {event.returncode}: its log above says why")
+        # No launch action sets the exit code. An exception is logged, shuts the launch down and makes the code 1.
+        raise RuntimeError(f"bag_player ended with exit code {event.returncode}: see its log above for the reason")
     return [EmitEvent(event=Shutdown(reason="the bag has been played"))]

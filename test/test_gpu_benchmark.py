@@ -30,6 +30,13 @@ def test_without_a_gpu_it_ends_with_one_sentence() -> None:
     assert done.stderr.count("\n") == 1 and "needs a CUDA device" in done.stderr
 
 
+def test_the_old_option_for_the_scale_still_works_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--width", "s"])
+    with pytest.warns(DeprecationWarning, match="use --scale"), pytest.raises(SystemExit, match="needs a CUDA device"):
+        gpu.main()
+
+
 def test_floor_counts_every_input_and_result_once() -> None:
     inputs, _ = gpu.scan_inputs("cpu", 2, 3, 4, 5)
     of_map, of_deltas, of_matrices = 2 * 3 * 20, 2 * 4 * 3 * 20, 2 * (2 * 4 * 16 * 20)

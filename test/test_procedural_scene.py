@@ -57,7 +57,7 @@ def test_boxes_lie_inside_the_image_and_carry_known_labels(seed):
         assert set(sample.labels) <= set(range(len(CLASS_NAMES)))
 
 
-def test_a_box_is_where_the_pictures_change_when_its_object_is_taken_away():
+def test_a_box_is_where_the_images_change_when_its_object_is_removed():
     scene = ProceduralScene(11, thermal_size=(640, 480))
     scene._thermal_sensor.shift = np.zeros(2)
     checked = 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Build this package with colcon in a throwaway workspace against the wheels of .venv, as a ROS user would against /opt/ros,
-# run some tests with `colcon test`, and print what Python finds there once the workspace is sourced. Arguments go to `colcon build`
-# (--symlink-install). TEST_PATH=test runs all tests that need no ROS.
+# Build this package with colcon in a temporary workspace, as a ROS user does against /opt/ros, but with the ROS wheels of
+# .venv. Then run tests with `colcon test`, source the workspace, and print what Python finds in it. Arguments are passed to
+# `colcon build`, for example --symlink-install. With TEST_PATH=test all tests that need no ROS run.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${FUSION_MAMBA_VENV:-$root/.venv}
@@ -11,7 +11,7 @@ trap 'rm -rf "$workspace"' EXIT
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH
 
 colcon=$(command -v colcon || true)
-if [[ -z $colcon ]]; then # apart from .venv: it wants an old setuptools
+if [[ -z $colcon ]]; then # separate from .venv, because colcon needs an old setuptools
   colcon=$venv/.setup/colcon/bin/colcon
   [[ -x $colcon ]] || {
     "$venv/bin/python" -m venv "$venv/.setup/colcon"
@@ -34,7 +34,7 @@ if ! "$colcon" test --base-paths src --return-code-on-test-failure >test.txt 2>&
   exit 1
 fi
 
-set +u # colcon's set-up scripts read variables that nobody set
+set +u # colcon's setup scripts read unset variables
 source install/local_setup.bash
 set -u
 cd /

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration: two cameras in a bag, through real ROS 2 and the real network, to boxes one can look at."""
+"""Demonstration: replay two cameras from a bag through the detector node over ROS 2 and draw the detections."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 RGB_TOPIC, THERMAL_TOPIC = "/rgb/image_raw", "/thermal/image_raw"
-# The node keeps up if a pair comes this much more rarely than one inference lasts: player and recorder need a core too.
+# The node keeps up if the period of the pairs is at least _HEADROOM inferences plus _OVERHEAD_SEC: the player and the
+# recorder also need a core.
 _HEADROOM, _OVERHEAD_SEC = 2.0, 0.02
 _WARM_UP_PAIRS, _TIMED_PAIRS = 3, 7
 _LONGEST_TIMING_SEC = 15.0
-# Slower than this nobody waits for it: the node then skips pairs, and counts them.
+# The replay never takes longer than this. If the node is too slow for that rate, it drops pairs and counts them.
 _LONGEST_PLAY_SEC = 150.0
 
 console = Console(stderr=True, highlight=False)
 
 
 def main() -> int:
-    """Run the demonstration; return 0, 1 if something in it failed, 2 if it cannot be begun."""
+    """Run the demonstration.
+
+    Returns 0 on success, 1 if a part failed, 2 if the input cannot be used, 130 if it was interrupted.
+    """
     arguments = parse_arguments()
-    # A graph of its own: whatever else runs on this machine or network stays out of it.
+    # Use a separate ROS graph, so that other nodes on this machine or network do not interfere.
     os.environ["ROS_DOMAIN_ID"] = str(arguments.domain_id)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     from fusion_mamba_ros.bags.bag_reading import BagError
@@ -53,7 +57,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the bag, replay it, and write what came of it."""
+    """Make the bag, replay it, and write the results."""
     from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
     from fusion_mamba_ros.ros.bag_tools.replay import ReplayOptions, replay, thermal_view_of
@@ -106,26 +110,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the options; bad ones end the process with a sentence."""
+    """Return the options; invalid ones end the process with an error message."""
     parser = argparse.ArgumentParser(
         prog="tools/demo.sh",
-        description="Replay two cameras through the detector node over real DDS. By default a procedural night street.",
+        description="Replay two cameras through the detector node over DDS. Default: a procedural street at night.",
         epilog="example: bash tools/demo.sh --rgb visible.mp4 --thermal infrared.mp4",
     )
-    parser.add_argument("--rgb", type=Path, help="video or folder of pictures of the RGB camera")
-    parser.add_argument("--thermal", type=Path, help="video or folder of pictures of the thermal camera")
-    parser.add_argument("--checkpoint", type=Path, help="weights (default: those that come with the package)")
+    parser.add_argument("--rgb", type=Path, help="video or folder of images of the RGB camera")
+    parser.add_argument("--thermal", type=Path, help="video or folder of images of the thermal camera")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint (default: the one of the package)")
     parser.add_argument("--registration", type=Path, help="YAML of 'fusion-mamba register' (default: the checkpoint's)")
     parser.add_argument(
         "--thermal-offset", type=float, default=0.0, help="seconds added to thermal stamps (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
-    parser.add_argument("--rate", type=float, help="of the recorded speed (default: what the node manages here)")
+    parser.add_argument(
+        "--rate", type=float, help="playback speed, 1 = as recorded (default: as fast as the node keeps up)"
+    )
     parser.add_argument("--scene", choices=("night", "day"), default="night", help="procedural scene (default: night)")
-    parser.add_argument("--seed", type=int, default=1005, help="which procedural street (default: 1005)")
+    parser.add_argument("--seed", type=int, default=1005, help="seed of the procedural street (default: 1005)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the procedural scene (default: 10)")
     parser.add_argument(
-        "--domain-id", type=int, default=random.randint(1, 100), help="ROS domain (default: one at random)"
+        "--domain-id", type=int, default=random.randint(1, 100), help="ROS domain (default: a random one)"
     )
     arguments = parser.parse_args()
     if (arguments.rgb is None) != (arguments.thermal is None):
@@ -136,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def node_parameters(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return what the options change of the node's parameters, as text."""
+    """Return the node parameters that the options set, as text."""
     from fusion_mamba_ros.perception.registration import read_homography
 
     parameters = {}
@@ -148,14 +154,17 @@ def node_parameters(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def prepare_folder(out: Path) -> Path:
-    """Return the folder for the results, empty; what an earlier run left in it is removed, and nothing else."""
+    """Create the folder for the results, or remove the results of an earlier run from it, and return it.
+
+    Raises ``ValueError`` if the folder contains any other file.
+    """
     own = {"cameras", "detections", "annotated.mp4", "contact_sheet.png", "summary.json"}
     own |= {"detector_node.log", "bag_player.log"}
     out.mkdir(parents=True, exist_ok=True)
     strangers = sorted(entry.name for entry in out.iterdir() if entry.name not in own)
     if strangers:
         raise ValueError(
-            f"folder '{out}' holds {', '.join(strangers[:3])}, which is not of the demo: choose another --out"
+            f"folder '{out}' contains {', '.join(strangers[:3])}, which the demo did not write: choose another --out"
         )
     for entry in out.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -186,7 +195,7 @@ def bag_timing(path: Path) -> tuple[float, float]:
 
 
 def measure_inference(checkpoint: Path, path: Path) -> float:
-    """Return how many seconds a pair of the bag takes on this machine: the median of several, once warm."""
+    """Return the seconds that one pair of the bag takes on this machine: the median after a warm-up."""
     from fusion_mamba_ros.bags.bag_reading import Bag
     from fusion_mamba_ros.perception.predictor import Predictor
     from fusion_mamba_ros.streams.message_decoding import picture_of
@@ -196,7 +205,7 @@ def measure_inference(checkpoint: Path, path: Path) -> float:
         thermal = picture_of(next(bag.read([THERMAL_TOPIC]))[1]).to_thermal()
     predictor = Predictor.from_checkpoint(checkpoint)
     times: list[float] = []
-    # On a machine that is busy with other work a pair may take many seconds: fewer of them then.
+    # On a busy machine a pair may take many seconds, so the number of timed pairs is limited by time.
     while len(times) < 2 or (len(times) < _WARM_UP_PAIRS + _TIMED_PAIRS and sum(times) < _LONGEST_TIMING_SEC):
         started = time.perf_counter()
         predictor.predict({"rgb": rgb, "thermal": thermal})
@@ -205,13 +214,16 @@ def measure_inference(checkpoint: Path, path: Path) -> float:
 
 
 def play_rate(period_sec: float, duration_sec: float, inference_sec: float) -> float:
-    """Return the share of the recorded speed at which the node keeps up, unless that took too long to watch."""
+    """Return the playback speed as a factor of the recorded speed, at most 1.
+
+    The node keeps up at this speed, unless the replay would then take longer than ``_LONGEST_PLAY_SEC``.
+    """
     manageable = period_sec / (_HEADROOM * inference_sec + _OVERHEAD_SEC)
     return min(1.0, max(manageable, duration_sec / _LONGEST_PLAY_SEC))
 
 
 def tell(summary: dict[str, Any], out: Path) -> None:
-    """Print what came out."""
+    """Print the summary and the paths of the results."""
     counters = summary["counters"]["rgb"]
     classes = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items()) or "none"
     latency = summary["latency_ms"]
@@ -219,21 +231,21 @@ def tell(summary: dict[str, Any], out: Path) -> None:
     print(f"frames      {summary['frames_rgb']} RGB, {summary['frames_thermal']} thermal; lost in transport "
           f"{lost['rgb']} and {lost['thermal']}")  # fmt: skip
     print(f"pairs       {summary['pairs']} published, {counters['dropped']} dropped for newer ones, "
-          f"{counters['unpaired']} RGB frames unpaired, {counters['alone']} alone")  # fmt: skip
+          f"{counters['unpaired']} RGB frames unpaired, {counters['alone']} RGB only")  # fmt: skip
     print(f"detections  {summary['detections']} in {summary['published']} arrays: {classes}")
     if latency["p50"] is not None:
         print(f"latency     p50 {latency['p50']:.0f} ms, p95 {latency['p95']:.0f} ms from the later image to the array")
     for name, what in (
-        ("contact_sheet.png", "some of the pairs with their boxes"),
-        ("annotated.mp4", "all of them"),
+        ("contact_sheet.png", "some pairs with their boxes"),
+        ("annotated.mp4", "all pairs with their boxes"),
         ("detections", "the recorded bag"),
-        ("summary.json", "these numbers and every counter"),
+        ("summary.json", "these numbers and all counters"),
     ):
         print(f"  {out / name}: {what}")
 
 
 def report_faults(summary: dict[str, Any]) -> int:
-    """Say what went wrong; return the exit code."""
+    """Print each fault; return 1 if there is one, otherwise 0."""
     faults = list(summary["faults"])
     if not summary["published"]:
         faults.append("the node published nothing: see detector_node.log")

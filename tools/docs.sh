@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Build the documentation as HTML; every warning is an error. Needs `pip install ".[docs]"` (tools/setup.sh installs it) and no ROS.
+# Build the documentation as HTML; every warning is an error. Needs `pip install ".[docs]"`, which tools/setup.sh does, but no
+# ROS.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case "${1:-}" in

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the scan kernel, compiled with sanitizers, on many shapes. Every array has exactly its size, so that a step beyond
-// any end is seen. tools/sanitize_scan.sh compiles and starts it.
+// Run the scan kernel, compiled with sanitizers, on many random shapes. Every array has its exact size, so that the
+// sanitizers detect each access beyond an end. tools/sanitize_scan.sh compiles and starts this program.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static void run_case(const char *set, int extreme) {
     scan_problem p = {.batch = between(1, 2), .directions = between(0, 2) ? 4 : 1, .groups = between(1, 3)};
     p.channels = p.groups * between(1, 40);
     p.state_size = between(1, 19);
-    // Half of the maps are large ones, which column walks cut into panels.
+    // Half of the maps are large, so that column walks split them into panels.
     int64_t longest = between(0, 1) ? 25 : 75;
     p.height = p.directions == 1 ? 1 : between(longest / 2, longest);
     p.width = p.directions == 1 ? between(1, 700) : between(longest / 2, longest);
@@ -74,7 +74,7 @@ static void run_case(const char *set, int extreme) {
     int code = fusion_mamba_scan_forward(&p, set, threads, 0);
     if (!code) code = fusion_mamba_scan_backward(&p, set, threads, 0);
     if (code) {
-        fprintf(stderr, "the kernel refused a problem: code %d\n", code);
+        fprintf(stderr, "the kernel rejected its arguments: code %d\n", code);
         exit(2);
     }
     for (int i = 0; i < count; i++) free(arrays[i]);
@@ -86,7 +86,7 @@ int main(int argc, char **argv) {
     for (int s = 0; s < 3; s++) {
         if (!fusion_mamba_scan_instruction_set(sets[s])) continue;
         for (int i = 0; i < cases; i++) run_case(sets[s], i % 4 == 3);
-        printf("%s: %d shapes, no finding\n", sets[s], cases);
+        printf("%s: %d shapes without an error\n", sets[s], cases);
     }
     return 0;
 }

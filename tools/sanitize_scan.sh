@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Run the scan kernel on random shapes under sanitizers, one build after the other.
-# Usage: tools/sanitize_scan.sh [shapes for each instruction set: 200] [sanitizers: address,undefined thread]
+# Run the scan kernel on random shapes under sanitizers; each sanitizer argument is one build.
+# Usage: tools/sanitize_scan.sh [SHAPES [SANITIZERS...]]
+# Defaults: 200 shapes for each instruction set; sanitizers "address,undefined" and "thread".
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -9,7 +10,7 @@ kernel=$root/fusion_mamba_ros/network/selective_scan/kernel
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# One element for each thread is enough here, so that small shapes run on several threads too.
+# ELEMENTS_PER_THREAD=1 lets small shapes also run on several threads.
 build() {
   "${CC:-cc}" -g -O0 -std=gnu11 -pthread -Wno-psabi -DELEMENTS_PER_THREAD=1 -fno-omit-frame-pointer "$@" \
     -I "$kernel" "$kernel"/{run,baseline,avx2,avx512}.c "$root/tools/sanitize_scan.c" -o "$scratch/scan"

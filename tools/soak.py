@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the node for a long time behind two live cameras that now and then stop, and watch its memory and threads.
+"""Run the node for a long time with two live cameras that stop from time to time; check its memory and threads.
 
-    python tools/soak.py                   # 30 minutes, with a checkpoint made for the purpose
+    python tools/soak.py                   # 30 minutes, with a small untrained checkpoint
     python tools/soak.py --seconds 60      # as in the test suite
     python tools/soak.py --checkpoint FILE
 
-Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles
-become more, if the node ends, or if its counters do not add up.
+The exit code is 1 if memory grows by more than 1 % or the number of threads or file handles grows after the first
+fifth of the time. It is also 1 if the node ends or if its counters are inconsistent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 
 @dataclass(frozen=True)
 class Sample:
-    """What the node holds at one moment: resident memory in MB, threads, file handles."""
+    """Resources of the node at one moment: resident anonymous memory in MB, threads, file handles."""
 
     memory_mb: float
     threads: int
@@ -44,16 +44,16 @@ class Sample:
 
 
 def sample(pid: int) -> Sample:
-    """Return what process ``pid`` holds now."""
+    """Return the resources that process ``pid`` uses now."""
     process = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    # Anonymous memory: shared segments of the middleware belong to all of its processes.
+    # Count anonymous memory only: all processes share the segments of the middleware.
     memory_kb = int(status["RssAnon"].split()[0])
     return Sample(memory_kb / 1024, int(status["Threads"]), len(os.listdir(process / "fd")))
 
 
 def make_checkpoint(path: Path) -> None:
-    """Write a small untrained network: what it sees does not matter here."""
+    """Write a checkpoint of a small untrained network: the detections do not matter here."""
     import torch
 
     from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
@@ -65,7 +65,7 @@ def make_checkpoint(path: Path) -> None:
 
 
 def soak(detector: DetectorProcess, graph: Graph, seconds: float) -> list[Sample]:
-    """Drive the node for ``seconds``; every ten seconds one camera is away for one."""
+    """Run the cameras for ``seconds`` and return the samples; every ten seconds one camera stops for one second."""
     cameras = Cameras(graph)
     samples: list[Sample] = []
     start = time.monotonic()
@@ -76,7 +76,7 @@ def soak(detector: DetectorProcess, graph: Graph, seconds: float) -> list[Sample
         if detector.process.poll() is not None:
             raise SystemExit(f"the node ended with code {detector.process.returncode}:\n{detector.log}")
         samples.append(sample(detector.process.pid))
-        # What was received is not needed; the observer must not be the one that grows.
+        # Discard received messages, so that this process does not grow.
         del graph.arrays[:-10], graph.statuses[:-10]
         for sent in cameras.sent.values():
             del sent[:-10]
@@ -93,10 +93,10 @@ def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
 
 
 def judge(samples: list[Sample]) -> list[str]:
-    """Return what grew; the first fifth of the samples is warm-up."""
-    settled = samples[len(samples) // 5 :]
-    third = max(1, len(settled) // 3)
-    early, late = settled[:third], settled[-third:]
+    """Return one sentence for each resource that grew; the first fifth of the samples is warm-up."""
+    steady = samples[len(samples) // 5 :]
+    third = max(1, len(steady) // 3)
+    early, late = steady[:third], steady[-third:]
     before, after = (float(np.median([s.memory_mb for s in part])) for part in (early, late))
     growth = after / before - 1
     print(f"\nmemory {before:.1f} MB, at the end {after:.1f} MB: {growth:+.2%}")
@@ -110,10 +110,10 @@ def judge(samples: list[Sample]) -> list[str]:
 
 
 def main() -> int:
-    """Soak, print a verdict, return the exit code."""
+    """Run the soak test, print the result and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--checkpoint", type=Path, help="default: a small untrained one")
+    parser.add_argument("--checkpoint", type=Path, help="default: a small untrained checkpoint")
     options = parser.parse_args()
     isolate()
     with tempfile.TemporaryDirectory() as folder:

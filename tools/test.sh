@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Set up if needed, then lint, check types and run all tests: first those without ROS in parallel, then those with ROS one after the
-# other. Arguments go to one pytest instead: bash tools/test.sh test/test_pairing.py
+# Set up the environment if needed, then lint, check types and run all tests. Tests without ROS run in parallel, then tests with
+# ROS run one after the other. With arguments, pytest runs once with them: bash tools/test.sh test/test_pairing.py
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 case "${1:-}" in
   -h | --help) echo "usage: bash tools/test.sh [pytest arguments]
-FUSION_MAMBA_DATA: folder with real data, else its tests are skipped; FUSION_MAMBA_TEST_WORKERS: processes for the tests without ROS (default 2)" && exit 0 ;;
+FUSION_MAMBA_DATA: folder with real data; without it, tests that need real data are skipped; FUSION_MAMBA_TEST_WORKERS: processes for the tests without ROS (default 2)" && exit 0 ;;
 esac
 
 bash tools/setup.sh || exit 1
 export PATH=${FUSION_MAMBA_VENV:-$PWD/.venv}/bin:$PATH ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH
-# The tests' tensors are small and several processes share the cores: more threads would only wait for each other.
+# The tensors of the tests are small and several processes share the cores, so more threads would make the tests slower.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 failed=()
@@ -23,7 +23,7 @@ echo "mypy:" && mypy || failed+=(mypy)
 if (($# > 0)); then
   python -m pytest "$@" || failed+=(pytest)
 else
-  # By file, so that what a file prepares for all of its tests is prepared once.
+  # Distribute whole files, so that the fixtures of a file run once.
   python -m pytest -m "not ros" -n "${FUSION_MAMBA_TEST_WORKERS:-2}" --dist loadfile || failed+=("pytest without ROS")
   python -m pytest -m ros || failed+=("pytest with ROS")
 fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Procedural street scenes as a dataset: made when read, nothing on disk."""
+"""Dataset of procedural street scenes; each frame is rendered when it is read, and nothing is stored on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fusion_mamba_ros.perception.modality import known_modalities
 from fusion_mamba_ros.perception.registration import Homographies
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
 
-# Seeds of one split never reach those of the next, so no street is in two splits.
+# The seeds of the splits do not overlap, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000
 
 
@@ -46,22 +46,23 @@ class SceneRecord:
 
 @dataclass(frozen=True)
 class SceneSource:
-    """The ``scene:`` entry of a dataset YAML: how many pairs each split gets, from which seed, which share by night.
+    """The ``scene:`` entry of a dataset YAML.
 
-    ``modalities``: which images it has, of rgb, thermal and depth (the last must be registered). Each pair is another
-    street at another moment. Raises ``DatasetError`` on a bad value.
+    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the share of
+    pairs at night (0 to 1). ``modalities`` are the images of each pair, out of rgb, thermal and depth (depth must be
+    registered). Each pair shows another street at another moment.
     """
 
     train: int = 0
     val: int = 0
     test: int = 0
     seed: int = 0
-    night: float = 0.5  # share of the pairs
+    night: float = 0.5
     modalities: tuple[str, ...] = ("rgb", "thermal")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SceneSource:
-        """Return the source of a YAML mapping."""
+        """Return the source that a YAML mapping describes. Raises ``DatasetError`` on a bad value."""
         known = [entry.name for entry in fields(cls)]
         if not isinstance(values, Mapping) or set(values) - set(known):
             raise DatasetError(f"scene is {values!r}: expected a mapping with some of {', '.join(known)}")
@@ -87,9 +88,9 @@ class SceneSource:
         records = []
         for index in range(getattr(self, split)):
             seed = first_seed + index
-            # Spread evenly instead of drawn, so that any number of pairs has the share asked for.
+            # Night pairs are spread evenly instead of drawn, so that every number of pairs has the configured share.
             night = int((index + 1) * self.night) > int(index * self.night)
-            # Up to half a minute into the scene: traffic has moved by then.
+            # A random moment in the first 30 seconds of the scene.
             frame_index = int(np.random.default_rng(seed).integers(0, 900))
             group = "night" if night else "day"
             full_name = f"{name}/{group}_{seed}_{frame_index:06d}"

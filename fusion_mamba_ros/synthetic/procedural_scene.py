@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A street by night or by day, seen by an RGB, a thermal and a depth camera, with the true boxes."""
+"""Procedural street at night or by day, seen by an RGB, a thermal and a depth camera, with ground-truth boxes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fusion_mamba_ros.synthetic.street.backdrop import Backdrop
 from fusion_mamba_ros.synthetic.street.camera import StreetCamera
 from fusion_mamba_ros.synthetic.street.canvas import Sprite
 from fusion_mamba_ros.synthetic.street.climate import Climate
+from fusion_mamba_ros.synthetic.street.images import CameraImages
 from fusion_mamba_ros.synthetic.street.layers import develop, smooth_noise
-from fusion_mamba_ros.synthetic.street.pictures import Pictures
 from fusion_mamba_ros.synthetic.street.sensors import RgbSensor, ThermalSensor
 from fusion_mamba_ros.synthetic.street.traffic import CAR, FARTHEST, NEAREST, populate
 
@@ -27,17 +27,18 @@ _MIN_WIDTH_PX, _MIN_HEIGHT_PX = 5, 10
 
 
 class ProceduralScene:
-    """A street scene made from ``seed``; the same seed and frame index always give the same pair.
+    """Render a street scene from ``seed``; the same seed and frame index always give the same pair.
 
-    By night the RGB camera sees lamps, lit windows and what they light, and people mostly not at all; the thermal
-    camera sees whatever is warmer or colder than the street, and cars that have cooled down not at all. So neither
-    camera sees everything. Boxes hold every object, whichever camera shows it, unless others hide over 70 percent of
-    what is inside the image. A box is cut at the image's edges; an object partly behind another keeps its full box.
+    At night the RGB camera sees lamps, lit windows and their surroundings, but hardly any people. The thermal camera
+    sees objects that are warmer or colder than the street, but no cars that have cooled down. So neither camera sees
+    every object. Every object gets a box, even if only one camera shows it, unless other objects hide more than 70
+    percent of its area inside the image. Boxes are clipped to the image. A partly hidden object keeps its full box.
+    Boxes smaller than 5 x 10 pixels are left out.
 
-    ``rgb_size``, ``thermal_size`` are (width, height) in pixels; RGB is 4:3. With ``radiometric`` the thermal picture
-    is uint16 in hundredths of a kelvin, otherwise uint8 over the scene's own fixed range of temperatures.
-    ``modalities``: which of RGB, thermal and depth the samples have; depth is uint16 in millimetres along RGB's axis,
-    65535 beyond 65 m, and lies on RGB pixel for pixel.
+    ``rgb_size`` and ``thermal_size`` are (width, height) in pixels; ``rgb_size`` should be 4:3. With ``radiometric``
+    the thermal image is uint16 in hundredths of a kelvin. Otherwise it is uint8 over a fixed temperature range of the
+    scene. ``modalities`` are the rendered images, out of rgb, thermal and depth. The depth image is uint16 in
+    millimetres along the axis of the RGB camera (65535 beyond 65 m) and matches RGB pixel for pixel.
     """
 
     def __init__(
@@ -71,26 +72,26 @@ class ProceduralScene:
         self.climate = Climate.random(rng, night=night)
         self.backdrop = Backdrop(self.camera, self.climate, rng)
         self.actors = populate(self.backdrop, rng)
-        # One pattern per actor, carried along with it: cloth folds and lets warmth through unevenly, metal hardly.
+        # One pattern per actor, which moves with it: the temperature of clothes varies more than that of metal.
         unevenness = [0.25 if actor.label == CAR else 1.0 for actor in self.actors]
         self._patterns = [share * smooth_noise(rng, 24, 24, 8) for share in unevenness]
         self._rgb_sensor = RgbSensor(rng, night=night)
         self._thermal_sensor = ThermalSensor(rng, self.backdrop, size=thermal_size, radiometric=radiometric)
-        empty = Pictures(self.backdrop.rgb, self.backdrop.celsius, self.backdrop.distance)
+        empty = CameraImages(self.backdrop.rgb, self.backdrop.celsius, self.backdrop.distance)
         for depth, occluder in self.backdrop.occluders:
             empty.paint(occluder, self._recorded(occluder), depth)
 
     def render(self, frame_index: int) -> SceneFrame:
-        """Return the sample at ``frame_index`` with its boxes; frames can be asked for in any order."""
-        pictures = Pictures(self.backdrop.rgb.copy(), self.backdrop.celsius.copy(), self.backdrop.distance.copy())
+        """Return the frame at ``frame_index`` with its boxes; frames can be rendered in any order."""
+        painted = CameraImages(self.backdrop.rgb.copy(), self.backdrop.celsius.copy(), self.backdrop.distance.copy())
         extents: dict[int, _Extent] = {}
         occluders = list(self.backdrop.occluders)
         for index, depth, sprite in self._sprites(frame_index / self.frames_per_second):
             while occluders and occluders[0][0] > depth:
                 distance, occluder = occluders.pop(0)
-                pictures.cover(occluder, self._recorded(occluder), distance)
+                painted.cover(occluder, self._recorded(occluder), distance)
             extents[index] = _Extent.of(sprite, self.rgb_size)
-            pictures.paint(
+            painted.paint(
                 sprite,
                 self._recorded(sprite),
                 depth,
@@ -98,15 +99,15 @@ class ProceduralScene:
                 pattern=self._patterns[index],
             )
         for distance, occluder in occluders:
-            pictures.cover(occluder, self._recorded(occluder), distance)
+            painted.cover(occluder, self._recorded(occluder), distance)
 
-        boxes, labels = self._boxes(pictures.owner, extents)
+        boxes, labels = self._boxes(painted.owner, extents)
         rng = np.random.default_rng([self.seed, frame_index])
         # All are recorded, so that an image does not depend on which others are asked for.
         images = {
-            "rgb": self._rgb_sensor.record(pictures.rgb, rng),
-            "thermal": self._thermal_sensor.record(pictures.celsius, rng),
-            "depth": np.minimum(pictures.distance * 1000, 65535).astype(np.uint16),
+            "rgb": self._rgb_sensor.record(painted.rgb, rng),
+            "thermal": self._thermal_sensor.record(painted.celsius, rng),
+            "depth": np.minimum(painted.distance * 1000, 65535).astype(np.uint16),
         }
         return SceneFrame(
             name=f"{'night' if self.night else 'day'}_{self.seed}_{frame_index:06d}",
@@ -117,18 +118,18 @@ class ProceduralScene:
         )
 
     def _sprites(self, seconds: float) -> list[tuple[int, float, Sprite]]:
-        """Return (actor index, depth, sprite) of who is in front of the camera, farthest first."""
+        """Return (actor index, depth, sprite) of the actors in front of the camera, farthest first."""
         drawn = []
         for index, actor in enumerate(self.actors):
             place = actor.place(seconds)
             if NEAREST < place.z < FARTHEST and abs(self.camera.project(np.array([place.x, 1, place.z]))[0]) < 4000:
                 sprite = actor.draw(self.camera, place)
-                # A rider is listed after the bicycle and stands at the same place: index breaks the tie.
+                # A rider follows its bicycle in the list and has the same position: the index breaks the tie.
                 drawn.append((index, place.z - 1e-4 * index, sprite))
         return sorted(drawn, key=lambda item: -item[1])
 
     def _recorded(self, sprite: Sprite) -> npt.NDArray[np.uint8]:
-        """Return the table (256, 3) from reflectance bytes to what the RGB camera records at the sprite's place."""
+        """Return a table (256, 3) of the RGB values that the camera records for each reflectance byte of the sprite."""
         foot_px = max(sprite.top + sprite.coverage.shape[0] - 2 - self.camera.horizon_px, 1.0)
         depth = self.camera.focal_px * self.camera.height / foot_px
         across_px = sprite.left + sprite.coverage.shape[1] / 2 - self.camera.width_px / 2
@@ -155,7 +156,7 @@ class ProceduralScene:
 
 @dataclass(frozen=True)
 class _Extent:
-    """How many pixels of the image a sprite covers, and their bounds x0 y0 x1 y1."""
+    """Part of a sprite inside the image: number of pixels and bounding box x0 y0 x1 y1."""
 
     area_px: int
     box: tuple[float, float, float, float]

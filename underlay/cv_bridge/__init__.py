@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenCV images to and from ROS messages: the names and signatures of ROS 2's ``cv_bridge``.
+"""Convert between OpenCV images and ROS messages, with the names and signatures of ROS 2's ``cv_bridge``.
 
-For machines where no package brings the original, which wins wherever it is installed. Written from its documented
-interface; unlike the original (4.1) it reads big-endian images with numpy 2.
+This package is for machines without the original. If the original is installed, Python imports that one. This package
+was written from the documented interface. Unlike the original (4.1) it reads big-endian images with numpy 2.
 """
 
 from .core import CvBridge, CvBridgeError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bridge itself."""
+"""The class that converts images."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ __all__ = ["CvBridge", "CvBridgeError"]
 
 
 class CvBridge:
-    """Converts between OpenCV images (numpy arrays) and ``sensor_msgs`` messages."""
+    """Convert between OpenCV images (numpy arrays) and ``sensor_msgs`` messages."""
 
     def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = "passthrough") -> np.ndarray[Any, Any]:
-        """Return the image as (H, W) or (H, W, channels); ``passthrough`` is a view of the message's data.
+        """Return the image as (H, W) or (H, W, channels).
 
-        Raises ``CvBridgeError`` for an unknown encoding, a conversion without meaning, a ``step`` shorter than a row or
-        data shorter than ``step * height``.
+        With ``passthrough`` the result is a view of the message's data; big-endian data is copied. Raises
+        ``CvBridgeError`` for an unknown encoding, an impossible conversion, a ``step`` that is shorter than a row, or
+        data that is shorter than the image. The padding of the last row may be missing.
         """
         encoding = Encoding.of(img_msg.encoding)
         row_bytes = img_msg.width * encoding.channels * encoding.dtype.itemsize
         if img_msg.step < row_bytes:
             raise CvBridgeError(
-                f"step is {img_msg.step}, a row of {img_msg.width} pixels in {img_msg.encoding} has {row_bytes} bytes"
+                f"step is {img_msg.step}, but a row of {img_msg.width} pixels in {img_msg.encoding} has "
+                f"{row_bytes} bytes"
             )
-        # The last row may lack its padding.
+        # The padding of the last row may be missing.
         needed = img_msg.step * (img_msg.height - 1) + row_bytes if img_msg.height else 0
         if len(img_msg.data) < needed:
             raise CvBridgeError(
-                f"{len(img_msg.data)} bytes of data, an image of {img_msg.width} x {img_msg.height} in "
+                f"data has {len(img_msg.data)} bytes, but an image of {img_msg.width} x {img_msg.height} in "
                 f"{img_msg.encoding} with step {img_msg.step} has {needed}"
             )
         shape: tuple[int, ...] = (img_msg.height, img_msg.width)
@@ -52,9 +54,10 @@ class CvBridge:
     def cv2_to_imgmsg(
         self, cvim: np.ndarray[Any, Any], encoding: str = "passthrough", header: Header | None = None
     ) -> Image:
-        """Return a message with a copy of the image; ``passthrough`` names the array's own type, such as ``8UC3``.
+        """Return a message with a copy of the image.
 
-        Raises ``TypeError`` for what is no array, ``CvBridgeError`` where the array cannot carry ``encoding``.
+        With ``passthrough`` the encoding is the type of the array, such as ``8UC3``. Raises ``TypeError`` if ``cvim``
+        is not an array, ``CvBridgeError`` if the type of the array does not match ``encoding``.
         """
         _require_array(cvim)
         own = Encoding.of_array(cvim)
@@ -76,9 +79,9 @@ class CvBridge:
     def compressed_imgmsg_to_cv2(
         self, cmprs_img_msg: CompressedImage, desired_encoding: str = "passthrough"
     ) -> np.ndarray[Any, Any]:
-        """Return the decoded image: BGR, grey or BGRA, 8 or 16 bit, as it was encoded.
+        """Return the decoded image; with ``passthrough`` as encoded: BGR, grey or BGRA with 8 or 16 bits.
 
-        Raises ``CvBridgeError`` for data that no decoder understands.
+        Raises ``CvBridgeError`` if the data cannot be decoded.
         """
         data = np.frombuffer(cmprs_img_msg.data, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
@@ -90,20 +93,21 @@ class CvBridge:
         return convert(image, Encoding.of(f"{colour}{image.dtype.itemsize * 8}"), Encoding.of(desired_encoding))
 
     def cv2_to_compressed_imgmsg(self, cvim: np.ndarray[Any, Any], dst_format: str = "jpg") -> CompressedImage:
-        """Return a message with the image as a file of ``dst_format`` (jpg, png, ...).
+        """Return a message with the image, encoded as ``dst_format`` (jpg, png, ...).
 
-        Raises ``TypeError`` for what is no array, ``CvBridgeError`` where OpenCV cannot write the image so.
+        Raises ``TypeError`` if ``cvim`` is not an array, ``CvBridgeError`` if OpenCV cannot encode the image in this
+        format.
         """
         _require_array(cvim)
         try:
             written, data = cv2.imencode(f".{dst_format}", cvim)
         except cv2.error as error:
             raise CvBridgeError(
-                f"an image of type {cvim.dtype} and shape {cvim.shape} as '{dst_format}': {error}"
+                f"an image of type {cvim.dtype} and shape {cvim.shape} cannot be encoded as '{dst_format}': {error}"
             ) from error
         if not written:
             raise CvBridgeError(
-                f"an image of type {cvim.dtype} and shape {cvim.shape} cannot be written as '{dst_format}'"
+                f"an image of type {cvim.dtype} and shape {cvim.shape} cannot be encoded as '{dst_format}'"
             )
         message = CompressedImage(format=dst_format)
         message.data = _bytes_of(data)
@@ -112,11 +116,11 @@ class CvBridge:
 
 def _require_array(image: Any) -> None:
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"an image is a numpy array, this is {type(image).__name__}")
+        raise TypeError(f"the image is of type {type(image).__name__}: give a numpy array")
 
 
 def _bytes_of(values: np.ndarray[Any, Any]) -> array.array[int]:
-    """Return the values' bytes as a message field takes them fastest."""
+    """Return the bytes of the values as ``array.array``, which a message field accepts fastest."""
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return data

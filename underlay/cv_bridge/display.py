@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images for a screen: what the original brings as compiled functions of the module."""
+"""Convert images for display; the original implements these functions in C++."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from .encodings import CvBridgeError, Encoding, convert
 
 _DISPLAYED_AS = {1: "mono", 3: "bgr", 4: "bgra"}
-# OpenCV's hue has 180 steps; consecutive labels lie this far apart (the golden section of them), so that they differ.
+# OpenCV's hue has 180 steps. Consecutive labels are this many steps apart (the golden section of 180), so that their
+# colours differ.
 _HUE_STEP = 111
 
 
 def getCvType(encoding: str) -> int:
-    """Return OpenCV's type of an encoding: ``CV_8UC3``, which is 16, for ``bgr8``.
+    """Return the OpenCV type of an encoding, for example 16 (``CV_8UC3``) for ``bgr8``.
 
     Raises ``RuntimeError`` for an unknown encoding.
     """
@@ -36,16 +37,19 @@ def cvtColorForDisplay(
 ) -> np.ndarray[Any, Any]:
     """Return an image of ``encoding_in`` as ``encoding_out`` (``bgr8`` if empty), for display.
 
-    Unlike ``imgmsg_to_cv2`` it takes numbers without colour (``16UC1``, ``8UC3``) for mono, BGR or BGRA. One channel is
-    first scaled to 8 bits: between its own extremes with ``do_dynamic_scaling``, else between the two values if they
-    differ; NaN becomes black. Labels (``32SC1``) that are not scaled get one colour each in ``bgr8``.
-    Raises ``RuntimeError`` where an image cannot be displayed so.
+    Unlike ``imgmsg_to_cv2`` this function treats encodings without colour (``16UC1``, ``8UC3``) as mono, BGR or BGRA.
+    A one-channel image can be scaled to 8 bits first. With ``do_dynamic_scaling`` the range is the image's own minimum
+    and maximum; otherwise it is ``min_image_value`` to ``max_image_value`` if these differ. NaN becomes black. Without
+    scaling, labels (``32SC1``) get one colour each in ``bgr8``.
+    Raises ``RuntimeError`` if the image cannot be displayed in this encoding.
     """
     try:
         encoding = Encoding.of(encoding_in)
         target = Encoding.of(encoding_out or "bgr8")
         if not encoding.holds(Encoding.of_array(source)):
-            raise CvBridgeError(f"[{encoding_in}] is not the encoding of an array of type {source.dtype}")
+            raise CvBridgeError(
+                f"encoding [{encoding_in}] does not match an array of type {source.dtype} and shape {source.shape}"
+            )
         if do_dynamic_scaling:
             min_image_value, max_image_value = _finite_extremes(source)
         if do_dynamic_scaling or min_image_value != max_image_value:
@@ -85,6 +89,6 @@ def _as_colour(encoding: Encoding) -> Encoding:
     name = _DISPLAYED_AS.get(encoding.channels)
     if name is None or encoding.dtype not in (np.uint8, np.uint16):
         raise CvBridgeError(
-            f"[{encoding.name}] cannot be displayed without scaling: 8 or 16 bits of 1, 3 or 4 channels"
+            f"[{encoding.name}] cannot be displayed without scaling: expected 8 or 16 bits and 1, 3 or 4 channels"
         )
     return Encoding.of(f"{name}{encoding.dtype.itemsize * 8}")

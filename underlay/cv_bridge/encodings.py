@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the names in ``sensor_msgs/image_encodings.hpp`` mean, and how one becomes another."""
+"""Image encodings of ``sensor_msgs/image_encodings.hpp``, and conversions between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEPTHS = {
 }
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)C([1-9]\d*)?")
 
-# Encoding to (numpy type, channels, the colour's name in OpenCV's conversion codes).
+# Encoding -> (numpy type, channels, colour name in OpenCV's conversion codes).
 _COLOURS = {
     **{
         f"{name}{bits}": (f"uint{bits}", channels, name.upper())
@@ -29,7 +29,7 @@ _COLOURS = {
         for bits in (8, 16)
     },
     **{f"mono{bits}": (f"uint{bits}", 1, "GRAY") for bits in (8, 16)},
-    # OpenCV names a Bayer pattern after the second row's second and third pixel.
+    # OpenCV names a Bayer pattern after the second and third pixel of the second row.
     **{
         f"bayer_{pattern}{bits}": (f"uint{bits}", 1, f"BAYER_{opencv}")
         for pattern, opencv in (("rggb", "BG"), ("bggr", "RG"), ("gbrg", "GR"), ("grbg", "GB"))
@@ -43,12 +43,12 @@ _COLOURS = {
 
 
 class CvBridgeError(TypeError):
-    """An image or message that cannot be converted."""
+    """Report an image or message that cannot be converted."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """One encoding: ``dtype`` and ``channels`` of its array; ``colour`` is empty where the numbers mean no colour."""
+    """One encoding: ``dtype`` and ``channels`` of its array; ``colour`` is empty for encodings without a colour."""
 
     name: str
     dtype: np.dtype[Any]
@@ -57,7 +57,7 @@ class Encoding:
 
     @classmethod
     def of(cls, name: str) -> Encoding:
-        """Return what ``name`` means; raises ``CvBridgeError`` for an unknown name."""
+        """Return the encoding with this name. Raises ``CvBridgeError`` for an unknown name."""
         if name in _COLOURS:
             dtype, channels, colour = _COLOURS[name]
             return cls(name, np.dtype(dtype), channels, colour)
@@ -68,7 +68,10 @@ class Encoding:
 
     @classmethod
     def of_array(cls, image: np.ndarray[Any, Any]) -> Encoding:
-        """Return the generic encoding (``8UC3``) of an array; raises ``CvBridgeError`` for types OpenCV lacks."""
+        """Return the generic encoding (such as ``8UC3``) of an array.
+
+        Raises ``CvBridgeError`` for types that OpenCV does not have.
+        """
         depth = next(
             (depth for depth, dtype in _DEPTHS.items() if image.dtype.newbyteorder("=") == np.dtype(dtype)), None
         )
@@ -78,25 +81,27 @@ class Encoding:
 
     @property
     def cv_type(self) -> int:
-        """The type of OpenCV: the depth in the lower three bits, the number of channels less one above them."""
+        """OpenCV type: the depth in the lower three bits, the number of channels minus one in the bits above."""
         return list(_DEPTHS.values()).index(self.dtype.name) + ((self.channels - 1) << 3)
 
     def holds(self, array: Encoding) -> bool:
-        """Return whether an array of that generic encoding can carry this one."""
+        """Return whether an array of the generic encoding ``array`` can hold an image of this encoding."""
         return (self.dtype, self.channels) == (array.dtype, array.channels)
 
 
 def convert(image: np.ndarray[Any, Any], source: Encoding, target: Encoding) -> np.ndarray[Any, Any]:
-    """Return ``image`` in another encoding: colours by OpenCV's codes, 8 to 16 bit by 65535 / 255 and back.
+    """Return ``image`` in another encoding.
 
-    Raises ``CvBridgeError`` where the conversion has no meaning, such as ``16UC1`` (no colour) to ``bgr8``.
+    OpenCV converts the colours. The factor from 8 to 16 bits is 65535 / 255 = 257, and 1 / 257 from 16 to 8 bits.
+    Raises ``CvBridgeError`` if there is no such conversion, for example from ``16UC1`` (no colour) to ``bgr8``.
     """
     if source == target:
         return image
     if not source.colour or not target.colour:
         if source.channels != target.channels or (target.colour and not source.colour):
             raise CvBridgeError(
-                f"[{source.name}] to [{target.name}]: one says what its numbers mean, the other does not"
+                f"[{source.name}] cannot be converted to [{target.name}]: the number of channels differs, "
+                "or only the target defines colours"
             )
         return _to_depth(image, target.dtype)
     if source.colour == target.colour:
@@ -106,7 +111,7 @@ def convert(image: np.ndarray[Any, Any], source: Encoding, target: Encoding) -> 
         return _to_depth(cv2.cvtColor(np.ascontiguousarray(image), code), target.dtype)
     to_bgr, from_bgr = _conversion_code(source.colour, "BGR"), _conversion_code("BGR", target.colour)
     if to_bgr is None or from_bgr is None:
-        raise CvBridgeError(f"[{source.name}] cannot become [{target.name}]")
+        raise CvBridgeError(f"[{source.name}] cannot be converted to [{target.name}]")
     return _to_depth(cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), to_bgr), from_bgr), target.dtype)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Filters that pass ROS messages on by time: the names and signatures of ROS 2's ``message_filters``.
+"""Synchronize and store ROS messages by time, with the names and signatures of ROS 2's ``message_filters``.
 
-For machines where no package brings the original, which wins wherever it is installed. Written from its documented
-interface (message_filters 4.11, Jazzy).
+This package is for machines without the original. If the original is installed, Python imports that one. This package
+was written from the documented interface of message_filters 4.11 (Jazzy).
 """
 
 from .cache import Cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The most recent messages, by time."""
+"""Cache of the most recent messages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .simple_filter import SimpleFilter
 
 
 class Cache(SimpleFilter):
-    """The ``cache_size`` most recent messages of the filter ``f``, which pass through it unchanged.
+    """Store the ``cache_size`` most recent messages of the filter ``f`` and forward each message unchanged.
 
-    Messages stand in the order of their arrival; every look-up is by stamp.
+    ``cache_msgs`` is in the order of arrival. All methods look messages up by their stamps.
     """
 
     def __init__(self, f: SimpleFilter | None, cache_size: int = 1, allow_headerless: bool = False) -> None:
@@ -28,11 +28,11 @@ class Cache(SimpleFilter):
             self.connectInput(f)
 
     def connectInput(self, f: SimpleFilter) -> None:
-        """Take messages from ``f``."""
+        """Receive the messages of ``f``."""
         self.incoming_connection = f.registerCallback(self.add)
 
     def add(self, msg: Any) -> None:
-        """Keep ``msg`` and pass it on; the oldest goes when the cache is full."""
+        """Store and forward ``msg``; remove the message that arrived first if the cache is full."""
         stamp = message_stamp(msg, allow_headerless=self.allow_headerless)
         if stamp is None:
             return
@@ -42,7 +42,7 @@ class Cache(SimpleFilter):
         self.signalMessage(msg)
 
     def getInterval(self, from_stamp: Time, to_stamp: Time) -> list[Any]:
-        """Return the messages with ``from_stamp`` <= stamp <= ``to_stamp``, by stamp."""
+        """Return the messages with ``from_stamp`` <= stamp <= ``to_stamp``, sorted by stamp."""
         chosen = [pair for pair in self._by_stamp() if from_stamp <= pair[0] <= to_stamp]
         return [msg for _, msg in chosen]
 
@@ -55,17 +55,17 @@ class Cache(SimpleFilter):
         return next((msg for time, msg in reversed(self._by_stamp()) if time <= stamp), None)
 
     def getLatestTime(self) -> Time:
-        """Return the newest stamp; time zero while the cache is empty."""
+        """Return the newest stamp, or time zero if the cache is empty."""
         return max(self.cache_times, key=lambda time: time.nanoseconds, default=Time(clock_type=ClockType.ROS_TIME))
 
     getLastestTime = getLatestTime
 
     def getOldestTime(self) -> Time:
-        """Return the oldest stamp; time zero while the cache is empty."""
+        """Return the oldest stamp, or time zero if the cache is empty."""
         return min(self.cache_times, key=lambda time: time.nanoseconds, default=Time(clock_type=ClockType.ROS_TIME))
 
     def getLast(self) -> Any:
-        """Return the newest message, or None."""
+        """Return the message with the newest stamp, or None."""
         return self.getElemAfterTime(self.getLatestTime())
 
     def _by_stamp(self) -> list[tuple[Time, Any]]:

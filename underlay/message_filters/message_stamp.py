@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a message is from."""
+"""Time stamp of a message."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rclpy.time import Time
 
 
 def message_stamp(msg: Any, *, allow_headerless: bool, use_arrival: bool = False) -> Time | None:
-    """Return the header's stamp, or now if ``use_arrival``, or if there is no header and that is allowed.
+    """Return the stamp of the message's header.
 
-    A stamp message becomes ROS time; an rclpy ``Time``, as headers of no message type may carry, stays as it is.
-    None, with a warning in the log, for a message without a header where that is not allowed.
+    A stamp message becomes ROS time. A stamp that is already an rclpy ``Time`` is returned unchanged. The result is the
+    current time with ``use_arrival``, and with ``allow_headerless`` for a message without a header. Otherwise a message
+    without a header gives None and a warning in the log.
     """
     if use_arrival:
         return ROSClock().now()
@@ -26,6 +27,6 @@ def message_stamp(msg: Any, *, allow_headerless: bool, use_arrival: bool = False
     if allow_headerless:
         return ROSClock().now()
     get_logger("message_filters").warning(
-        f"{type(msg).__name__} has no header with a stamp and is ignored: allow_headerless=True counts by arrival"
+        f"{type(msg).__name__} has no header with a stamp and is ignored: allow_headerless=True uses the arrival time"
     )
     return None

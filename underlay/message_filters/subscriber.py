@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS subscription as the source of a chain of filters."""
+"""ROS subscription as the source of a chain of filters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from .simple_filter import SimpleFilter
 
 
 class Subscriber(SimpleFilter):
-    """The messages of one topic, as they arrive.
+    """Subscribe to one topic and forward each message when it arrives.
 
-    ``Subscriber(node, msg_type, topic, **options)``; ``options`` go to ``node.create_subscription`` (``qos_profile``
-    is 10 if not given). The subscription is ``sub``, for ``node.destroy_subscription``.
+    The call is ``Subscriber(node, msg_type, topic, **options)``. ``options`` are passed to
+    ``node.create_subscription``; the default ``qos_profile`` is 10. ``sub`` is the subscription, for
+    ``node.destroy_subscription``.
     """
 
     def __init__(self, node: Any, msg_type: Any, topic: str, *args: Any, **kwargs: Any) -> None:
@@ -24,15 +25,15 @@ class Subscriber(SimpleFilter):
         self.sub = node.create_subscription(msg_type, topic, self.callback, *args, **kwargs)
 
     def callback(self, msg: Any) -> None:
-        """Pass a received message on."""
+        """Forward a received message."""
         self.signalMessage(msg)
 
     def getTopic(self) -> str:
-        """Return the topic as it was given."""
+        """Return the topic as given to the constructor."""
         return self.topic
 
     def __getattr__(self, name: str) -> Any:
-        """Return the subscription's attribute of this name."""
-        if name == "sub":  # not made yet: create_subscription raised
+        """Return the attribute of the subscription with this name."""
+        if name == "sub":  # create_subscription raised, so there is no subscription
             raise AttributeError(name)
         return getattr(self.sub, name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of several topics that belong to one moment."""
+"""Synchronize messages of several topics by their stamps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .simple_filter import SimpleFilter
 
 
 class TimeSynchronizer(SimpleFilter):
-    """Passes one message of each filter in ``fs`` on, as soon as all of one stamp are there.
+    """Forward one message of each filter in ``fs`` together as soon as all messages of one stamp have arrived.
 
-    Each filter has a queue of ``queue_size`` messages by stamp, from which the oldest stamps fall out.
+    Each filter has a queue of ``queue_size`` messages. A full queue drops the message with the oldest stamp.
     """
 
     def __init__(self, fs: Sequence[SimpleFilter], queue_size: int) -> None:
@@ -26,7 +26,7 @@ class TimeSynchronizer(SimpleFilter):
         self.connectInput(fs)
 
     def connectInput(self, fs: Sequence[SimpleFilter]) -> None:
-        """Take messages from ``fs``."""
+        """Receive the messages of ``fs``."""
         self.queues = [{} for _ in fs]
         self.input_connections = [
             f.registerCallback(self.add, queue, index)
@@ -34,13 +34,13 @@ class TimeSynchronizer(SimpleFilter):
         ]
 
     def add(self, msg: Any, my_queue: dict[int, Any], my_queue_index: int | None = None) -> None:
-        """Take ``msg`` of the filter that ``my_queue`` belongs to; pass a set on if it completes one."""
+        """Add ``msg`` to the queue of its filter; forward the set that it completes, if any."""
         stamp = message_stamp(msg, allow_headerless=False)
         if stamp is not None:
             self._add(stamp.nanoseconds, msg, my_queue)
 
     def _add(self, stamp_ns: int, msg: Any, my_queue: dict[int, Any]) -> None:
-        # Callbacks run after the lock is free: one that raises, or feeds this filter again, blocks nobody.
+        # Callbacks run after the lock is released. So a callback may raise or add a message to this filter.
         with self.lock:
             my_queue[stamp_ns] = msg
             while len(my_queue) > self.queue_size:
@@ -52,15 +52,16 @@ class TimeSynchronizer(SimpleFilter):
         self.signalMessage(*messages)
 
     def _complete_set(self, stamp_ns: int, my_queue: dict[int, Any]) -> Sequence[int] | None:
-        """Return one stamp for each queue that together make a set with the new one, or None."""
+        """Return one stamp for each queue such that the messages form a set with the new one, or None."""
         return [stamp_ns] * len(self.queues) if all(stamp_ns in queue for queue in self.queues) else None
 
 
 class ApproximateTimeSynchronizer(TimeSynchronizer):
-    """Passes one message of each filter in ``fs`` on whose stamps lie less than ``slop`` seconds apart.
+    """Forward one message of each filter in ``fs`` together if their stamps are less than ``slop`` seconds apart.
 
-    Greedy: the first set that a new message completes, its nearest neighbours first. Messages without a header count by
-    their arrival if ``allow_headerless``; all messages do if ``sync_arrival_time``.
+    The rule is greedy: a new message forms a set with the nearest messages of the other queues, if that set fits. Other
+    candidates follow by their distance. With ``allow_headerless`` messages without a header get their arrival time as
+    stamp. With ``sync_arrival_time`` all messages do.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class ApproximateTimeSynchronizer(TimeSynchronizer):
         super().__init__(fs, queue_size)
 
     def add(self, msg: Any, my_queue: dict[int, Any], my_queue_index: int | None = None) -> None:
-        """Take ``msg`` of the filter that ``my_queue`` belongs to; pass a set on if it completes one."""
+        """Add ``msg`` to the queue of its filter; forward the set that it completes, if any."""
         stamp = message_stamp(msg, allow_headerless=self.allow_headerless, use_arrival=self.sync_arrival_time)
         if stamp is not None:
             self._add(stamp.nanoseconds, msg, my_queue)
 
     def _complete_set(self, stamp_ns: int, my_queue: dict[int, Any]) -> Sequence[int] | None:
-        if stamp_ns not in my_queue:  # older than all of a full queue: it fell out at once
+        if stamp_ns not in my_queue:  # older than all messages of a full queue: already dropped
             return None
         candidates = [
             [stamp_ns]

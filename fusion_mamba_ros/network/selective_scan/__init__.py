@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The selective scan (S6) of sequences and of maps: one operator, several backends.
+"""Selective scan (S6) of sequences and of feature maps: one operator with several backends.
 
-`fusion-mamba info` prints which backend runs and why the others do not. How they work:
-`docs/explanation/selective-scan.md`.
+`fusion-mamba info` prints which backend runs and why the others do not.
+`docs/explanation/selective-scan.md` explains how the backends work.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """Return the selective scan of a sequence, (B, D, L); signature and meaning of mamba_ssm's ``selective_scan_fn``.
+    """Return the selective scan y of a sequence, (B, D, L).
 
-    u, delta (B, D, L); A (D, N), real; B, C (B, N, L) or (B, G, N, L), group g serving the g-th block of D / G
-    channels; D, delta_bias (D,); z (B, D, L) gates y by SiLU(z). Dtypes and errors as ``selective_scan_2d``.
-    Source: arXiv 2312.00752, section 3.2.
+    The arguments have the order and the meaning of those of mamba_ssm's ``selective_scan_fn``.
+    Shapes: u, delta (B, D, L); A (D, N), real; B, C (B, N, L) or (B, G, N, L); D, delta_bias (D,); z (B, D, L).
+    Group g of B and C belongs to the g-th block of D / G channels. z multiplies y by SiLU(z).
+    Dtypes and errors are those of ``selective_scan_2d``. Source: arXiv 2312.00752, section 3.2.
     """
     B = B.unsqueeze(1) if B.dim() == 3 else B
     C = C.unsqueeze(1) if C.dim() == 3 else C
@@ -58,14 +59,16 @@ def selective_scan_2d(
 ) -> Tensor:
     """Return the sum of the four directional scans of a map, (B, D, H, W), in the dtype of u.
 
-    u (B, D, H, W); delta (B, 4, D, H, W); A (4, D, N); B, C (B, 4, N, H, W); D, delta_bias (4, D). Directions: rows,
-    columns, rows reversed, columns reversed; what belongs to pixel (h, w) stands at index (h, w) in all of them.
-    Along each direction h = exp(delta A) h + delta u B and y = h C + D u, with delta = softplus(delta + delta_bias).
+    Shapes: u (B, D, H, W); delta (B, 4, D, H, W); A (4, D, N); B, C (B, 4, N, H, W); D, delta_bias (4, D).
+    The directions are rows, columns, rows reversed, columns reversed. All tensors keep the layout of the map: index
+    (h, w) is pixel (h, w) in every direction.
+    Each direction computes h = exp(delta A) h + delta u B and y = h C + D u, with delta = softplus(delta + delta_bias).
 
-    Computes in float32, also under autocast, where dtypes may be mixed; float64 tensors are computed in float64 by the
-    slow reference. Otherwise u, delta, B and C share one dtype; A, D and delta_bias are float32 or of that dtype too.
-    Strides are free; an empty map gives an empty result; NaN spreads along the walks and nowhere else.
-    Raises ``ValueError`` for shapes and devices that do not fit, ``TypeError`` for dtypes.
+    The scan computes in float32. Float64 tensors are computed in float64 by the slow reference. Under autocast the
+    dtypes may be mixed. Without autocast u, delta, B and C must share one dtype, and A, D and delta_bias must be
+    float32 or have that dtype. Any strides are accepted. An empty map gives an empty result. A NaN of one pixel
+    affects that step and the later steps of each direction, and nothing else.
+    Raises ``ValueError`` if shapes or devices do not match, ``TypeError`` if dtypes do not match.
     Source: arXiv 2401.10166 (SS2D), 2404.09146, section 3.1.
     """
     return _run(scan_2d, scan_2d_with_states, "selective_scan_2d", (u, delta, A, B, C, D, delta_bias), delta_softplus)
@@ -75,7 +78,7 @@ def _run(plain: Any, with_states: Any, name: str, tensors: tuple[Tensor | None, 
     u, delta, A, B, C, D, delta_bias = tensors
     assert u is not None
     computed = torch.float64 if u.dtype == torch.float64 else torch.float32
-    # torch 2.4 has no autocast rules for custom operators, so the casts are made here.
+    # torch 2.4 has no autocast rules for custom operators, therefore this function casts.
     if not torch.is_autocast_enabled(u.device.type):
         _check_dtypes(name, u, {"delta": delta, "B": B, "C": C}, {"A": A, "D": D, "delta_bias": delta_bias})
     arguments = (*(None if tensor is None else tensor.to(computed) for tensor in tensors), delta_softplus)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which implementation runs a scan: the backends in order of preference, why some cannot run, and the choice."""
+"""List the scan backends in order of preference, say why a backend cannot run, and choose one."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ from fusion_mamba_ros.network.selective_scan.triton_backend import TritonBackend
 
 
 class Backend(Protocol):
-    """One implementation of the scan. ``inputs`` are checked, on one device and of one dtype out of ``dtypes``."""
+    """One implementation of the scan.
+
+    The caller has checked ``inputs``: all tensors are on one device and have one dtype out of ``dtypes``.
+    """
 
     @property
     def name(self) -> str:
-        """What `use_backend` and `fusion-mamba info` call it."""
+        """Name of the backend for `use_backend` and `fusion-mamba info`."""
 
     @property
     def device_type(self) -> str | None:
-        """The type of torch device it runs on; None for any."""
+        """Type of the torch device it runs on; None means any device."""
 
     @property
     def dtypes(self) -> tuple[torch.dtype, ...]:
-        """What it computes in."""
+        """Dtypes it can compute in."""
 
     @property
     def slow(self) -> bool:
-        """Whether choosing it because the others cannot run deserves a warning."""
+        """Whether `active_backend` warns when it falls back to this backend."""
 
     def __hash__(self) -> int:
-        """Hash by identity, as any object does."""
+        """Hash by identity."""
 
     def unavailable_reason(self) -> str | None:
-        """Return one sentence that says why it cannot run here, or None if it can. Never raises."""
+        """Return one sentence that says why the backend cannot run here, or None if it can. Never raises."""
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape, from shapes alone, of the tensor that ``forward`` keeps for ``backward``."""
+        """Return the shape of the states that ``forward`` keeps for ``backward``; depends on shapes only."""
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
-        """Return y (batch, D, H, W) and the kept states; an empty tensor of shape (0,) unless ``keep_states``."""
+        """Return y (batch, D, H, W) and the states for ``backward``; without ``keep_states`` their shape is (0,)."""
 
     def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
         """Return the gradients of all inputs."""
@@ -56,13 +59,13 @@ class Backend(Protocol):
 
 @lru_cache(maxsize=1)
 def all_backends() -> tuple[Backend, ...]:
-    """Return all backends, the preferred first."""
+    """Return all backends, the preferred one first."""
     return (MambaSsmBackend(), TritonBackend(), CpuBackend(), ReferenceBackend())
 
 
 @cache
 def unavailable_reason(backend: Backend) -> str | None:
-    """Return why the backend cannot run in this process, found out once."""
+    """Return why the backend cannot run in this process; the answer is cached."""
     return backend.unavailable_reason()
 
 
@@ -71,9 +74,9 @@ _forced: Backend | None = None
 
 @contextmanager
 def use_backend(backend: str | Backend) -> Iterator[Backend]:
-    """Run all scans inside the ``with`` on this backend, given by name or as an object.
+    """Run all scans inside the ``with`` block on this backend, given by name or as an object.
 
-    Raises ``ValueError`` if there is none of that name, or if it cannot run here. Not meant for concurrent threads.
+    Not safe for concurrent threads. Raises ``ValueError`` if no backend has that name or if it cannot run here.
     """
     global _forced
     if isinstance(backend, str):
@@ -93,7 +96,7 @@ def use_backend(backend: str | Backend) -> Iterator[Backend]:
 
 
 def active_backend(device_type: str, dtype: torch.dtype = torch.float32) -> Backend:
-    """Return the backend that scans tensors of this device and dtype; warns once where only a slow one is left."""
+    """Return the backend for tensors of this device type and dtype; warn once if only a slow backend can run."""
     if _forced is not None and dtype in _forced.dtypes:
         return _forced
     return _choose(device_type, dtype)

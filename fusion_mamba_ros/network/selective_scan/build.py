@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile the C kernel of the selective scan: `python -m fusion_mamba_ros.network.selective_scan.build`.
 
-Needs a C compiler only (`$CC`, else cc, gcc or clang) and imports nothing but the standard library, so that setup.py
-can run this file before torch is there. The kernel holds every instruction set of its architecture and chooses when it
-runs; therefore it is compiled without -march.
+The build needs only a C compiler: `$CC`, otherwise cc, gcc or clang. This module imports only the standard library,
+because setup.py runs it before torch is installed. The library contains code for every supported instruction set of
+the architecture and selects one at run time. Therefore it is compiled without -march.
 """
 
 from __future__ import annotations
@@ -36,23 +36,24 @@ LIBRARY_NAME = "libfusion_mamba_scan.so"
 
 
 class BuildError(RuntimeError):
-    """The kernel could not be compiled; the message says why and what to do."""
+    """Report that the kernel could not be compiled; the message gives the reason and the remedy."""
 
 
 def compiler() -> list[str]:
-    """Return the command of the C compiler; raises ``BuildError`` if there is none."""
+    """Return the command line of the C compiler. Raises ``BuildError`` if none is installed."""
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):
             return [name]
-    raise BuildError("no C compiler found (cc, gcc, clang): install one, or set CC, and build the scan kernel again")
+    raise BuildError("no C compiler found (cc, gcc, clang): install one or set CC, then build the scan kernel again")
 
 
 def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = ()) -> Path:
-    """Compile the kernel into ``target`` and return it; an old kernel stays in place if that fails.
+    """Compile the kernel into ``target`` and return ``target``.
 
-    Raises ``BuildError`` with the compiler's last words.
+    If the compilation fails, an existing library stays in place and ``BuildError`` is raised with the end of the
+    compiler's output.
     """
     if platform.system() == "Windows":
         raise BuildError("the scan kernel needs GCC or Clang vector extensions and POSIX threads: not built on Windows")
@@ -73,7 +74,7 @@ def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = 
 
 
 def main() -> None:
-    """Build in place and say where."""
+    """Build the library in the package folder and print its path."""
     try:
         print(build())
     except BuildError as error:

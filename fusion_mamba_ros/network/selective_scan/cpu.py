@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU backend: the C kernel in `kernel/`, reached through ctypes, so it is bound to no version of torch."""
+"""CPU backend: calls the C kernel of `kernel/` through ctypes, so that the library works with every torch version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 
 LIBRARY = Path(__file__).with_name(build.LIBRARY_NAME)
 
-# As in kernel/scan.h; a library that disagrees is not used.
+# Same values as in kernel/scan.h. A library with other values is rejected.
 CHUNK_STEPS = 192
 PANEL_COLUMNS = 16
 BUILD_COMMAND = "python -m fusion_mamba_ros.network.selective_scan.build"
@@ -29,7 +29,7 @@ _ARRAYS = (
 
 
 class _Problem(ctypes.Structure):
-    """`scan_problem` of kernel/scan.h."""
+    """Mirror `scan_problem` of kernel/scan.h."""
 
     _fields_ = [*((name, ctypes.c_int64) for name in _COUNTS), *((name, ctypes.c_void_p) for name in _ARRAYS)]
 
@@ -39,7 +39,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))
     interface = (ctypes.c_int64 * 3).in_dll(library, "fusion_mamba_scan_interface")
     if tuple(interface) != (CHUNK_STEPS, PANEL_COLUMNS, ctypes.sizeof(_Problem)):
-        raise OSError("it was compiled from other sources than these: build it again")
+        raise OSError("it was compiled from other sources: build it again")
     library.fusion_mamba_scan_instruction_set.restype = ctypes.c_char_p
     library.fusion_mamba_scan_instruction_set.argtypes = [ctypes.c_char_p]
     for function in (library.fusion_mamba_scan_forward, library.fusion_mamba_scan_backward):
@@ -48,13 +48,16 @@ def _library() -> ctypes.CDLL:
 
 
 def instruction_set(name: str | None = None) -> str | None:
-    """Return the instruction set the kernel uses here, or ``name`` if this CPU has it, else None."""
+    """Return the instruction set that the kernel uses here.
+
+    With ``name``: return ``name`` if this CPU has that instruction set, otherwise None.
+    """
     found = _library().fusion_mamba_scan_instruction_set(None if name is None else name.encode())
     return None if found is None else found.decode()
 
 
 class CpuBackend:
-    """Forward and backward in C for float32 tensors on the CPU."""
+    """Run forward and backward passes in C for float32 tensors on the CPU."""
 
     name = "cpu"
     device_type = "cpu"
@@ -75,7 +78,7 @@ class CpuBackend:
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of what ``forward`` keeps for ``backward``: the state at the first step of each chunk."""
+        """Return the shape of the kept states: the state at the first step of each chunk."""
         height, width = inputs.u.shape[-2:]
         if inputs.delta.shape[1] == 1:
             chunks = (height * width + CHUNK_STEPS - 1) // CHUNK_STEPS
@@ -126,10 +129,11 @@ class CpuBackend:
 
     @staticmethod
     def _parts(inputs: ScanInputs) -> int:
-        """Return into how many parts the channels are split in the backward pass, from shapes alone.
+        """Return the number of parts into which the backward pass splits the channels; depends on shapes only.
 
-        Each part sums its own gradients of B and C, which then are added in order: so the result does not depend on
-        the number of threads. More parts use more threads and more memory; extra parts take no more than ``u``.
+        Each part sums its own gradients of B and C. The sums of the parts are added in a fixed order, so the result
+        does not depend on the number of threads. More parts use more threads and more memory. The extra parts never
+        take more memory than ``u``.
         """
         batch, directions, channels = inputs.delta.shape[:3]
         groups, state_size = inputs.B.shape[2:4]
@@ -152,13 +156,13 @@ class CpuBackend:
         function = getattr(_library(), f"fusion_mamba_scan_{direction}")
         code = function(ctypes.byref(problem), self._forced, torch.get_num_threads(), parallel_function())
         if code == 1:
-            raise MemoryError(f"selective scan {direction}: no memory for the scratch space of one thread")
+            raise MemoryError(f"selective scan {direction}: not enough memory for the scratch buffer of one thread")
         if code != 0:
-            raise RuntimeError(f"selective scan {direction}: the kernel refused the problem (code {code})")
+            raise RuntimeError(f"selective scan {direction}: the kernel rejected its arguments (code {code})")
 
 
 def _sum_batch(parts: Tensor) -> Tensor:
-    """Return the sum over the first dimension, in order, whatever the number of threads."""
+    """Return the sum over the first dimension, added in a fixed order for any number of threads."""
     total = parts[0].clone()
     for part in parts[1:]:
         total += part

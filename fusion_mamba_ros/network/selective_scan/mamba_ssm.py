@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA kernel of the mamba_ssm package as a backend, where that package is installed and works."""
+"""Backend that calls the CUDA kernel of the mamba_ssm package, if that package is installed and works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INTERFACE = "mamba_ssm.ops.selective_scan_interface"
 
 
 class _Context:
-    """Stands for autograd's context: a registered operator runs below autograd and keeps nothing itself."""
+    """Replace autograd's context: a registered operator runs below autograd and has no context of its own."""
 
     saved_tensors: tuple[Any, ...] = ()
 
@@ -26,11 +26,11 @@ class _Context:
 
 
 class MambaSsmBackend:
-    """mamba_ssm's scan of sequences: the K directions become K times as many channels in K times as many groups.
+    """Scan with mamba_ssm: the K directions become K times as many channels in K times as many groups.
 
-    Copies the map once for each direction, because that kernel reads sequences only. Goes through the two halves of its
-    ``SelectiveScanFn``, which stayed the same while the signature of the compiled extension changed between releases.
-    State size at most 256. Interface: mamba_ssm 1.2 to 2.2.
+    The kernel of mamba_ssm reads sequences only, so this backend copies the map once for each direction. It calls
+    ``SelectiveScanFn.forward`` and ``SelectiveScanFn.backward``: their signatures are stable, while the signature of
+    the compiled extension changes between releases. Supports mamba_ssm 1.2 to 2.2 and state sizes up to 256.
     """
 
     name = "mamba_ssm"
@@ -45,18 +45,18 @@ class MambaSsmBackend:
         try:
             if importlib.util.find_spec("mamba_ssm") is None:
                 return "the package mamba_ssm is not installed (optional: pip install mamba-ssm)"
-            # It imports its compiled extension unconditionally; one made for another torch fails in many ways.
+            # The import loads the compiled extension. If that was built for another torch, it fails in many ways.
             importlib.import_module(_INTERFACE)
         except Exception as error:
             return f"mamba_ssm is installed but broken ({type(error).__name__}: {error}): reinstall it for this torch"
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of an empty tensor: ``backward`` runs the forward kernel again for its states."""
+        """Return the shape of an empty tensor: ``backward`` recomputes the states with the forward kernel."""
         return (0,)
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
-        """Return y and an empty tensor."""
+        """Return y and an empty tensor in place of the states."""
         y, _ = _forward(inputs)
         return _put_back(y, inputs).sum(dim=1), inputs.u.new_empty(0)
 
@@ -83,7 +83,7 @@ def _function() -> Any:
 
 
 def _forward(inputs: ScanInputs) -> tuple[Tensor, _Context]:
-    """Return y (batch, K D, L) and the context for the backward half."""
+    """Return y (batch, K D, L) and the context for ``SelectiveScanFn.backward``."""
     u, delta, B, C = (
         to_sequences(maps).flatten(1, 2).contiguous()
         for maps in (inputs.u.unsqueeze(1).expand_as(inputs.delta), inputs.delta, inputs.B, inputs.C)

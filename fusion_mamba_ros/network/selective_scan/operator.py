@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registered torch operators `fusion_mamba::selective_scan_2d` and `fusion_mamba::selective_scan`.
+"""Torch operators `fusion_mamba::selective_scan_2d` and `fusion_mamba::selective_scan`.
 
-Each comes as three: the plain one, for inference; `..._with_states`, which also returns what the backward pass starts
-from; and `..._backward`. They take tensors of one dtype, float32 (or float64, slowly), and run on the backend that
-`backends.active_backend` names.
+Each scan is registered as three operators: the plain one for inference, `..._with_states`, which also returns the
+states for the backward pass, and `..._backward`. All tensors must have one dtype, float32 or float64 (slow). The
+operators run on the backend that `backends.active_backend` returns.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _GRADIENTS = "(" + ", ".join(["Tensor"] * len(Gradients._fields)) + ")"
 
 
 def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any]:
-    """Register the three operators of one form of the scan; return the plain one and the one with states.
+    """Register the three operators of one scan; return the plain operator and the one with states.
 
-    ``to_inputs`` checks the arguments and brings them into the form of the backends.
+    ``to_inputs`` checks the arguments and converts them to ``ScanInputs``.
     """
 
     def scan(*arguments: Any) -> Tensor:
@@ -53,7 +53,7 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
         if states.shape != backend.states_shape(inputs):
             raise RuntimeError(
                 f"{name}: states {tuple(states.shape)} were not made by backend '{backend.name}': "
-                "run forward and backward on the same one"
+                "run forward and backward on the same backend"
             )
         if grad_y.numel() == 0:
             return fake_backward(grad_y, states, *arguments, new=torch.zeros_like)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one form in which every backend gets a scan, and the checks that bring callers' tensors into it."""
+"""Input and output types of all scan backends, and the checks that convert a caller's tensors to them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class ScanInputs(NamedTuple):
-    """K directional scans of a map with shared u.
+    """Hold the tensors of K directional scans of one map; the directions share u.
 
-    u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W), group g serving the g-th
-    block of D / G channels; D, delta_bias (K, D) or None. Directions: the first K of rows, columns, rows reversed,
-    columns reversed. A sequence is a map of height 1 with K = 1.
+    Shapes: u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W); D, delta_bias
+    (K, D) or None. Group g of B and C belongs to the g-th block of D / G channels. The directions are the first K of:
+    rows, columns, rows reversed, columns reversed. A sequence is a map with K = 1 and height 1.
     """
 
     u: Tensor
@@ -30,7 +30,7 @@ class ScanInputs(NamedTuple):
         return dict(zip(self._fields[:-1], self[:-1], strict=True))
 
     def contiguous(self) -> ScanInputs:
-        """Return the same inputs, each dense in memory."""
+        """Return the same inputs with every tensor contiguous in memory."""
         return ScanInputs(
             u=self.u.contiguous(),
             delta=self.delta.contiguous(),
@@ -44,7 +44,7 @@ class ScanInputs(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of ``ScanInputs``, each in the shape of its input; None where the input is None."""
+    """Hold the gradients of ``ScanInputs``: each has the shape of its input, or is None if the input is None."""
 
     u: Tensor
     delta: Tensor
@@ -65,7 +65,10 @@ def map_inputs(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> ScanInputs:
-    """Return the arguments of ``selective_scan_2d`` as ``ScanInputs``; raises ``ValueError`` or ``TypeError``."""
+    """Check the arguments of ``selective_scan_2d`` and return them as ``ScanInputs``.
+
+    Raises ``ValueError`` if shapes or devices do not match, ``TypeError`` if dtypes do not match.
+    """
     if u.dim() != 4:
         raise ValueError(f"selective_scan_2d: u must be (B, D, H, W), got shape {_shape(u)}")
     batch, channels, height, width = u.shape
@@ -92,7 +95,10 @@ def sequence_inputs(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> ScanInputs:
-    """Return the arguments of ``selective_scan``, B and C with groups, as ``ScanInputs``; raises as ``map_inputs``."""
+    """Check the arguments of ``selective_scan`` and return them as ``ScanInputs``.
+
+    B and C must have groups: (B, G, N, L). Raises the errors of ``map_inputs``.
+    """
     if u.dim() != 3:
         raise ValueError(f"selective_scan: u must be (B, D, L), got shape {_shape(u)}")
     batch, channels, length = u.shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The selective scan in plain torch: one step of the recurrence after the other. The oracle of all other backends."""
+"""Selective scan in plain torch, one step of the recurrence at a time. All other backends are tested against it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def scan_sequences(
 ) -> Tensor:
     """Return y of K independent directions, (batch, K, D, L), in the dtype of ``u``; differentiable by autograd.
 
-    u, delta (batch, K, D, L); A (K, D, N); B, C (batch, K, G, N, L), group g serving the g-th block of D / G channels;
-    D, delta_bias (K, D). Runs h = exp(delta A) h + delta u B, y = h C + D u step by step, so it is slow and it is
-    stable: closed forms over cumulative sums overflow on ordinary inputs.
+    Shapes: u, delta (batch, K, D, L); A (K, D, N); B, C (batch, K, G, N, L); D, delta_bias (K, D). Group g of B and C
+    belongs to the g-th block of D / G channels. Computes h = exp(delta A) h + delta u B and y = h C + D u step by
+    step. This is slow but numerically stable: closed forms over cumulative sums overflow on ordinary inputs.
     Source: arXiv 2312.00752, equation 2 with the simplified (Euler) discretisation of B.
     """
     batch, directions, channels, length = u.shape
@@ -49,9 +49,9 @@ def scan_sequences(
 
 
 def to_sequences(maps: Tensor) -> Tensor:
-    """Return maps (batch, K, ..., H, W) as sequences (batch, K, ..., H W), direction k of the K read in its own order.
+    """Return maps (batch, K, ..., H, W) as sequences (batch, K, ..., H W), each direction in its scan order.
 
-    Order of directions: rows, columns, rows reversed, columns reversed; K may be 1 (rows) to 4.
+    The directions are rows, columns, rows reversed, columns reversed. K may be 1 (rows only) to 4.
     """
     orders = []
     for direction, by_rows in enumerate(maps.unbind(1)):
@@ -61,7 +61,7 @@ def to_sequences(maps: Tensor) -> Tensor:
 
 
 def from_sequences(sequences: Tensor, height: int, width: int) -> Tensor:
-    """Return the inverse of ``to_sequences``: sequences (batch, K, ..., H W) as maps (batch, K, ..., H, W)."""
+    """Return sequences (batch, K, ..., H W) as maps (batch, K, ..., H, W); the inverse of ``to_sequences``."""
     maps = []
     for direction, walked in enumerate(sequences.unbind(1)):
         walked = walked if direction < 2 else walked.flip(-1)
@@ -84,7 +84,8 @@ def scan_maps(
 ) -> Tensor:
     """Return the sum of the K directional scans of a map, (batch, D, H, W); differentiable by autograd.
 
-    u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W); D, delta_bias (K, D).
+    Shapes: u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W); D, delta_bias
+    (K, D).
     """
     height, width = u.shape[-2:]
     walked = [to_sequences(maps) for maps in (u.unsqueeze(1).expand_as(delta), delta, B, C)]
@@ -103,10 +104,11 @@ def scan_sequences_backward(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of ``scan_sequences``, in the order of its arguments; those of D and delta_bias always.
+    """Return the gradients of ``scan_sequences`` in the order of its arguments.
 
-    Written out because a registered operator cannot use autograd inside; the formulas are those of kernel/backward.h.
-    Keeps all L states at once.
+    The gradients of D and delta_bias are returned also if D or delta_bias is None. A registered operator cannot use
+    autograd inside, therefore the formulas are written out here; kernel/backward.h uses the same ones. Keeps all L
+    states in memory.
     """
     batch, directions, channels, length = u.shape
     groups, state_size = B.shape[2], B.shape[3]
@@ -156,7 +158,7 @@ def scan_sequences_backward(
 
 
 class ReferenceBackend:
-    """The plain torch scan as a backend: correct everywhere, float32 and float64, slow."""
+    """Run the plain torch scan: slow, for any device, float32 and float64."""
 
     name = "reference"
     device_type = None
@@ -164,15 +166,15 @@ class ReferenceBackend:
     slow = True
 
     def unavailable_reason(self) -> str | None:
-        """Return None: torch is all it needs."""
+        """Return None: the backend needs only torch."""
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of an empty tensor: ``backward`` starts from the inputs."""
+        """Return the shape of an empty tensor: ``backward`` recomputes the states from the inputs."""
         return (0,)
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
-        """Return y and an empty tensor."""
+        """Return y and an empty tensor in place of the states."""
         return scan_maps(*inputs).contiguous(), inputs.u.new_empty(0)
 
     def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:

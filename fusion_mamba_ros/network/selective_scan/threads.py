@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lends torch's own OpenMP team to the C kernel, so that two pools of threads never compete for the cores.
+"""Run the C kernel on torch's OpenMP threads, so that two thread pools never compete for the cores.
 
-torch's CPU operators run on the threads of the OpenMP runtime it ships or links. The kernel runs its tasks through
-`GOMP_parallel` of that same runtime (libgomp's entry point, which libomp and libiomp5 offer too). Where none is found,
-and in a forked child, whose copy of the team has no threads, the kernel starts threads for one call and joins them.
+torch's CPU operators run on the threads of the OpenMP runtime that torch ships or links. The kernel runs its tasks
+through `GOMP_parallel` of that runtime: libgomp's entry point, which libomp and libiomp5 provide too. If no runtime is
+found, the kernel starts threads for one call and joins them. It does the same in a forked child, because the child's
+copy of the thread pool has no threads.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=1)
 def openmp_runtime() -> Path | None:
-    """Return the OpenMP runtime this process has loaded, torch's own copy before others; None if there is none."""
+    """Return the path of the loaded OpenMP runtime, or None if none is loaded; torch's own copy is preferred."""
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
@@ -52,5 +53,5 @@ def _openmp_parallel() -> int | None:
 
 
 def parallel_function() -> int | None:
-    """Return the address of ``GOMP_parallel``, or None if the kernel must use threads of its own."""
+    """Return the address of ``GOMP_parallel``, or None if the kernel must start its own threads."""
     return None if _forked else _openmp_parallel()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton backend: our own kernels for CUDA devices, compiled at first use. Imports triton only when asked."""
+"""Triton backend: kernels of this package for CUDA devices. Triton is imported and the kernels compile at first use."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInput
 from fusion_mamba_ros.network.selective_scan.reference import ReferenceBackend
 
 _OLDEST_CAPABILITY = (7, 0)
-# Programs that fill a large device several times over.
+# This many programs occupy a large device several times over.
 _ENOUGH_PROGRAMS = 1024
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a scan is cut into programs: from shapes alone, so that results do not depend on the device."""
+    """Describe how a scan is split into programs; depends on shapes only, so results do not depend on the device."""
 
     chunk_steps: int
     states: int
@@ -31,30 +31,30 @@ class Tiling:
     warps: int = 4
 
     def options(self) -> dict[str, Any]:
-        """Return what triton's compiler is told beside the kernel's own arguments."""
+        """Return the compiler options of triton for the kernels."""
         return {"num_warps": self.warps, "enable_fp_fusion": True}
 
     @classmethod
     def of(cls, inputs: ScanInputs, chunk_steps: int | None = None) -> Tiling:
-        """Return the tiling of a problem; ``chunk_steps``, a power of two, overrides the length of a chunk."""
+        """Return the tiling of a problem; ``chunk_steps`` (a power of two) overrides the chunk length."""
         walks = inputs.delta.shape[0] * inputs.delta.shape[1]
         channels, group_count, state_size = inputs.u.shape[1], inputs.B.shape[2], inputs.A.shape[-1]
         length = inputs.u.shape[-2] * inputs.u.shape[-1]
         states = _next_power_of_two(state_size)
         if chunk_steps is None:
             chunk_steps = max(16, min(64, 1024 // states, _next_power_of_two(length)))
-        # Channels of one program share what it reads of B and C.
+        # The channels of one program share the loaded B and C.
         share = chunk_steps * states <= 1024 and walks * channels >= 2 * _ENOUGH_PROGRAMS
         return cls(chunk_steps, states, 2 if share and channels // group_count > 1 else 1)
 
 
 class TritonBackend:
-    """Forward and backward in Triton for float32 tensors on CUDA; on the CPU in Triton's interpreter, for tests.
+    """Run forward and backward passes in Triton for float32 tensors on CUDA; tests use Triton's CPU interpreter.
 
-    Forward: one program follows one walk of one or two channels, chunk by chunk, and scans the steps of a chunk in
-    parallel. Backward: `carry_kernel` brings the gradient of the state to the end of each chunk; then all chunks run in
-    parallel, each from its checkpoint. Sums over channels, chunks and batch are made in two stages through a workspace,
-    without atomics, so results repeat bit by bit.
+    Forward: one program processes one direction of one or two channels, chunk by chunk. It scans the steps of a chunk
+    in parallel. Backward: `carry_kernel` computes the gradient of the state at the end of each chunk. Then all chunks
+    run in parallel, each from its saved state. Sums over channels, chunks and batch are computed in two stages through
+    a workspace, without atomics. Therefore repeated runs give identical bits.
     """
 
     name = "triton"
@@ -66,7 +66,10 @@ class TritonBackend:
         self._chunk_steps = chunk_steps
 
     def unavailable_reason(self) -> str | None:
-        """Return why it cannot run: no working triton, no device, or kernels that fail or give wrong numbers."""
+        """Return why the backend cannot run, or None if it can.
+
+        Reasons: triton is missing or broken, there is no suitable device, or the kernels fail or give wrong numbers.
+        """
         try:
             if importlib.util.find_spec("triton") is None:
                 return "the package triton is not installed (optional: pip install triton)"
@@ -85,8 +88,8 @@ class TritonBackend:
     def _disagreement(self, device: torch.device) -> str | None:
         """Return what is wrong with a small scan on this device, or None if it matches the reference.
 
-        Triton compiles on the user's machine with the user's versions: some have miscompiled scans in reverse
-        (triton-lang/triton, issue 4362), some machines lack the C compiler that its launcher needs.
+        Triton compiles on the user's machine with the user's versions. Some versions have miscompiled reverse scans
+        (triton-lang/triton, issue 4362). Some machines lack the C compiler that the launcher of triton needs.
         """
         with unset_fake_temporarily(), torch.no_grad():
             inputs, grad_y = _small_problem()
@@ -111,7 +114,7 @@ class TritonBackend:
         return None
 
     def states_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        """Return the shape of what ``forward`` keeps for ``backward``: the state at the first step of each chunk."""
+        """Return the shape of the kept states: the state at the first step of each chunk."""
         batch, directions, channels = inputs.delta.shape[:3]
         chunks = _ceil_div(inputs.u.shape[-2] * inputs.u.shape[-1], self._tiling(inputs).chunk_steps)
         return batch, directions, chunks, channels, inputs.A.shape[-1]
@@ -172,7 +175,7 @@ class TritonBackend:
                 HAS_D=inputs.D is not None,
                 **switches,
             )
-        # D sees the same u and dy in every direction.
+        # All directions share u and dy, therefore they share the gradient of D.
         grad_D = (grad_y * inputs.u).sum((0, 2, 3)).expand(directions, channels)
         return Gradients(
             u=_sum_directions(grad_u),
@@ -189,10 +192,10 @@ class TritonBackend:
 
     @staticmethod
     def _parts(inputs: ScanInputs, tiling: Tiling) -> tuple[int, int]:
-        """Return into how many parts the channels of a group are split in the backward pass, and the size of one.
+        """Return the number of parts into which the backward pass splits the channels of a group, and a part's size.
 
-        Each part sums its own gradients of B and C. More parts fill the device on small maps and take more memory:
-        together no more than ``delta``.
+        Each part sums its own gradients of B and C. More parts use the device better on small maps but take more
+        memory. If there is more than one part, all parts together take no more memory than ``delta``.
         """
         batch, directions, channels = inputs.delta.shape[:3]
         groups, state_size = inputs.B.shape[2:4]
@@ -208,7 +211,7 @@ def _kernels() -> Any:
 
 
 def _interpreted() -> bool:
-    """Return whether the kernels run in triton's interpreter; decided by TRITON_INTERPRET when triton is imported."""
+    """Return whether the kernels run in triton's interpreter, as TRITON_INTERPRET said when triton was imported."""
     return type(_kernels().forward_kernel).__name__ == "InterpretedFunction"
 
 
@@ -219,7 +222,7 @@ def _forward_programs(inputs: ScanInputs, tiling: Tiling) -> tuple[int]:
 
 
 def _counts(inputs: ScanInputs) -> tuple[int, ...]:
-    """Return directions, channels, groups, state_size, height, width."""
+    """Return directions, channels, groups, state_size, height and width."""
     directions, channels, height, width = inputs.delta.shape[1:]
     return directions, channels, inputs.B.shape[2], inputs.A.shape[-1], height, width
 
@@ -233,7 +236,7 @@ def _on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
 
 
 def _small_problem() -> tuple[ScanInputs, Tensor]:
-    """Return a scan in float64 whose map fills a chunk and a half, and a gradient of y."""
+    """Return a float64 scan whose map fills one and a half chunks, and a gradient of y."""
     generator = torch.Generator().manual_seed(0)
     batch, channels, states, height, width = 2, 3, 16, 9, 11
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a procedural street is made of: a camera, a canvas, people, vehicles, and the street itself."""
+"""Parts of a procedural street: camera, canvas, people, vehicles, the street itself and the sensors."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The street without its actors, as both cameras see it."""
+"""Street without actors, as both cameras see it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from fusion_mamba_ros.synthetic.street.layers import Layers
 
 
 class Backdrop:
-    """One street: ``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32, without what stands on it.
+    """Paint one empty street: ``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32.
 
-    ``occluders`` are sprites with their depth, farthest first: lamp posts and trees that hide whoever walks behind
-    them. ``lamps`` are the ground points (x, z) of the lamp posts.
+    ``rgb`` (H, W, 3) uint8 and ``celsius`` (H, W) float32 show the street without actors. `ProceduralScene` paints
+    the occluders into both. ``occluders`` are pairs of depth and sprite, farthest first: lamp posts and trees, which
+    hide actors behind them. ``lamps`` are the ground points (x, z) of the lamp posts.
     """
 
     def __init__(self, camera: StreetCamera, climate: Climate, rng: np.random.Generator) -> None:
@@ -33,7 +34,7 @@ class Backdrop:
         self.occluders = self._furniture(rng)
 
     def light_at(self, x: float, z: float) -> FloatArray:
-        """Return the light (3,) on something upright that stands at (x, z)."""
+        """Return the light (3,) on an upright object at ground point (x, z)."""
         light = np.array(self.climate.ambient_light, float)
         for lamp_x, lamp_z in self.lamps:
             squared = (x - lamp_x) ** 2 + (z - lamp_z) ** 2 + 0.3 * LAMP_HEIGHT**2

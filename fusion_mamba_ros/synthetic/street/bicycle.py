@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bicycle, drawn from its three-dimensional shape."""
+"""Bicycle, drawn from its three-dimensional shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHEEL = np.stack([np.cos(np.linspace(0, 2 * np.pi, 18, False)), np.sin(np.linsp
 
 @dataclass(frozen=True)
 class Bicycle:
-    """How one bicycle looks: thin, at the temperature of the air, its tyres a little warmer when ridden."""
+    """Appearance of one bicycle. It has the temperature of the air; the tyres of a ridden bicycle are warmer."""
 
     paint: Colour
     ambient_celsius: float
@@ -24,7 +24,7 @@ class Bicycle:
 
     @staticmethod
     def random(rng: np.random.Generator, ambient_celsius: float, *, ridden: bool, lamp: bool) -> Bicycle:
-        """Return a bicycle drawn from ``rng``."""
+        """Return a random bicycle."""
         paint = rng.uniform(30, 235, 3)
         return Bicycle(
             (float(paint[0]), float(paint[1]), float(paint[2])),
@@ -34,7 +34,7 @@ class Bicycle:
         )
 
     def draw(self, camera: StreetCamera, x: float, z: float, heading: float) -> Sprite:
-        """Return the bicycle whose middle stands at (x, z); ``heading`` as for a car."""
+        """Return the sprite of the bicycle with its middle at (x, z); ``heading`` in radians as in `Car.draw`."""
 
         def at(s: float, up: float, left: float = 0.0) -> FloatArray:
             return camera.project(in_world(np.array([s, left, up]), x, z, heading))
@@ -59,7 +59,7 @@ class Bicycle:
         corners = np.stack([corners.min(0) - tyre_px, corners.max(0) + tyre_px])
         canvas = Canvas(corners, (self.paint, self.ambient_celsius))
         for outer, inner in rings:
-            # From behind a wheel is a line, and a ring would be thinner than the tyre.
+            # Seen from the front or from behind a wheel is a line: a ring would be thinner than the tyre.
             if np.ptp(outer[:, 0]) > 3 * tyre_px:
                 canvas.ring(outer, inner, (14.0, 14.0, 14.0), warm)
             else:

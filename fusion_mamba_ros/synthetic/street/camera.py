@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pinhole camera that looks along a street."""
+"""Pinhole camera that looks along a street."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ FloatArray = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class StreetCamera:
-    """A level pinhole camera: X right, Y up from the ground, Z forward, in metres; it stands at (side, height, 0)."""
+    """Level pinhole camera.
+
+    World axes in metres: X right, Y up from the ground, Z forward. The camera is at (``side``, ``height``, 0).
+    """
 
     width_px: int = 640
     height_px: int = 480
@@ -23,18 +26,18 @@ class StreetCamera:
     horizon_px: float = 205.0
 
     def project(self, points: FloatArray) -> FloatArray:
-        """Return the pixels (..., 2) of the points (..., 3), which must lie in front of the camera (Z > 0)."""
+        """Return the pixels (..., 2) of points (..., 3). The points must lie in front of the camera (Z > 0)."""
         towards_image = (points[..., :2] - (self.side, self.height)) * (
             (self.focal_px, -self.focal_px) / points[..., 2:]
         )
         return towards_image + (self.width_px / 2, self.horizon_px)
 
     def pixels_per_metre(self, depth: float) -> float:
-        """Return how many pixels one metre covers at ``depth`` metres."""
+        """Return the number of pixels that one metre covers at ``depth`` metres."""
         return self.focal_px / depth
 
     def ground_of_pixels(self) -> tuple[FloatArray, FloatArray]:
-        """Return X and Z (height_px, width_px) of the ground point that each pixel sees; above the horizon Z is inf."""
+        """Return X and Z (height_px, width_px) of the ground point of each pixel; above the horizon Z is inf."""
         rows = np.arange(self.height_px, dtype=np.float32)[:, None] + 0.5
         columns = np.arange(self.width_px, dtype=np.float32)[None, :] + 0.5
         below = rows - self.horizon_px
@@ -47,9 +50,10 @@ class StreetCamera:
 
 
 def in_world(points: FloatArray, x: float, z: float, heading: float) -> FloatArray:
-    """Return the points (n, 3) of something at ground point (x, z), given as (forward, left, up) in metres, as X, Y, Z.
+    """Return points (n, 3) of an object at ground point (x, z) in world axes X, Y, Z.
 
-    ``heading`` in radians: 0 = to the right, pi/2 = away from the camera.
+    ``points`` are (forward, left, up) in metres in the axes of the object. ``heading`` is in radians: 0 = to the right,
+    pi/2 = away from the camera.
     """
     cos, sin = np.cos(heading), np.sin(heading)
     return points @ np.array([[cos, 0, sin], [-sin, 0, cos], [0, 1, 0]]) + (x, 0, z)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where one actor is drawn once for both cameras: reflectance, temperature and coverage side by side."""
+"""Canvas that draws one actor for both cameras at once: reflectance, temperature and coverage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.synthetic.street.camera import FloatArray
 
-# Temperatures are drawn as bytes: 0.3125 degrees a step from -20 to 59.7 degrees Celsius.
+# Temperatures are stored as bytes: steps of 0.3125 degrees from -20 to 59.7 degrees Celsius.
 COLDEST_CELSIUS = -20.0
 CELSIUS_PER_STEP = 0.3125
 
@@ -33,7 +33,7 @@ _CIRCLE = np.stack(
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp on an actor as the RGB camera sees it: centre and radius in pixels, colour 0..255, glow in radii."""
+    """Lamp in the RGB image: centre and radius in pixels, colour 0..255, reach of the glow in radii."""
 
     centre_px: tuple[float, float]
     radius_px: float
@@ -43,9 +43,10 @@ class Light:
 
 @dataclass
 class Sprite:
-    """One drawn actor. ``left``, ``top`` place it in the image; it may reach beyond the image's edges.
+    """One drawn object.
 
-    ``surface`` (h, w, 4) uint8: reflectance R, G, B and the temperature byte; ``coverage`` (h, w) uint8.
+    ``left``, ``top`` are its position in the image; it may reach beyond the edges of the image. ``surface`` (h, w, 4)
+    uint8 holds reflectance R, G, B and the temperature byte. ``coverage`` (h, w) uint8 is 0 outside the object.
     """
 
     left: int
@@ -56,25 +57,29 @@ class Sprite:
 
 
 class Canvas:
-    """A patch of the image that grows around given pixels, to draw polygons on with subpixel edges."""
+    """Patch of the image around given pixels, on which polygons are drawn with subpixel edges.
+
+    ``corners_px`` (n, 2) are the pixels that the patch must contain. ``base`` is the colour and the temperature in
+    degrees Celsius of pixels on which nothing is drawn.
+    """
 
     def __init__(self, corners_px: FloatArray, base: tuple[Colour, float]) -> None:
         low = np.floor(corners_px.min(axis=0)).astype(int) - 2
         high = np.ceil(corners_px.max(axis=0)).astype(int) + 3
         self.left, self.top = int(low[0]), int(low[1])
         height, width = int(high[1] - low[1]), int(high[0] - low[0])
-        # Starting from the actor's own colour, not black, keeps its soft edges from going dark.
+        # Start from the colour of the object instead of black, so that its soft edges do not become dark.
         self.surface = np.empty((height, width, 4), np.uint8)
         self.surface[:] = _paint(*base)
         self.coverage = np.zeros((height, width), np.uint8)
         self.lights: list[Light] = []
 
     def polygon(self, points_px: FloatArray, colour: Colour, celsius: float) -> None:
-        """Fill a polygon (n, 2) given in pixels of the image."""
+        """Fill a polygon (n, 2), given in pixels of the image."""
         self._fill([self._corners(points_px)], colour, celsius)
 
     def ring(self, outer_px: FloatArray, inner_px: FloatArray, colour: Colour, celsius: float) -> None:
-        """Fill what lies between two closed lines (n, 2)."""
+        """Fill the area between two closed lines (n, 2)."""
         self._fill([self._corners(outer_px), self._corners(inner_px)], colour, celsius)
 
     def _corners(self, points_px: FloatArray) -> npt.NDArray[np.int32]:
@@ -102,7 +107,7 @@ class Canvas:
         colour: Colour,
         celsius: float,
     ) -> None:
-        """Fill a rounded bar whose width goes from the first of ``widths_px`` to the second."""
+        """Fill a rounded bar whose width changes from ``widths_px[0]`` at the start to ``widths_px[1]`` at the end."""
         (x0, y0), (x1, y1) = start_px.tolist(), end_px.tolist()
         length = math.hypot(x1 - x0, y1 - y0)
         if length > 1e-3:
@@ -118,12 +123,12 @@ class Canvas:
                 self.ellipse(centre, (width / 2, width / 2), colour, celsius)
 
     def sprite(self) -> Sprite:
-        """Return what was drawn."""
+        """Return the drawn object."""
         return Sprite(self.left, self.top, self.surface, self.coverage, self.lights)
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
-    """Return a colour made darker or lighter by ``factor``."""
+    """Return a colour multiplied by ``factor``."""
     r, g, b = colour
     return (r * factor, g * factor, b * factor)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A car, drawn from its three-dimensional shape."""
+"""Car, drawn from its three-dimensional shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fusion_mamba_ros.synthetic.street.car_wheels import CarWheels
 
 @dataclass(frozen=True)
 class Car:
-    """How one car looks. ``warmth`` 0 = at the temperature of the street, 1 = driven for long; sizes in metres."""
+    """Appearance of one car; sizes in metres. ``warmth`` is 0 for a cold car and 1 for one that has driven for long."""
 
     length: float
     width: float
@@ -36,7 +36,7 @@ class Car:
         lamps: bool,
         sun: float,
     ) -> Car:
-        """Return a car drawn from ``rng``; ``sun`` in degrees heats its body above the air."""
+        """Return a random car; ``sun`` is by how many degrees the sun can heat the body above the air."""
         grey = rng.uniform(20, 225)
         paint = rng.uniform(0.85, 1.1, 3) * grey if rng.random() < 0.65 else rng.uniform(15, 200, 3)
         van = rng.random() < 0.2
@@ -53,7 +53,10 @@ class Car:
         )
 
     def draw(self, camera: StreetCamera, x: float, z: float, heading: float) -> Sprite:
-        """Return the car whose middle stands at (x, z); ``heading`` in radians, pi/2 = away from the camera."""
+        """Return the sprite of the car with its middle at (x, z).
+
+        ``heading`` is in radians: 0 = to the right, pi/2 = away from the camera.
+        """
         half = self.length / 2
         waist, floor, roof = 0.62 * self.height, 0.2, self.height
         nose = waist * 0.86
@@ -83,7 +86,7 @@ class Car:
         ground = to_pixels(np.array([[half, 0, 0], [-half, 0, 0]]))
         canvas = Canvas(np.concatenate([shell, ground]), (self.paint, self.body_celsius))
 
-        # The camera's place in the car's own axes says which faces it sees.
+        # The position of the camera in the axes of the car decides which faces are visible.
         away = np.array([camera.side - x, -z])
         ahead = float(away @ [np.cos(heading), np.sin(heading)])
         leftward = float(away @ [-np.sin(heading), np.cos(heading)])
@@ -197,7 +200,7 @@ class Car:
         front: bool,
         rear: bool,
     ) -> None:
-        # Glass is dark to the thermal camera: it mirrors the cold sky, less so the flatter the view.
+        # Glass looks cold in the thermal image, because it reflects the cold sky.
         glass_celsius = 0.7 * self.body_celsius + 0.3 * self.sky_celsius + 3 * self.warmth
         glass = (26.0, 30.0, 34.0)
         roof = [

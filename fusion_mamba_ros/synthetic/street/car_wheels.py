@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheels of a car: warm from driving and braking, the rim more than the tyre."""
+"""Wheels of a car: driving and braking heat them, the rim more than the tyre."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fusion_mamba_ros.synthetic.street.canvas import Canvas
 _ANGLES = np.linspace(0, 2 * np.pi, 18, False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 
-# From (forward, left, up) in metres, the car's own axes, to pixels.
+# Converts points (forward, left, up) in metres, in the axes of the car, to pixels.
 ToPixels = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
 class CarWheels:
-    """Four wheels of a car of ``length`` and ``width`` metres; ``warmth`` as for the car."""
+    """Draw the four wheels of a car of ``length`` and ``width`` metres; ``warmth`` is that of the car."""
 
     length: float
     width: float
@@ -28,14 +28,14 @@ class CarWheels:
     warmth: float
 
     def draw_far(self, canvas: Canvas, to_pixels: ToPixels, side: str) -> None:
-        """Draw what shows of the wheels of the far ``side`` (left or right) below the car."""
+        """Draw the wheels of the far ``side`` (left or right); the body, drawn later, hides their upper part."""
         leftward = (self.width / 2 - 0.1) * (1 if side == "left" else -1)
         for forward in self._axles():
             tyre = to_pixels(_ring(forward, leftward, 0.32))
             canvas.polygon(tyre, (10.0, 10.0, 10.0), self.body_celsius + 8 * self.warmth)
 
     def draw_near(self, canvas: Canvas, to_pixels: ToPixels, side: str) -> None:
-        """Draw the wheels of the ``side`` (left or right) that faces the camera: arch, tyre and rim."""
+        """Draw the arches, tyres and rims of the ``side`` (left or right) that faces the camera."""
         leftward = (self.width / 2 + 0.01) * (1 if side == "left" else -1)
         for forward in self._axles():
             for radius, colour, heat in (

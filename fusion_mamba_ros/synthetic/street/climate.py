@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The light and the temperatures of one night or one day."""
+"""Light and temperatures of one night or one day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from fusion_mamba_ros.synthetic.street.camera import FloatArray
 
 @dataclass(frozen=True)
 class Climate:
-    """Temperatures in degrees Celsius, light as factors of reflectance; ``sun`` heats what lies in it."""
+    """Weather of a scene. Temperatures are in degrees Celsius; light is a factor of the reflectance.
+
+    ``sun`` is by how many degrees the sun heats the road above the air.
+    """
 
     night: bool
     air: float
@@ -25,7 +28,7 @@ class Climate:
 
     @staticmethod
     def random(rng: np.random.Generator, *, night: bool) -> Climate:
-        """Return the weather of one night or one day."""
+        """Return random weather for one night or one day."""
         air = float(rng.uniform(3, 17) if night else rng.uniform(12, 27))
         sun = 0.0 if night else float(rng.uniform(0, 14))
         lamp = np.array([1.0, 0.78, 0.48]) if rng.random() < 0.6 else np.array([0.92, 1.0, 0.98])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands on the pavement: lamp posts and trees."""
+"""Lamp posts and trees on the pavement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BARK: Colour = (62.0, 50.0, 40.0)
 
 
 def draw_lamp_post(camera: StreetCamera, climate: Climate, x: float, z: float) -> Sprite:
-    """Return a lamp post at ground point (x, z) that reaches over the road; by night it burns."""
+    """Return a lamp post at ground point (x, z) with an arm over the road; the lamp is on at night."""
     scale = camera.pixels_per_metre(z)
     arm = -np.sign(x) * 1.2
     points = np.array([[x, 0, z], [x, LAMP_HEIGHT, z], [x + arm, LAMP_HEIGHT + 0.2, z]])

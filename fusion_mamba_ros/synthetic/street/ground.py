@@ -19,7 +19,7 @@ _TEXTURE = 512
 
 
 def paint_sky(layers: Layers, camera: StreetCamera, climate: Climate, rng: np.random.Generator) -> None:
-    """Fill all rows with the sky; what stands or lies in front is painted after it."""
+    """Fill all rows with the sky; everything else is painted over it later."""
     height, width = layers.celsius.shape
     above = (camera.horizon_px - np.arange(height, dtype=np.float32)) / camera.horizon_px
     rise = np.clip(above, 0, 1)[:, None]
@@ -41,7 +41,7 @@ def paint_ground(
     lamps: Sequence[tuple[float, float]],
     rng: np.random.Generator,
 ) -> None:
-    """Fill the rows below the horizon: asphalt with its markings, pavements, lawns, in the light of the lamps."""
+    """Fill the rows below the horizon with asphalt, markings, pavements and lawns in the light of the lamps."""
     side, depth = camera.ground_of_pixels()
     first = int(np.argmax(np.isfinite(depth[:, 0])))
     side, depth = side[first:], depth[first:]
@@ -71,13 +71,13 @@ def paint_ground(
         )
 
     celsius = np.where(lawn, climate.air - 1.5, np.where(pavement, climate.road - 1.2, climate.road))
-    # Under a shallow angle the ground mirrors the cold sky.
+    # Far ground is seen at a shallow angle and reflects the cold sky.
     mirrored = np.clip(depth - 10, 0, 50) * 0.05
     below.celsius[:] = celsius + 0.25 * grain + 0.7 * patches - 0.6 * lines - mirrored
 
 
 def _markings(side: Map, depth: Map, *, crossing: float) -> np.ndarray:
-    """Return where paint lies: dashes in the middle, edge lines, and a zebra crossing at ``crossing`` metres."""
+    """Return the mask of the road markings: centre dashes, edge lines and a zebra crossing ``crossing`` metres away."""
     across = np.abs(side)
     dashes = (across < 0.07) & (depth % 6 < 3)
     edges = np.abs(across - KERB_SIDE + 0.25) < 0.06

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of houses along the street, with windows."""
+"""Rows of houses with windows along the street."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LightAt = Callable[[float, float], FloatArray]
 def paint_houses(
     layers: Layers, camera: StreetCamera, climate: Climate, light_at: LightAt, rng: np.random.Generator
 ) -> None:
-    """Paint the house at the end of the street, then both rows of houses, far to near."""
+    """Paint the house at the end of the street, then both rows of houses from far to near."""
     end = rng.uniform(55, 75)
     facade = np.array([[-HOUSE_SIDE * 3, 0, end], [HOUSE_SIDE * 3, 0, end]])
     _paint_wall(layers, camera, climate, light_at, facade, float(rng.uniform(8, 16)), rng)
@@ -51,14 +51,14 @@ def _paint_wall(
     height: float,
     rng: np.random.Generator,
 ) -> None:
-    """Paint one wall that stands on the line ``foot`` (2, 3)."""
+    """Paint one wall of ``height`` metres on the ground line ``foot`` (2, 3)."""
     tone = rng.uniform(0.12, 0.4) * rng.uniform(0.85, 1.12, 3)
     celsius = climate.air + rng.uniform(0.5, 3.5) + 0.5 * climate.sun * rng.random()
     along = foot[1] - foot[0]
     length = float(np.linalg.norm(along))
 
     def patches(spots: FloatArray) -> np.ndarray:
-        """Return the pixels (n, 4, 2) of rectangles (n, 4): from and to along the wall, bottom, top, in metres."""
+        """Return the pixels (n, 4, 2) of rectangles (n, 4): start and end along the wall, bottom, top, in metres."""
         s = spots[:, [0, 1, 1, 0], None] / length
         up = spots[:, [2, 2, 3, 3], None] * np.array([0, 1, 0])
         return np.ascontiguousarray(np.rint(camera.project(foot[0] + along * s + up)), np.int32)
@@ -67,7 +67,7 @@ def _paint_wall(
     x, y, w, h = cv2.boundingRect(outline)
     x0, y0 = max(x, 0), max(y, 0)
     x1, y1 = min(x + w, camera.width_px), min(y + h, camera.height_px)
-    # Drawn even for a wall out of sight, so that what follows does not depend on the camera.
+    # Drawn also for an invisible wall, so that later random numbers do not depend on the camera.
     weave = smooth_noise(rng, camera.height_px, camera.width_px, 90)
     if x0 < x1 and y0 < y1:
         inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
@@ -75,7 +75,7 @@ def _paint_wall(
         mask, part = inside > 0, np.s_[y0:y1, x0:x1]
         middle = foot.mean(axis=0)
         light = 0.5 * light_at(float(middle[0]), float(middle[2]))
-        # Lamps hang low: upper floors lie in the dark.
+        # Lamps hang low, so the upper floors are darker.
         fall = np.linspace(0.35, 1.0, y1 - y0, dtype=np.float32)[:, None, None]
         layers.reflectance[part][mask] = (tone * (1 + 0.10 * weave[part][mask][:, None])).astype(np.float32)
         layers.light[part][mask] = np.broadcast_to(fall * light, (*mask.shape, 3))[mask]
@@ -89,7 +89,7 @@ def _paint_wall(
     for window in patches(np.array(spots)) if spots else []:
         lit = climate.night and rng.random() < 0.16
         cv2.fillPoly(layers.reflectance, [window], (0.05, 0.055, 0.06))
-        # Glass mirrors the cold sky; behind a lit one somebody heats.
+        # Glass reflects the cold sky. A lit room is heated, so its window is warmer.
         cv2.fillPoly(layers.celsius, [window], float(celsius - 2.0 + rng.normal(0, 0.7) + (3.0 if lit else 0.0)))
         if lit:
             warm = np.array([1.0, 0.8, 0.5]) * rng.uniform(0.15, 0.7)

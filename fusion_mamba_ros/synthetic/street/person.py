@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A walking, standing or cycling person."""
+"""Person who walks, stands or cycles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SKIN_CELSIUS = 33.0
 
 @dataclass(frozen=True)
 class Person:
-    """How one person looks. ``insulation`` 0 (shirt) to 1 (heavy coat) hides body heat; sizes in metres."""
+    """Appearance of one person; ``height`` in metres.
+
+    ``insulation`` is from 0 (shirt) to 1 (heavy coat, which hides the body heat).
+    """
 
     height: float
     stoutness: float
@@ -30,7 +33,7 @@ class Person:
 
     @staticmethod
     def random(rng: np.random.Generator, ambient_celsius: float) -> Person:
-        """Return a person drawn from ``rng``; most dress dark, as people do."""
+        """Return a random person; most wear dark clothes."""
         dark = rng.uniform(8, 70, 3)
         bright = rng.uniform(40, 230, 3)
         top = bright if rng.random() < 0.4 else dark
@@ -49,7 +52,7 @@ class Person:
         )
 
     def warmth(self, share: float) -> float:
-        """Return the temperature of a surface that lets ``share`` of the difference between skin and air through."""
+        """Return the surface temperature at ``share`` of the way from air temperature (0) to skin temperature (1)."""
         return self.ambient_celsius + (SKIN_CELSIUS - self.ambient_celsius) * share
 
     def draw(
@@ -62,10 +65,11 @@ class Person:
         *,
         cycling: bool = False,
     ) -> Sprite:
-        """Return the person at ground point (x, z) in metres.
+        """Return the sprite of the person at ground point (x, z) in metres.
 
-        ``heading`` in radians, 0 = to the right, pi/2 = away from the camera; ``stride`` is the phase of the step in
-        radians, nan for someone who stands. ``cycling`` seats the person with ``stride`` as the phase of the pedals.
+        ``heading`` is in radians: 0 = to the right, pi/2 = away from the camera. ``stride`` is the phase of the step in
+        radians, or nan for a standing person. With ``cycling`` the person sits and ``stride`` is the phase of the
+        pedals.
         """
         joints = _cycling_joints(stride) if cycling else _walking_joints(stride)
         shell = camera.project(in_world(np.array(list(joints.values())) * self.height, x, z, heading))
@@ -159,7 +163,7 @@ class Person:
     ) -> None:
         left, right = p["left_shoulder"], p["right_shoulder"]
         hip_left, hip_right = p["left_hip"], p["right_hip"]
-        # Seen from the side the shoulders fall together: depth of the chest keeps the torso from vanishing.
+        # Seen from the side both shoulders coincide. This bar gives the torso the depth of the chest.
         canvas.limb(
             (left + right) / 2,
             (hip_left + hip_right) / 2,
@@ -274,7 +278,7 @@ def _side(side: str, *joints: FloatArray) -> dict[str, FloatArray]:
 
 
 def _knee(hip: FloatArray, ankle: FloatArray, thigh: float, shin: float) -> FloatArray:
-    """Return the knee, in front of the line from hip to ankle, for the two lengths (law of cosines)."""
+    """Return the knee in front of the line from hip to ankle, from both bone lengths by the law of cosines."""
     line = ankle - hip
     distance = min(float(np.linalg.norm(line)), thigh + shin - 1e-4)
     along = (thigh**2 - shin**2 + distance**2) / (2 * distance)

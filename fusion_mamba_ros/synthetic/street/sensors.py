@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two sensors add of their own: noise, fixed pattern, soft optics, a range of temperatures."""
+"""Models of the two sensors: noise, fixed pattern, blur and the temperature range of the thermal image."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ _NOISE_SIZE = 1024
 
 
 class RgbSensor:
-    """Noise of a colour camera, stronger by night."""
+    """Add the noise of a colour camera, which is stronger at night."""
 
     def __init__(self, rng: np.random.Generator, *, night: bool) -> None:
         self._sigma = float(rng.uniform(2.0, 5.0) if night else rng.uniform(1.0, 2.0))
 
     def record(self, rgb: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """Return the picture (H, W, 3) with noise."""
+        """Return the RGB image (H, W, 3) with noise."""
         noise = _noise(rng, rgb.shape[0], rgb.shape[1] * 3).reshape(rgb.shape)
         noisy = cv2.addWeighted(rgb.astype(np.float32), 1.0, np.ascontiguousarray(noise), self._sigma, 0.0)
         return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 class ThermalSensor:
-    """An uncooled thermal camera of ``size`` (width, height), mounted a few pixels off the RGB camera's view.
+    """Model an uncooled thermal camera whose view is shifted by a few pixels against the RGB camera.
 
-    ``radiometric`` gives uint16 in hundredths of a kelvin, otherwise uint8 over a fixed range chosen for the street.
+    ``size`` is (width, height) in pixels. With ``radiometric`` an image is uint16 in hundredths of a kelvin. Otherwise
+    it is uint8 over a fixed temperature range, which is chosen for the street.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ThermalSensor:
     def record(
         self, celsius: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-        """Return what the camera makes of the temperatures (H, W)."""
+        """Return the thermal image of the temperatures (H, W) in degrees Celsius."""
         width, height = self.size
         dx, dy = self.shift * self.size
         matrix = np.array([[width / celsius.shape[1], 0, dx], [0, height / celsius.shape[0], dy]])
@@ -72,7 +73,7 @@ class ThermalSensor:
 
 
 def _fixed_pattern(rng: np.random.Generator, width: int, height: int) -> npt.NDArray[np.float32]:
-    """Return the sensor's own picture in kelvin: stripes, spots, and corners that its warm housing lights up."""
+    """Return the fixed-pattern noise of the sensor in kelvin: stripes, spots, and corners warmed by the housing."""
     y, x = np.linspace(-1, 1, height)[:, None] ** 2, np.linspace(-1, 1, width) ** 2
     corners = 0.5 * rng.uniform(-0.3, 1.0) * (x + y)
     stripes = rng.normal(0, 0.10, (1, width)) + rng.normal(0, 0.05, (height, 1))
@@ -81,7 +82,7 @@ def _fixed_pattern(rng: np.random.Generator, width: int, height: int) -> npt.NDA
 
 
 def _range(rng: np.random.Generator, street: Backdrop) -> tuple[float, float]:
-    """Return the temperatures shown as black and as white, in degrees Celsius."""
+    """Return the temperatures of black and of white in the uint8 image, in degrees Celsius."""
     usual = float(np.median(street.celsius[::4, ::4]))
     white = max(float(rng.uniform(29, 38)), street.climate.road + 8.0)
     grey = float(rng.uniform(0.06, 0.5))
@@ -91,7 +92,7 @@ def _range(rng: np.random.Generator, street: Backdrop) -> tuple[float, float]:
 
 @lru_cache(maxsize=1)
 def _noise_bank() -> npt.NDArray[np.float32]:
-    """Return normal noise from which every frame takes its piece: drawing it anew would cost more than the scene."""
+    """Return normal noise from which every frame takes a piece: new noise would cost more time than the scene."""
     return np.random.default_rng(20240422).standard_normal((_NOISE_SIZE, _NOISE_SIZE * 3)).astype(np.float32)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is in the street and where everyone is at a given time."""
+"""Actors of a street: people, bicycles and cars, with their positions over time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ NEAREST, FARTHEST = 3.2, 70.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where an actor is: ground point in metres, heading in radians, metres gone so far (nan: stands still)."""
+    """Position of an actor.
+
+    ``x``, ``z`` are the ground point in metres, ``heading`` is in radians, ``gone`` is the distance covered so far in
+    metres (nan for an actor that stands still).
+    """
 
     x: float
     z: float
@@ -33,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Actor:
-    """One labelled object: its class, its place over time in seconds, and how it is drawn there."""
+    """One labelled object: its class, its position as a function of the time in seconds, and its draw function."""
 
     label: int
     place: Callable[[float], Place]
@@ -41,7 +45,7 @@ class Actor:
 
 
 def stroll(x0: float, z0: float, x1: float, z1: float, speed: float, start: float) -> Callable[[float], Place]:
-    """Return a walk to and fro between two ground points at ``speed`` m/s, ``start`` metres into it at time 0."""
+    """Return a walk back and forth between two ground points at ``speed`` m/s, ``start`` metres along it at time 0."""
     length = float(np.hypot(x1 - x0, z1 - z0))
     heading = float(np.arctan2(z1 - z0, x1 - x0))
 
@@ -56,7 +60,10 @@ def stroll(x0: float, z0: float, x1: float, z1: float, speed: float, start: floa
 
 
 def drive(x: float, speed: float, start: float, *, towards: bool) -> Callable[[float], Place]:
-    """Return a drive along the lane at ``x``; whoever leaves the street comes in again at its other end."""
+    """Return a drive along the lane at ``x``; an actor that leaves the street enters it again at the other end.
+
+    ``speed`` is in m/s and ``start`` in metres. ``towards`` means towards the camera.
+    """
 
     def place(seconds: float) -> Place:
         gone = start + speed * seconds
@@ -68,12 +75,12 @@ def drive(x: float, speed: float, start: float, *, towards: bool) -> Callable[[f
 
 
 def stand(x: float, z: float, heading: float) -> Callable[[float], Place]:
-    """Return a place that does not change."""
+    """Return a position that does not change."""
     return lambda seconds: Place(x, z, heading)
 
 
 def populate(street: Backdrop, rng: np.random.Generator) -> list[Actor]:
-    """Return the actors of a street, drawn from ``rng``."""
+    """Return random actors for a street."""
     actors = [_pedestrian(street, rng) for _ in range(rng.integers(2, 8))]
     actors += [_moving_car(street, rng, lane) for lane in rng.permutation([-1.0, 1.0])[: rng.integers(0, 3)]]
     for side in (-1.0, 1.0):
@@ -147,7 +154,10 @@ def _moving_car(street: Backdrop, rng: np.random.Generator, lane: float) -> Acto
 
 
 def _parked_cars(street: Backdrop, rng: np.random.Generator, side: float) -> list[Actor]:
-    """Cars along the kerb. One that has gone cold is parked at a lamp: it would show to no camera elsewhere."""
+    """Return cars along the kerb.
+
+    At night a cold car is parked only near a lamp, because no camera would show it elsewhere.
+    """
     actors = []
     heading = np.pi / 2 if side > 0 else -np.pi / 2
     for z in np.arange(rng.uniform(8, 18), 45, 5.8):
@@ -181,7 +191,7 @@ def _cyclist(street: Backdrop, rng: np.random.Generator) -> list[Actor]:
         )
 
     def draw_rider(camera: StreetCamera, at: Place) -> Sprite:
-        # A hair nearer than the bicycle, so that the rider is painted over it.
+        # Slightly nearer than the bicycle, so that the rider is painted over it.
         return person.draw(
             camera,
             at.x,

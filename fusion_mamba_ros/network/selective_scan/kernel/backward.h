@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gradients of the scan. With g = dL/dh, walked from the last step to the first:
+// Backward pass: gradients of the scan. Let g = dL/dh. The pass runs from the last step to the first:
 //   g_t = C_t dy_t + a_{t+1} g_{t+1},  a_t = exp(delta_t A)
 //   dC_t = sum over channels of dy_t h_t          dB_t = sum over channels of g_t delta_t u_t
 //   ddelta_t = sum over n of g_t (A a_t h_{t-1} + u_t B_t)
 //   du_t = delta_t sum over n of g_t B_t + D dy_t  dA = sum over t of g_t delta_t a_t h_{t-1}
-// Only the states at the first step of each chunk come from the forward pass; a and h are computed again, chunk by
-// chunk.
+// The forward pass saves only the state at the first step of each chunk. The backward pass recomputes a and h, chunk
+// by chunk.
 
 #define PADDED_CHUNK (SCAN_CHUNK_STEPS + LANES)
 
-// States that one pass over a chunk takes.
+// Number of states that one pass over a chunk processes.
 #define AT_ONCE 4
-// Passes that fetch something; the last entry of `wanted` is what the others fetch: nothing.
+// Number of passes that prefetch. The last entry of `wanted` is for the other passes: they prefetch a
+// line that is already cached.
 #define PASSES 3
 
 typedef struct {
-    vec *delta, *u, *grad_y;           // a panel; the first two become their gradients
-    vec *B, *C, *grad_B, *grad_C;      // a panel, (step, state)
-    vec *input, *g_B, *g_A;            // a chunk: delta u, sum of g B, sum of g a h A
-    vec *a, *h;                        // a chunk, (step, AT_ONCE states); h[t] is the state before step t
-    vec *sums_B, *sums_C;              // a chunk, (state, step): the channels of this block added up
-    vec *A, *A_log2, *grad_A, *carry;  // the task, (block, state); carry is a_{t+1} g_{t+1}
-    vec *grad_D, *grad_bias;           // the task, (block)
-    lines_ahead wanted[PASSES + 1][2]; // what each pass over the states fetches on its way forth and back
+    vec *delta, *u, *grad_y;           // one panel; delta and u are overwritten by their gradients
+    vec *B, *C, *grad_B, *grad_C;      // one panel, (step, state)
+    vec *input, *g_B, *g_A;            // one chunk: delta u, sum of g B, sum of g a h A
+    vec *a, *h;                        // one chunk, (step, AT_ONCE states); h[t] is the state before step t
+    vec *sums_B, *sums_C;              // one chunk, (state, step): sums over the channels of the block
+    vec *A, *A_log2, *grad_A, *carry;  // one task, (block, state); carry is a_{t+1} g_{t+1}
+    vec *grad_D, *grad_bias;           // one task, (block)
+    lines_ahead wanted[PASSES + 1][2]; // cache lines that each pass prefetches: [0] forwards, [1] backwards in time
 } backward_memory;
 
-// Point the members into `memory` (skipped if null) and return the vectors they take together.
+// Point the members into `memory` and return the total number of vectors. If `memory` is null, only count.
 static int64_t lay_out(backward_memory *m, const scan_problem *p, int64_t blocks, vec *memory) {
     int64_t steps = most_panel_steps(p), vectors = state_vectors(p), N = vectors * LANES;
     struct { vec **member; int64_t size; } parts[] = {
@@ -50,7 +51,8 @@ static int64_t backward_scratch(const scan_problem *p, int64_t blocks) {
     return (int64_t)sizeof(vec) * lay_out(&unused, p, blocks, 0);
 }
 
-// Run `count` states over a chunk, forth and back. In m: reads input; adds to g_B, g_A; writes rows n.. of the sums.
+// Run `count` states over a chunk, forwards and then backwards. Reads m->input, adds to m->g_B and m->g_A, and writes the
+// rows from n on of m->sums_B and m->sums_C.
 INLINE void reverse_states(const int count, const backward_memory *m, int64_t steps, const vec *delta,
                            const vec *grad_y, const float *B, const float *C, int64_t stride, const float *saved,
                            int64_t saved_stride, int64_t lanes, int64_t n, int64_t of_block,
@@ -87,7 +89,7 @@ INLINE void reverse_states(const int count, const backward_memory *m, int64_t st
             g_B += g * B[t * stride + n + i];
             g_A += through * A[i];
             sum_A[i] += through * dt;
-            // a and h of this step are spent: their places take what is to be summed over the channels.
+            // This step no longer needs a and h. Reuse their memory for the values to sum over the channels.
             a[AT_ONCE * t + i] = g * x;
             h[AT_ONCE * (t + 1) + i] *= dy;
         }
@@ -107,7 +109,7 @@ INLINE void reverse_states(const int count, const backward_memory *m, int64_t st
         }
 }
 
-// Add (state, step) sums of a chunk to the (step, state) gradients of the panel.
+// Add the sums of a chunk, (state, step), to the gradients of the panel, (step, state).
 static void add_sums(vec *grad, const vec *sums, int64_t state_size, int64_t vectors, int64_t steps) {
     for (int64_t t = 0; t < steps; t += LANES)
         for (int64_t v = 0; v < vectors; v++) {
@@ -120,13 +122,14 @@ static void add_sums(vec *grad, const vec *sums, int64_t state_size, int64_t vec
         }
 }
 
-// Gradients of one chunk of one block: m's delta and u turn into theirs, everything else is added to.
+// Compute the gradients of one chunk of one block. Overwrites m->delta and m->u with their gradients and adds to all
+// other gradients of m.
 static void reverse_chunk(const backward_memory *m, const scan_problem *p, int64_t direction, block channels,
                           int64_t index, int64_t first, int64_t steps, const float *saved) {
     int64_t vectors = state_vectors(p), stride = vectors * LANES, N = p->state_size, n = 0;
     vec *delta = m->delta + first, *u = m->u + first, *grad_y = m->grad_y + first;
     const float *B = (const float *)(m->B + first * vectors), *C = (const float *)(m->C + first * vectors);
-    // The states of the chunk that comes next in this direction of time.
+    // The pass runs backwards in time, so the next chunk to process is the one before.
     for (int64_t i = 0; i < N; i++) prefetch(saved, (i - N) * p->channels);
     for (int64_t t = 0; t < steps; t++) {
         m->input[t] = delta[t] * u[t];
@@ -155,7 +158,7 @@ static void reverse_chunk(const backward_memory *m, const scan_problem *p, int64
     m->grad_bias[index] += grad_bias;
 }
 
-// Have the passes fetch what the gathers of the next block and the scatters of this one will touch.
+// Set the cache lines that the passes prefetch: those that the next block gathers and this block scatters.
 static void plan_backward_fetches(backward_memory *m, const scan_problem *p, const scan_task *task, int64_t direction,
                                   int64_t panel_index, int64_t index, const panel *q) {
     int64_t pixels = pixels_of(p), maps = task->batch * p->channels;
@@ -176,7 +179,7 @@ static void plan_backward_fetches(backward_memory *m, const scan_problem *p, con
     m->wanted[2][0] = ahead_of(p->grad_y + (maps + channel) * pixels, pixels, &next);
 }
 
-// Write the gradients that belong to the channels of a block.
+// Write the gradients of A, D and delta_bias for the channels of a block.
 static void store_parameters(const backward_memory *m, const scan_problem *p, const scan_task *task, int64_t direction,
                              int64_t index) {
     block channels = block_of(p, task, index);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block is LANES neighbouring channels of one group: one lane of every vector belongs to one channel.
+// A block is LANES neighbouring channels of one group. Each lane of a vector belongs to one channel.
 
 typedef struct {
-    int64_t channel;  // its first
-    int64_t lanes;    // channels it really has; the other lanes compute on zeros
+    int64_t channel;  // first channel
+    int64_t lanes;    // number of channels; the other lanes compute with zeros
 } block;
 
 INLINE block block_of(const scan_problem *p, const scan_task *task, int64_t index) {
@@ -11,7 +11,7 @@ INLINE block block_of(const scan_problem *p, const scan_task *task, int64_t inde
     return (block){task->group * group_channels + inside, smaller(LANES, group_channels - inside)};
 }
 
-// Vectors that hold the N states of one step.
+// Return the number of vectors that hold the N states of one step.
 INLINE int64_t state_vectors(const scan_problem *p) { return divide_up(p->state_size, LANES); }
 
 INLINE int64_t pixels_of(const scan_problem *p) { return p->height * p->width; }
@@ -21,19 +21,19 @@ INLINE int64_t most_panel_steps(const scan_problem *p) {
     return rows > columns ? rows : columns;
 }
 
-// Offset of the (state, height, width) maps of B or C that the task's group uses in this direction.
+// Return the offset of the task's maps of B or C, (state, height, width), in this direction.
 INLINE int64_t projection_offset(const scan_problem *p, const scan_task *task, int64_t direction) {
     return ((task->batch * p->directions + direction) * p->groups + task->group) * p->state_size * pixels_of(p);
 }
 
-// Offset of the saved states of this chunk, first channel of the block.
+// Return the offset of the saved states of this chunk at the first channel of the block.
 INLINE int64_t state_offset(const scan_problem *p, const scan_task *task, int64_t direction, int64_t chunk,
                             block channels) {
     int64_t row = (task->batch * p->directions + direction) * p->chunks + chunk;
     return row * p->state_size * p->channels + channels.channel;
 }
 
-// to[n] = factor * A of the block's channels.
+// Set to[n] = factor * A for the channels of the block.
 static void load_A(vec *to, const scan_problem *p, int64_t direction, block channels, float factor) {
     const float *A = p->A + (direction * p->channels + channels.channel) * p->state_size;
     for (int64_t n = 0; n < p->state_size; n++) {
@@ -42,12 +42,12 @@ static void load_A(vec *to, const scan_problem *p, int64_t direction, block chan
     }
 }
 
-// One value of each channel, zero where the array is null.
+// Return one value for each channel, or zeros if the array is null.
 INLINE vec load_channels(const float *values, const scan_problem *p, int64_t direction, block channels) {
     return values ? load_part(values + direction * p->channels + channels.channel, channels.lanes) : splat(0.0f);
 }
 
-// The task's B and C of a panel, as (step, state).
+// Gather the task's B and C of a panel as (step, state).
 static void gather_projections(vec *B, vec *C, const scan_problem *p, const scan_task *task, int64_t direction,
                                const panel *q) {
     int64_t offset = projection_offset(p, task, direction), pixels = pixels_of(p), vectors = state_vectors(p);
@@ -58,7 +58,7 @@ static void gather_projections(vec *B, vec *C, const scan_problem *p, const scan
     }
 }
 
-// The step sizes of a panel: softplus(delta + bias), or delta + bias.
+// Gather the step sizes of a panel: softplus(delta + bias), or delta + bias without softplus.
 static void gather_delta(vec *delta, const scan_problem *p, const scan_task *task, int64_t direction, block channels,
                          const panel *q) {
     int64_t pixels = pixels_of(p);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// h = exp(delta A) h + delta u B and y = h C + D u, LANES channels at a time.
+// Forward pass: h = exp(delta A) h + delta u B and y = h C + D u, for LANES channels at a time.
 
-// Short enough that delta, input and y of a tile stay in the first cache while the states pass over them.
+// Small enough that delta, input and y of a tile stay in the L1 cache during all passes over the states.
 #define TILE_STEPS 64
 
-// Let `count` states run over a tile. Each loads and stores its h; y is added to.
+// Run `count` states over a tile. Reads and updates h_memory, and adds to y.
 INLINE void advance_states(const int count, int64_t steps, const vec *delta, const vec *input, vec *y, const float *B,
                            const float *C, int64_t stride, const vec *A, vec *h_memory, const lines_ahead wanted[2],
                            int64_t first_line) {
@@ -38,8 +38,8 @@ static void forward_tile(int64_t state_size, int64_t steps, const vec *delta, co
         advance_states(1, steps, delta, input, y, B + n, C + n, stride, A + n, h + n, wanted[pass], first_line);
 }
 
-// What the passes over the states fetch: the first one the delta of the block that is next and the y of this one, the
-// others the u of the next.
+// Set the cache lines that the passes over the states prefetch. The first pass prefetches delta of the next block and y
+// of this block; the other passes prefetch u of the next block.
 static void plan_fetches(lines_ahead wanted[2][2], const scan_problem *p, const scan_task *task, int64_t direction,
                          int64_t panel_index, int64_t index, const panel *q, const void *scratch) {
     int64_t pixels = pixels_of(p), maps = task->batch * p->channels;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that is compiled once for each instruction set. The standard headers come first: their own declarations must not
-// be repeated inside.
+// Code that is compiled once for each instruction set. scan.h and simd.h come first, because they include the standard
+// headers.
 #include "scan.h"
 #include "simd.h"
 #include "panel.h"

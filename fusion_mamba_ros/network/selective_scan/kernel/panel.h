@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// A panel is a part of the map that a walk covers without leaving it: a run of pixels for row walks, a few whole
-// columns for column walks, the whole of a small map. It is turned, LANES x LANES floats at a time, between the map's
-// layout (channel, pixel) and the scan's (step, channel), so that no permuted copy of the map is ever made.
+// A walk is one direction over one map. A panel is a part of the map that a walk covers in consecutive steps: a run of
+// pixels for row walks, several whole columns for column walks, or a whole small map. gather and scatter transpose a
+// panel between the layout of the map (channel, pixel) and the layout of the scan (step, channel), LANES x LANES floats
+// at a time. So no permuted copy of the map is needed.
 
 typedef struct {
-    int64_t origin;              // pixel of its first row and column
-    int64_t rows, columns;       // pixels
+    int64_t origin;              // index of the pixel in its first row and column
+    int64_t rows, columns;       // size in pixels
     int64_t row_stride;          // pixels from one row to the next in the map
     int64_t steps;               // rows * columns
-    int64_t first_step;          // step of pixel (0, 0)
-    int64_t row_step, column_step;  // steps from a pixel to the one below and to the right, negative if reversed
-    int folded;                  // the one row is the whole map, folded every row_stride pixels
+    int64_t first_step;          // step of the panel's pixel (0, 0)
+    int64_t row_step, column_step;  // steps from a pixel to the one below and to the one on the right; negative if reversed
+    int folded;                  // the panel is the whole map, seen as one row that wraps every row_stride pixels
 } panel;
 
 typedef struct {
     int64_t panels;      // panels of a walk
-    int64_t panel_steps; // steps of the largest
-    int64_t chunks;      // chunks of the largest
+    int64_t panel_steps; // steps of the largest panel
+    int64_t chunks;      // chunks of the largest panel
 } walk;
 
-// Column walks take maps up to this size whole, as one run of pixels: no vector is wasted on the ends of short rows.
+// Column walks process maps up to this size as one run of pixels, so that no vector is partly empty at the end of a
+// short row.
 #define SMALL_MAP_PIXELS 2048
 #define ROW_PANEL_STEPS (2 * SCAN_CHUNK_STEPS)
 
@@ -43,7 +45,7 @@ INLINE walk walk_of(const scan_problem *p, int64_t direction) {
     return w;
 }
 
-// Panel number `index` in the order of the walk.
+// Return panel number `index` in the order of the walk.
 INLINE panel panel_of(const scan_problem *p, int64_t direction, int64_t index) {
     panel q;
     q.folded = direction % 2 == 1 && p->height * p->width <= SMALL_MAP_PIXELS;
@@ -78,8 +80,8 @@ INLINE panel panel_of(const scan_problem *p, int64_t direction, int64_t index) {
     return q;
 }
 
-// Cache lines that are wanted soon: fetched one by one while the arithmetic of another panel keeps the core busy. They
-// are those of LANES maps, row by row for column walks, along the row for row walks.
+// Cache lines that are needed soon. They are prefetched one by one during the arithmetic of another panel. The lines
+// belong to LANES maps: row by row for column walks, along the row for row walks.
 typedef struct {
     const float *start;
     int64_t lane_stride, line_stride;
@@ -89,7 +91,7 @@ INLINE lines_ahead ahead_of(const float *map, int64_t lane_stride, const panel *
     return (lines_ahead){map + q->origin, lane_stride, q->rows == 1 ? SCAN_PANEL_COLUMNS : q->row_stride};
 }
 
-// Ask for the cache line of base[floats]; an address outside the array does no harm.
+// Prefetch the cache line of base[floats]; an address outside the array is harmless.
 INLINE void prefetch(const float *base, int64_t floats) {
     __builtin_prefetch((const void *)((uintptr_t)base + (uintptr_t)floats * sizeof(float)));
 }
@@ -99,14 +101,14 @@ INLINE void fetch(lines_ahead lines, int64_t index) {
     prefetch(lines.start, floats);
 }
 
-// Step of the pixel to the right, or of the first one of the next row of a folded panel.
+// Return the step of the next pixel of a folded panel: on the right, or the first one of the next row.
 INLINE int64_t next_step(const panel *q, int64_t step, int64_t *column) {
     if (++*column < q->row_stride) return step + q->column_step;
     *column = 0;
     return step + q->row_step - (q->row_stride - 1) * q->column_step;
 }
 
-// to[step * to_stride] = lanes 0 .. lanes-1 of the map at that step; lane i lies i * lane_stride floats further.
+// Set to[step * to_stride] to lanes 0 .. lanes-1 of the map at that step. Lane i starts i * lane_stride floats further.
 static void gather(vec *to, int64_t to_stride, const float *from, int64_t lane_stride, int64_t lanes, const panel *q) {
     int64_t folded_step = q->first_step, folded_column = 0;
     for (int64_t row = 0; row < q->rows; row++) {
@@ -138,7 +140,7 @@ static void gather(vec *to, int64_t to_stride, const float *from, int64_t lane_s
     }
 }
 
-// The inverse of gather; adds to the map if `add`.
+// The inverse of gather. If `add`, add to the map instead of overwriting it.
 static void scatter(float *to, int64_t lane_stride, int64_t lanes, const vec *from, int64_t from_stride, const panel *q,
                     int add) {
     int64_t folded_step = q->first_step, folded_column = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses the instruction set, splits a scan into tasks and runs them on the threads it is given.
+// Chooses the instruction set, splits a scan into tasks and runs the tasks on threads.
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
@@ -37,13 +37,14 @@ static const scan_instruction_set *supported(const char *name) {
     return 0;
 }
 
-// The name of the instruction set that would run: the best one if `name` is null, null if this CPU lacks it.
+// Return the instruction set that the kernel uses: the best one if `name` is null, otherwise `name`, or null if this CPU
+// does not support `name`.
 EXPORT const char *fusion_mamba_scan_instruction_set(const char *name) {
     const scan_instruction_set *set = supported(name);
     return set ? set->name : 0;
 }
 
-// States that decay to nothing pass through denormal numbers, which are slow; treat those as zero while a task runs.
+// Treat denormal numbers as zero while a task runs: decaying states become denormal, and denormals are slow.
 #if defined(__x86_64__)
 typedef unsigned float_mode;
 static float_mode flush_denormals(void) {
@@ -112,7 +113,8 @@ static void *run_call(void *data) {
     return 0;
 }
 
-// Threads of our own for processes without an OpenMP team: started for one call and joined, so nothing outlives a fork.
+// Run body on new threads, for processes without an OpenMP thread pool. The threads are joined before the call returns, so
+// that a later fork is safe.
 static void own_threads(void (*body)(void *), void *data, unsigned threads, unsigned flags) {
     (void)flags;
     pthread_t others[64];
@@ -123,7 +125,8 @@ static void own_threads(void (*body)(void *), void *data, unsigned threads, unsi
     while (started) pthread_join(others[--started], 0);
 }
 
-// Below this many (channel, step, state) elements for each thread, waking another one costs more than it saves.
+// Use one more thread only for so many (channel, step, state) elements: with fewer, waking the thread costs more time than
+// it saves.
 #if !defined(ELEMENTS_PER_THREAD)
 #define ELEMENTS_PER_THREAD (1 << 18)
 #endif
@@ -140,10 +143,10 @@ static int run(const scan_problem *p, int backward, const char *instruction_set,
     if (threads > useful) threads = (int)useful;
     j.group_blocks = (p->channels / p->groups + j.set->lanes - 1) / j.set->lanes;
     if (backward) {
-        // Fixed by the caller: sums over the channels must not depend on the number of threads.
+        // The caller sets the parts, because sums over the channels must not depend on the number of threads.
         j.parts = p->parts;
     } else {
-        // Enough tasks to balance the threads, but few, because the blocks of a task share the turned B and C.
+        // Enough tasks to balance the threads, but not more: the blocks of one task share the transposed B and C.
         j.parts = at_least_one(4 * threads / (p->batch * p->groups));
         if (threads == 1) j.parts = 1;
         if (j.group_blocks / j.parts > 8) j.parts = (j.group_blocks + 7) / 8;
@@ -170,5 +173,5 @@ EXPORT int fusion_mamba_scan_backward(const scan_problem *p, const char *instruc
     return run(p, 1, instruction_set, threads, parallel);
 }
 
-// What a caller must agree with.
+// Constants that the caller must share: cpu.py compares them when it loads the library.
 EXPORT const int64_t fusion_mamba_scan_interface[3] = {SCAN_CHUNK_STEPS, SCAN_PANEL_COLUMNS, sizeof(scan_problem)};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vectors of LANES floats in the vector extensions of GCC and Clang, with intrinsics only where those have no words.
+// Vectors of LANES floats, written with the vector extensions of GCC and Clang. Intrinsics cover what those lack.
 // Included once for each instruction set; LANES is 4, 8 or 16.
 #include <stdint.h>
 #include <string.h>
@@ -17,7 +17,7 @@ INLINE vec load(const float *p) { return *(const vec_unaligned *)p; }
 INLINE void store(float *p, vec v) { *(vec_unaligned *)p = v; }
 INLINE vec splat(float x) { return x - (vec){0}; }
 
-// The first n lanes from p, zero in the others.
+// Load the first n lanes from p and set the others to zero.
 INLINE vec load_part(const float *p, int64_t n) {
     if (n >= LANES) return load(p);
 #if LANES == 16
@@ -44,7 +44,7 @@ INLINE void store_part(float *p, vec v, int64_t n) {
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
-// a0 b0 a1 b1 ... of the lower and of the upper halves.
+// Interleave a and b as a0 b0 a1 b1 ...: ZIP_LOW takes their lower halves, ZIP_HIGH their upper halves.
 #if LANES == 4
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
@@ -56,7 +56,7 @@ INLINE void store_part(float *p, vec v, int64_t n) {
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #endif
 
-// Transpose LANES x LANES: one perfect shuffle of the rows for each bit of the index.
+// Transpose a LANES x LANES tile with one perfect shuffle of the rows for each bit of the index.
 INLINE void transpose(vec v[LANES]) {
 #pragma GCC unroll 4
     for (int bit = 1; bit < LANES; bit *= 2) {
@@ -71,7 +71,7 @@ INLINE void transpose(vec v[LANES]) {
     }
 }
 
-// Lane i of the result is the sum of the lanes of v[i * stride].
+// Return a vector whose lane i is the sum of all lanes of v[i * stride].
 INLINE vec sum_lanes(const vec *v, int64_t stride) {
     vec s[LANES];
 #pragma GCC unroll 16
@@ -87,13 +87,13 @@ INLINE vec sum_lanes(const vec *v, int64_t stride) {
 INLINE vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 INLINE vec absolute(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
-// x = n + fraction with n whole and |fraction| <= 1/2; scale(p, n) is p 2^n. NaN stays NaN.
+// whole(x) rounds x to the nearest integer n, so that |x - n| <= 1/2. scale(p, n) returns p 2^n. NaN stays NaN.
 #if LANES == 16
 INLINE vec whole(vec x) { return (vec)_mm512_roundscale_ps((__m512)x, 8); }
 INLINE vec scale(vec p, vec n) { return (vec)_mm512_scalef_ps((__m512)p, (__m512)n); }
 INLINE vec in_exponent_range(vec x) { return x; }
 #else
-// Adding 1.5 2^23 leaves the whole part in the low bits of the sum.
+// Adding 1.5 2^23 moves the integer part to the low bits of the sum.
 #define ROUNDER 12582912.0f
 INLINE vec whole(vec x) { return (x + ROUNDER) - ROUNDER; }
 INLINE vec scale(vec p, vec n) { return (vec)((ivec)p + (((ivec)(n + ROUNDER)) << 23)); }
@@ -109,7 +109,8 @@ INLINE vec in_exponent_range(vec x) {
 #endif
 #endif
 
-// (2^f - 1) / f on |f| <= 1/2: minimax in the relative error of 2^f, 9.1e-8. Factored so that 2^0 is exactly 1.
+// Return (2^f - 1) / f for |f| <= 1/2. The polynomial is minimax in the relative error of 2^f, 9.1e-8. This form makes 2^0
+// exactly 1.
 INLINE vec exp2_slope(vec f) {
     vec q = splat(0x1.5bba14p-10f);
     q = q * f + 0x1.3cea88p-7f;
@@ -126,7 +127,8 @@ INLINE vec exp2_of(vec x) {
     return scale(exp2_slope(f) * f + 1.0f, n);
 }
 
-// 1 - exp(-x), accurate relative to itself for small x: the derivative of softplus where softplus is x.
+// Return 1 - exp(-x) with a small relative error also for small x. If x = softplus(z), this is the derivative of softplus
+// at z.
 INLINE vec one_minus_exp_of_minus(vec x) {
     x = in_exponent_range(x * -LOG2_E);
     vec n = whole(x), f = x - n;
@@ -134,7 +136,7 @@ INLINE vec one_minus_exp_of_minus(vec x) {
     return (1.0f - power) - power * (exp2_slope(f) * f);
 }
 
-// log(1 + exp(x)) = max(x, 0) + 2 atanh(z / (2 + z)) with z = exp(-|x|); relative error about 1e-7 everywhere.
+// Return log(1 + exp(x)) = max(x, 0) + 2 atanh(z / (2 + z)) with z = exp(-|x|). The relative error is about 1e-7.
 INLINE vec softplus_of(vec x) {
     vec z = exp2_of(absolute(x) * -LOG2_E);
     vec s = z / (z + 2.0f), w = s * s;

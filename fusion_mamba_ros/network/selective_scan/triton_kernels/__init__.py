@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton kernels of the scan. Importing this needs triton; `triton_backend` does so when a scan asks for it.
+"""Triton kernels of the scan. The import needs triton; `triton_backend` imports this package at first use.
 
-All tensors are float32 and dense, in the shapes of ``ScanInputs``. A *walk* is one direction over one map of the batch;
-a *step* is a place in its order, and only its address depends on the direction. Tiles are (channels, states, steps).
-Out of range, a step has delta = 0: it keeps the state and adds nothing to any sum.
+All tensors are float32 and contiguous, in the shapes of ``ScanInputs``. A *walk* is one direction over one map of the
+batch. A *step* is a position in the order of the walk; only its address depends on the direction. Tiles are (channels,
+states, steps). A step outside the map has delta = 0: it keeps the state and adds nothing to any sum.
 """
 
 from fusion_mamba_ros.network.selective_scan.triton_kernels.backward import backward_kernel, carry_kernel

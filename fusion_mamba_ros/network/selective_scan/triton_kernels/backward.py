@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# What triton's compiler hands to these functions has no Python type.
+# The arguments that triton's compiler passes to these functions have no Python types.
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""The backward pass in two kernels: carries from chunk to chunk, then all chunks in parallel."""
+"""Backward pass in two kernels: carries from chunk to chunk, then all chunks in parallel."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def carry_kernel(
     STATES: tl.constexpr,
     STEPS: tl.constexpr,
 ):
-    """Write for each chunk the gradient of the state at its end, as the chunks after it see it.
+    """Write for each chunk the gradient of the state at its end, which comes from the chunks after it.
 
-    With a_i = exp(delta_i A) the chunk of steps 1..T hands back w_1 = sum_t (a_1 .. a_t) C_t dy_t + (a_1 .. a_T) w_T+1:
-    the products are exponentials of sums, so no scan over states is needed.
+    With a_i = exp(delta_i A) a chunk of steps 1..T passes back w_1 = sum_t (a_1 .. a_t) C_t dy_t + (a_1 .. a_T) w_T+1.
+    The products are exponentials of sums, so no scan over states is needed.
     """
     group_channels = channels // groups
     group_blocks = tl.cdiv(group_channels, CHANNELS)
@@ -116,10 +116,11 @@ def backward_kernel(
 ):
     """Write the gradients of one chunk of one walk for the channels of one part of a group.
 
-    grad_u, grad_delta (walk, channel, pixel); grad_A (walk, chunk, channel, state), of the chunk alone; grad_B, grad_C
-    (part, walk, group, state, pixel), of the part's channels alone. With g = dL/dh and a = exp(delta A):
+    Shapes: grad_u, grad_delta (walk, channel, pixel); grad_A (walk, chunk, channel, state), summed over the chunk only;
+    grad_B, grad_C (part, walk, group, state, pixel), summed over the channels of the part only.
+    With g = dL/dh and a = exp(delta A):
       g_t = C_t dy_t + w_t+1,  w_t = a_t g_t;  dB_t = g_t delta_t u_t;  dC_t = dy_t h_t;  dA = sum of delta_t w_t h_t-1.
-    Both scans are exclusive, made of the neighbour's step: they give h_t-1 and w_t+1 at step t.
+    Both scans are exclusive: they use the neighbouring step, so they give h_t-1 and w_t+1 at step t.
     """
     pixels = height * width
     chunks = tl.cdiv(pixels, STEPS)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# What triton's compiler hands to these functions has no Python type.
+# The arguments that triton's compiler passes to these functions have no Python types.
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""The forward pass: one program follows one walk of one or two channels, chunk by chunk."""
+"""Forward pass: one program processes one walk of one or two channels, chunk by chunk."""
 
 from __future__ import annotations
 

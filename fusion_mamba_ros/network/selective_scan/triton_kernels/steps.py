@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# What triton's compiler hands to these functions has no Python type.
+# The arguments that triton's compiler passes to these functions have no Python types.
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""What every kernel does with a step: where it lies, how long it is, and how two in a row act on the state."""
+"""Functions of one step that all kernels share: its pixel, its size, and the composition of two steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def pixel_of(step, direction, height, width):
-    """Return where a step of the walk lies in the row-major map."""
+    """Return the index of the step's pixel in the row-major map."""
     step = tl.where(direction >= 2, height * width - 1 - step, step)
     return tl.where(direction % 2 == 1, (step % height) * width + step // height, step)
 
 
 @triton.jit
 def step_size(raw, inside, SOFTPLUS: tl.constexpr):
-    """Return delta, with softplus(x) = max(x, 0) + log1p(exp(-|x|)); 0 outside."""
+    """Return delta, or 0 outside the map; softplus(x) = max(x, 0) + log1p(exp(-|x|))."""
     delta = raw
     if SOFTPLUS:
-        # log1p(e) = 2 atanh(e / (2 + e)): the hardware's logarithm loses the digits of 1 + e for small e.
+        # log1p(e) = 2 atanh(e / (2 + e)). The hardware's logarithm of 1 + e loses precision for small e.
         e = tl.exp(-tl.abs(raw))
         ratio = e / (2.0 + e)
         square = ratio * ratio
@@ -39,5 +39,5 @@ def step_size(raw, inside, SOFTPLUS: tl.constexpr):
 
 @triton.jit
 def then(first_decay, first_added, second_decay, second_added):
-    """Return the map h -> decay h + added of two steps, one after the other."""
+    """Compose two steps h -> decay h + added, the first one applied first; return decay and added."""
     return second_decay * first_decay, second_decay * first_added + second_added

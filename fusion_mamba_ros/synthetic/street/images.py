@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images of one moment as they are painted, far to near: light, temperature, distance, and who covers what."""
+"""Paint the images of all cameras at one moment, far to near, with the actor that each pixel shows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.synthetic.street.canvas import CELSIUS_PER_STEP, COLDEST_CELSIUS, Light, Sprite
 
-NOBODY = -1
+NO_ACTOR = -1
 Window = tuple[int, int, int, int]
 
 
-class Pictures:
-    """``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32, painted in place.
+class CameraImages:
+    """Hold what the cameras see at one moment.
 
-    ``owner`` (H, W) int16: index of the actor on top, or -1.
+    ``rgb`` (H, W, 3) uint8 is the RGB image, ``celsius`` (H, W) float32 the temperature in degrees Celsius and
+    ``distance`` (H, W) float32 the distance in metres. ``owner`` (H, W) int16 is the index of the actor that each pixel
+    shows, or -1.
     """
 
     def __init__(
         self, rgb: npt.NDArray[np.uint8], celsius: npt.NDArray[np.float32], distance: npt.NDArray[np.float32]
     ) -> None:
         self.rgb, self.celsius, self.distance = rgb, celsius, distance
-        self.owner = np.full(celsius.shape, NOBODY, np.int16)
+        self.owner = np.full(celsius.shape, NO_ACTOR, np.int16)
         self._painted: list[Window] = []
 
     def paint(
@@ -32,24 +34,24 @@ class Pictures:
         recorded: npt.NDArray[np.uint8],
         depth: float,
         *,
-        actor: int = NOBODY,
+        actor: int = NO_ACTOR,
         pattern: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """Put a sprite that stands ``depth`` metres away on top.
+        """Paint a sprite that stands ``depth`` metres away over the images.
 
-        ``recorded`` (256, 3) uint8 says what the RGB camera makes of each reflectance byte in the light there;
-        ``pattern`` (any size, about -1..1) makes colour and warmth uneven.
+        ``recorded`` (256, 3) uint8 maps each reflectance byte to the RGB value that the camera records in the local
+        light. ``pattern`` (any size, values about -1..1) varies the colour and the temperature of the surface.
         """
         window = self._window(sprite)
         if window is not None:
             self._blend(sprite, window, recorded, depth, actor, pattern)
-            if actor != NOBODY:
+            if actor != NO_ACTOR:
                 self._painted.append(window)
         for light in sprite.lights:
             shine(self.rgb, light)
 
     def cover(self, occluder: Sprite, recorded: npt.NDArray[np.uint8], depth: float) -> None:
-        """Put an occluder that the pictures already show on top again, only where an actor was painted behind it."""
+        """Paint an occluder of the backdrop again, only where an actor has been painted over it."""
         window = self._window(occluder)
         if window is None:
             return
@@ -57,10 +59,10 @@ class Pictures:
             x0, y0 = max(window[0], painted[0]), max(window[1], painted[1])
             x1, y1 = min(window[2], painted[2]), min(window[3], painted[3])
             if x0 < x1 and y0 < y1:
-                self._blend(occluder, (x0, y0, x1, y1), recorded, depth, NOBODY, None)
+                self._blend(occluder, (x0, y0, x1, y1), recorded, depth, NO_ACTOR, None)
 
     def _window(self, sprite: Sprite) -> Window | None:
-        """Return the pixels x0 y0 x1 y1 of the image that the sprite reaches."""
+        """Return the part x0 y0 x1 y1 of the image that the sprite overlaps, or None."""
         height, width = sprite.coverage.shape
         x0, y0 = max(sprite.left, 0), max(sprite.top, 0)
         x1, y1 = (
@@ -99,7 +101,7 @@ class Pictures:
 
 
 def shine(rgb: npt.NDArray[np.uint8], light: Light) -> None:
-    """Add a lamp with its glow to a picture (H, W, 3)."""
+    """Add a lamp with its glow to an RGB image (H, W, 3)."""
     reach = light.radius_px * light.glow + 2
     u, v = light.centre_px
     x0, y0 = max(int(u - reach), 0), max(int(v - reach), 0)
