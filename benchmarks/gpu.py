@@ -207,7 +207,7 @@ def print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None
 def main() -> None:
     """Run everything on the current CUDA device, print the tables and write the JSON."""
     parser = argparse.ArgumentParser(description="Correctness and speed on a CUDA device.")
-    parser.add_argument("--width", default="n", help="width of the detector: n, s, m, l, x or paper")
+    parser.add_argument("--scale", "--width", default="n", help="scale of the detector: n, s, m, l, x or paper")
     parser.add_argument("--size", type=int, default=640, help="side of the input in pixels, divisible by 32")
     parser.add_argument("--repeats", type=int, default=50, help="measured runs of each figure")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
@@ -226,7 +226,7 @@ def main() -> None:
         "error against float64": lambda: correctness("cuda"),
         "scan": lambda: scan_times("cuda", repeats=arguments.repeats),
         "detector": lambda: detector_latency(
-            "cuda", ModelConfig(width=arguments.width), arguments.size, arguments.repeats
+            "cuda", ModelConfig(scale=arguments.scale), arguments.size, arguments.repeats
         ),
     }
     for title, part in parts.items():

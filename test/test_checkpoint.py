@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -121,9 +122,23 @@ def test_file_without_metadata_is_refused(path):
         load_checkpoint(path)
 
 
+def test_checkpoint_of_the_first_format_loads_without_a_warning(path, model):
+    def as_version_1(content):
+        content["format"] = 1
+        content["model"]["width"] = content["model"].pop("scale")
+        content["model"] |= {"dssf_count": 8, "fusion_channels": None, "sscs": True, "state_size": 16}
+
+    rewrite(path, document=as_version_1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded, _ = load_checkpoint(path)
+    assert loaded.config == model.config
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
 def test_newer_format_is_refused_by_number(path):
     rewrite(path, document=lambda content: content.update(format=99))
-    with pytest.raises(CheckpointError, match="format 99, this package reads format 1"):
+    with pytest.raises(CheckpointError, match="format 99, this package reads format 1 to 2: install"):
         load_checkpoint(path)
 
 
@@ -155,7 +170,7 @@ def test_class_names_that_do_not_fit_the_model_are_refused(path, model, tmp_path
 
 
 def test_tensors_of_another_model_are_refused(path):
-    rewrite(path, document=lambda content: content["model"].update(width="s"))
+    rewrite(path, document=lambda content: content["model"].update(scale="s"))
     with pytest.raises(CheckpointError, match=r"another model's tensors.*of another shape"):
         load_checkpoint(path)
 

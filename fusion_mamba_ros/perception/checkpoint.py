@@ -18,7 +18,8 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_OLDEST_FORMAT = 1
 _METADATA_KEY = "fusion_mamba"
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -151,12 +152,12 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
     try:
         document = json.loads(text)
         version = document["format"]
-        if version != FORMAT_VERSION:
+        if version not in range(_OLDEST_FORMAT, FORMAT_VERSION + 1):
             raise CheckpointError(
-                f"checkpoint '{path}' has format {version}, this package reads format {FORMAT_VERSION}: "
-                "use the package that wrote it or a newer one"
+                f"checkpoint '{path}' has format {version}, this package reads format {_OLDEST_FORMAT} to "
+                f"{FORMAT_VERSION}: install the version of this package that wrote it, or a newer one"
             )
-        config = ModelConfig.from_dict(document["model"])
+        config = ModelConfig.from_dict(document["model"], stored=True)
         metadata = CheckpointMetadata.from_dict(document)
     except CheckpointError:
         raise

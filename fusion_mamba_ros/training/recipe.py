@@ -165,7 +165,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden."""
+        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.scale` overridden."""
         shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
             values = yaml.safe_load(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
