@@ -18,6 +18,7 @@ app = typer.Typer(
 COMMANDS: tuple[str, ...] = (
     "check_data",
     "compare",
+    "distill",
     "eval",
     "import_weights",
     "info",
