@@ -243,7 +243,7 @@ def main() -> None:
         "error against float64": lambda: correctness("cuda"),
         "scan": lambda: scan_times("cuda", repeats=arguments.repeats),
         "detector": lambda: detector_latency(
-            "cuda", ModelConfig(width=arguments.scale), arguments.size, arguments.repeats
+            "cuda", ModelConfig(scale=arguments.scale), arguments.size, arguments.repeats
         ),
     }
     for title, part in parts.items():

@@ -24,6 +24,7 @@ COMMANDS: tuple[str, ...] = (
     "calibrate",
     "check_data",
     "compare",
+    "distill",
     "eval",
     "import_weights",
     "info",

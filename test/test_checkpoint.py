@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,30 @@ def test_file_without_metadata_is_refused(path):
         load_checkpoint(path)
 
 
+def test_checkpoint_of_the_first_format_loads_without_a_warning(path, model):
+    def as_version_1(content):
+        content["format"] = 1
+        content["model"]["width"] = content["model"].pop("scale")
+        content["model"] |= {"dssf_count": 8, "fusion_channels": None, "sscs": True, "state_size": 16}
+
+    rewrite(path, document=as_version_1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded, _ = load_checkpoint(path)
+    assert loaded.config == model.config
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
 def test_newer_format_is_refused_with_the_advice_to_update_this_package(path):
     rewrite(path, document=lambda content: content.update(format=99))
-    with pytest.raises(CheckpointError, match="format 99, this package reads formats up to 1: update fusion_mamba_ros"):
+    with pytest.raises(CheckpointError, match="format 99, this package reads formats up to 2: update fusion_mamba_ros"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "1", 1.0, None])
 def test_a_format_that_was_never_written_is_refused(path, version):
     rewrite(path, document=lambda content: content.update(format=version))
-    with pytest.raises(CheckpointError, match="expected a whole number from 1 to 1"):
+    with pytest.raises(CheckpointError, match="expected a whole number from 1 to 2"):
         load_checkpoint(path)
 
 
@@ -174,7 +189,7 @@ def test_class_names_that_do_not_fit_the_model_are_refused(path, model, tmp_path
 
 
 def test_tensors_of_another_model_are_refused(path):
-    rewrite(path, document=lambda content: content["model"].update(width="s"))
+    rewrite(path, document=lambda content: content["model"].update(scale="s"))
     with pytest.raises(CheckpointError, match=r"another model's tensors.*of another shape"):
         load_checkpoint(path)
 

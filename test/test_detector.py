@@ -2,9 +2,10 @@
 import pytest
 import torch
 
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import BACKBONES, OPERATORS, FusionMambaDetector, ModelConfig
 
-SMALL = {"width": "n", "classes": 3, "dssf_count": 1, "fusion_channels": 16, "state_size": 4}
+BLOCK = {"dssf_count": 1, "max_channels": 16, "state_size": 4}
+SMALL = {"scale": "n", "classes": 3, "fusion_mamba": BLOCK}
 
 
 def images(height: int = 64, width: int = 96, batch: int = 1, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -26,7 +27,7 @@ def parameters(config: ModelConfig) -> int:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "width", "published"),
+    ("backbone", "scale", "published"),
     [
         ("yolov8", "n", 3_157_200),
         ("yolov8", "s", 11_166_560),
@@ -37,8 +38,8 @@ def parameters(config: ModelConfig) -> int:
         ("yolov5", "s", 9_153_152),
     ],
 )
-def test_single_stream_has_the_published_parameters(backbone: str, width: str, published: int) -> None:
-    assert parameters(ModelConfig(backbone=backbone, width=width, modalities={"rgb": 3})) == published
+def test_single_stream_has_the_published_parameters(backbone: str, scale: str, published: int) -> None:
+    assert parameters(ModelConfig(backbone=backbone, scale=scale, modalities={"rgb": 3})) == published
 
 
 @pytest.mark.parametrize(("name", "ours"), [("paper-yolov5", 251_198_912), ("paper-yolov8", 294_196_544)])
@@ -55,8 +56,8 @@ def test_configuration_after_the_paper_differs_from_it_by_the_head(name: str, ou
     assert abs(total - head + anchor_head - published) < 0.1e6
 
 
-@pytest.mark.parametrize("fusion", ["fusion_mamba", "add", "concat", "cross_attention"])
-@pytest.mark.parametrize("backbone", ["yolov8", "yolov5"])
+@pytest.mark.parametrize("fusion", sorted(OPERATORS))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_levels_have_the_shapes_of_the_contract(fusion: str, backbone: str) -> None:
     with torch.no_grad():
         levels = detector(fusion=fusion, backbone=backbone)(images(batch=2))
@@ -66,16 +67,16 @@ def test_levels_have_the_shapes_of_the_contract(fusion: str, backbone: str) -> N
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sscs": False},
-        {"gate": False},
-        {"dual_attention": False},
-        {"share_ssm": False},
+        {"fusion_mamba": {**BLOCK, "sscs": False}},
+        {"fusion_mamba": {**BLOCK, "gate": False}},
+        {"fusion_mamba": {**BLOCK, "dual_attention": False}},
+        {"fusion_mamba": {**BLOCK, "share_ssm": False}},
         {"levels": [5]},
-        {"dssf_count": 2},
+        {"fusion_mamba": {**BLOCK, "dssf_count": 2}},
         {"fusion": "add"},
         {"fusion": "concat"},
         {"fusion": "cross_attention"},
-        {"state_size": 8},
+        {"fusion_mamba": {**BLOCK, "state_size": 8}},
     ],
     ids=str,
 )

@@ -128,7 +128,7 @@ def test_imported_model_gives_what_the_original_gives(backbone: str, foreign: ty
 def test_thermal_stream_sees_a_grey_picture_as_the_original_does(foreign: type[nn.Module], tmp_path: Path) -> None:
     original = yolo("yolov8")
     weights = read_foreign_weights(write_checkpoint(tmp_path / "yolo.pt", foreign, original))
-    model, found, total = build_detector(weights, {"dssf_count": 1, "fusion_channels": 16})
+    model, found, total = build_detector(weights, {"fusion_mamba": {"dssf_count": 1, "max_channels": 16}})
     assert 0 < found < total  # the fusion blocks have no counterpart
     grey = torch.rand(1, 1, 64, 64)
     with torch.no_grad():

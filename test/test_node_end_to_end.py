@@ -18,7 +18,7 @@ from ros_cameras import image_message
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
@@ -32,7 +32,7 @@ THRESHOLD = 0.002
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(3)
-    model = FusionMambaDetector(ModelConfig(classes=len(CLASSES), dssf_count=1, levels=(5,)))
+    model = FusionMambaDetector(ModelConfig(classes=len(CLASSES), operator=FusionMamba(dssf_count=1), levels=(5,)))
     with torch.no_grad():
         for weight in model.parameters():
             # So far from a new network that boxes differ in place, size and class.

@@ -23,7 +23,7 @@ HOMOGRAPHY = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.05), (0.0, 0.0, 1.0))
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
-    model = FusionMambaDetector(ModelConfig(width="n", classes=1, fusion="add"))
+    model = FusionMambaDetector(ModelConfig(classes=1, fusion="add"))
     metadata = CheckpointMetadata(("person",), (64, 64), thermal=TRAINED, homography=HOMOGRAPHY)
     save_checkpoint(path, model, metadata)
     return path

@@ -172,7 +172,7 @@ def test_an_argument_that_is_for_nobody_is_refused() -> None:
 
 def test_autostart_goes_to_active_and_the_log_tells_what_it_waits_for(tmp_path: Path) -> None:
     checkpoint = tmp_path / "model.safetensors"
-    model = FusionMambaDetector(ModelConfig(width="n", classes=1, fusion="add"))
+    model = FusionMambaDetector(ModelConfig(classes=1, fusion="add"))
     save_checkpoint(checkpoint, model, CheckpointMetadata(("person",), (64, 64)))
     program = ["-c", DETECTOR, "--autostart"]
     isolate()

@@ -19,7 +19,7 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_chec
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = FusionMambaDetector(ModelConfig(width="n", classes=2, fusion="add")).eval()
+    model = FusionMambaDetector(ModelConfig(classes=2, fusion="add")).eval()
     path = tmp_path / "trained.safetensors"
     save_checkpoint(path, model, CheckpointMetadata(("person", "car"), (64, 64), training={"recipe": {"epochs": 3}}))
     return path

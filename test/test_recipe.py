@@ -42,8 +42,8 @@ def test_lone_stream_is_never_dropped() -> None:
 def test_override_reaches_a_section(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("epochs: 3\nmodel: {width: s}\nlearning_rate: 1e-3\n")
-    recipe = Recipe.read(path, parse_assignments(["model.width=m", "model.modalities=[rgb]", "epochs=5"]))
-    assert (recipe.model.width, dict(recipe.model.modalities), recipe.epochs) == ("m", {"rgb": 3}, 5)
+    recipe = Recipe.read(path, parse_assignments(["model.scale=m", "model.modalities=[rgb]", "epochs=5"]))
+    assert (recipe.model.scale, dict(recipe.model.modalities), recipe.epochs) == ("m", {"rgb": 3}, 5)
     assert recipe.learning_rate == 1e-3
 
 
@@ -57,7 +57,7 @@ def test_override_reaches_a_section(tmp_path: Path) -> None:
         ({"learning_rate": "fast"}, "learning_rate is 'fast': give a number"),
         ({"learning_rate": 0}, "learning_rate is 0.0: give more than 0"),
         ({"momentum": 1.5}, "momentum is 1.5: give at least 0, at most 1"),
-        ({"model": {"width": "q"}}, "width is 'q'"),
+        ({"model": {"scale": "q"}}, "scale is 'q'"),
         ({"augmentation": {"mosaic": 1}}, "unknown keys mosaic"),
         ({"input_size": [100, 64]}, "multiples of 32"),
         ({"input_size": 320}, "input_size is 320: give [width, height]"),

@@ -35,7 +35,7 @@ def domain():
 def checkpoint(tmp_path_factory):
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    config = ModelConfig(width="n", classes=len(CLASSES), fusion="add")
+    config = ModelConfig(classes=len(CLASSES), fusion="add")
     save_checkpoint(path, FusionMambaDetector(config), CheckpointMetadata(CLASSES, (160, 128)))
     return path
 

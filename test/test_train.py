@@ -287,7 +287,7 @@ def test_cuda_without_cuda_says_what_to_use(
         (["--out", "{tmp}/run"], "pass --config"),
         (["--out", "{tmp}/none", "--resume"], "there is no run to resume"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--resume"], "leave out --config"),
-        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.width=q"], "width is 'q'"),
+        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.scale=q"], "scale is 'q'"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.modalities={{rgb: 2}}"], "2 channels of rgb"),
         (["--out", "{tmp}/run", "--config", "{recipe}", "--train-split", "holiday"], "holiday"),
     ],

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 RECIPE: dict[str, Any] = {
-    "model": {"width": "n", "dssf_count": 1, "fusion_channels": 8, "state_size": 4},
+    "model": {"scale": "n", "fusion_mamba": {"dssf_count": 1, "max_channels": 8, "state_size": 4}},
     "input_size": [64, 64],
     "epochs": 2,
     "batch_size": 2,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba import-weights`: a YOLO trained on COCO as the start of a fused detector."""
+"""`fusion-mamba import-weights`: a published network as the start of a fused detector."""
 
 from __future__ import annotations
 
@@ -16,32 +16,42 @@ def register(app: typer.Typer) -> None:
 
     @app.command("import-weights")
     def import_weights(
-        source: Annotated[Path, typer.Argument(help="Ultralytics YOLOv8 or YOLOv5 checkpoint (.pt).")],
+        source: Annotated[Path, typer.Argument(help="EfficientNet-Lite0, YOLOv8 or YOLOv5 file.")],
         out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
         set_: Annotated[
             list[str] | None,
-            typer.Option("--set", help="Field of the model: --set dssf_count=1 --set modalities=\\[rgb]"),
+            typer.Option("--set", help="Field of the model: --set fusion=add --set modalities=\\[rgb]"),
         ] = None,
     ) -> None:
-        """Make a start for training from an Ultralytics YOLOv8 or YOLOv5 checkpoint.
+        """Make a start for training from EfficientNet-Lite0 (ImageNet) or from an Ultralytics YOLOv8 or YOLOv5.
 
-        Its weights go onto every stream, the neck and the head; fusion blocks start at random. No code in the file
-        is run. The result is a start for `train --weights`, not a detector to use.
+        EfficientNet-Lite0 becomes the backbone of every stream. A YOLO's weights go onto every stream, the neck and the
+        head. What has no counterpart starts at random. No code in the file is run. The result is a start for
+        `train --weights`, not a detector to use.
 
-        Example: fusion-mamba import-weights yolov8s.pt --out start.safetensors --set dssf_count=2
+        Example: fusion-mamba import-weights efficientnet-lite0-57934424.pth --out start.safetensors
         """
         import torch
 
         from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+        from fusion_mamba_ros.training.import_efficientnet import build_efficientnet_detector, read_efficientnet
         from fusion_mamba_ros.training.import_weights import build_detector, read_foreign_weights
         from fusion_mamba_ros.training.recipe import parse_assignments
 
         try:
-            weights = read_foreign_weights(source)
+            changes = parse_assignments(set_ or [])
             torch.manual_seed(0)
-            model, found, total = build_detector(weights, parse_assignments(set_ or []))
+            tensors = read_efficientnet(source)
+            if tensors is not None:
+                model, found, total = build_efficientnet_detector(tensors, changes)
+                class_names = tuple(f"class_{index}" for index in range(model.config.classes))
+            else:
+                weights = read_foreign_weights(source)
+                model, found, total = build_detector(weights, changes)
+                class_names = weights.class_names
             provenance = {"imported_from": source.name, "tensors_imported": found, "tensors": total}
-            save_checkpoint(out, model, CheckpointMetadata(weights.class_names, (640, 640), training=provenance))
+            save_checkpoint(out, model, CheckpointMetadata(class_names, (640, 640), training=provenance))
         except (ValueError, OSError) as error:
             fail(error)
-        typer.echo(f"{weights.backbone}{weights.width}: {found} of {total} tensors came from {source.name} -> {out}")
+        kind = f"{model.config.backbone}, scale {model.config.scale}"
+        typer.echo(f"{kind}: {found} of {total} tensors came from {source.name} -> {out}")

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         set_: Annotated[
             list[str] | None,
-            typer.Option("--set", help="Change one field of the recipe: --set epochs=50 --set model.width=s"),
+            typer.Option("--set", help="Change one field of the recipe: --set epochs=50 --set model.scale=s"),
         ] = None,
         train_split: Annotated[str | None, typer.Option(help="Split to train on (train).")] = None,
         val_split: Annotated[str | None, typer.Option(help="Split to validate on (val).")] = None,

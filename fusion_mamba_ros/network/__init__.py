@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fusion-Mamba in torch: tensors in, tensors out. Knows no files, no numpy images, no ROS."""
 
+from fusion_mamba_ros.network.backbones import BACKBONES, Backbone, BackboneKind
 from fusion_mamba_ros.network.channel_swapping import StateSpaceChannelSwapping
 from fusion_mamba_ros.network.config import ModelConfig
 from fusion_mamba_ros.network.detector import FusionMambaDetector
 from fusion_mamba_ros.network.dual_fusion import DualStateSpaceFusion
+from fusion_mamba_ros.network.fusion import OPERATORS, Add, Concat, CrossAttention, FusionMamba, FusionOperator
 from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
 from fusion_mamba_ros.network.state_space import SelectiveScan2d, VisualStateSpaceBlock
 
 __all__ = [
+    "BACKBONES",
+    "OPERATORS",
+    "Add",
+    "Backbone",
+    "BackboneKind",
+    "Concat",
+    "CrossAttention",
     "DualStateSpaceFusion",
+    "FusionMamba",
     "FusionMambaBlock",
     "FusionMambaDetector",
+    "FusionOperator",
     "ModelConfig",
     "SelectiveScan2d",
     "StateSpaceChannelSwapping",

@@ -4,60 +4,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-FUSIONS = ("fusion_mamba", "add", "concat", "cross_attention")
+from fusion_mamba_ros.network.backbones import BACKBONES, BackboneKind
+from fusion_mamba_ros.network.fusion import OPERATORS, FusionOperator
+from fusion_mamba_ros.network.old_config_names import MOVED, RENAMED, warn_of_old_names, with_new_names
+from fusion_mamba_ros.network.setting_checks import require_choice, require_int
+
+NECKS = ("yolov8", "yolov5")
 LEVELS = (3, 4, 5)
 STRIDES = tuple(2**level for level in LEVELS)
 MAX_MODALITIES = 4
 _DEFAULT_CHANNELS = {"rgb": 3}
 # Least and most of the whole numbers. The upper limits are far above any use: a damaged or hostile configuration must
 # not build billions of weights.
-_LIMITS = {"classes": (1, 10_000), "dssf_count": (0, 64), "state_size": (1, 256), "reg_max": (2, 64)}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Channels of the five backbone stages (strides 2 to 32) and bottlenecks in the last four."""
-
-    channels: tuple[int, int, int, int, int]
-    depths: tuple[int, int, int, int]
-    neck_depth: int
-
-
-def _scale(base_depths: tuple[int, int, int, int], depth: float, width: float, max_channels: int) -> Scale:
-    channels = tuple(-(-round(min(c, max_channels) * width) // 8) * 8 for c in (64, 128, 256, 512, 1024))
-    depths = tuple(max(round(count * depth), 1) for count in base_depths)
-    return Scale(channels, depths, max(round(3 * depth), 1))  # type: ignore[arg-type]
-
-
-_V8, _V5 = (3, 6, 6, 3), (3, 6, 9, 3)
-# `paper` is the shape of the published models: fused levels of 256, 512 and 1024 channels, depths 3-9-9-3.
-_PAPER = Scale((64, 128, 256, 512, 1024), (3, 9, 9, 3), 3)
-SCALES: dict[str, dict[str, Scale]] = {
-    "yolov8": {
-        "n": _scale(_V8, 0.33, 0.25, 1024),
-        "s": _scale(_V8, 0.33, 0.50, 1024),
-        "m": _scale(_V8, 0.67, 0.75, 768),
-        "l": _scale(_V8, 1.00, 1.00, 512),
-        "x": _scale(_V8, 1.00, 1.25, 512),
-        "paper": _PAPER,
-    },
-    "yolov5": {
-        "n": _scale(_V5, 0.33, 0.25, 1024),
-        "s": _scale(_V5, 0.33, 0.50, 1024),
-        "m": _scale(_V5, 0.67, 0.75, 1024),
-        "l": _scale(_V5, 1.00, 1.00, 1024),
-        "x": _scale(_V5, 1.33, 1.25, 1024),
-        "paper": _PAPER,
-    },
-}
+_LIMITS = {"classes": (1, 10_000), "reg_max": (2, 64)}
 
 NAMED: dict[str, dict[str, Any]] = {
-    "paper-yolov5": {"backbone": "yolov5", "width": "paper", "modalities": {"rgb": 3, "thermal": 3}},
-    "paper-yolov8": {"backbone": "yolov8", "width": "paper", "modalities": {"rgb": 3, "thermal": 3}},
+    "paper-yolov5": {"backbone": "yolov5", "scale": "paper", "modalities": {"rgb": 3, "thermal": 3}},
+    "paper-yolov8": {"backbone": "yolov8", "scale": "paper", "modalities": {"rgb": 3, "thermal": 3}},
 }
 
 
@@ -65,13 +33,16 @@ NAMED: dict[str, dict[str, Any]] = {
 class ModelConfig:
     """What a `FusionMambaDetector` is built from; each field is one switch.
 
+    As a mapping (YAML, JSON), the settings of a fusion operator stand in a section of its name:
+    ``{"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1}}``. Sections of operators that are not chosen are
+    checked and left out. Old names of fields (`old_config_names.py`) are accepted with a ``DeprecationWarning``.
     Raises ``ValueError``, one sentence, if a value is not one that can be built.
     """
 
     backbone: str = "yolov8"
-    """`yolov8` (C2f stages) or `yolov5` (C3 stages)."""
-    width: str = "n"
-    """`n`, `s`, `m`, `l`, `x`, or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3)."""
+    """Name in `BACKBONES`: `yolov8` (C2f stages), `yolov5` (C3 stages), `efficientnet_lite0`."""
+    scale: str = "n"
+    """`n`, `s`, `m`, `l`, `x`, or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3); see the backbone."""
     neck: str = "auto"
     """PAN of `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's, yolov5 for `paper`."""
     classes: int = 80
@@ -79,92 +50,108 @@ class ModelConfig:
     modalities: Mapping[str, int] = field(default_factory=lambda: {"rgb": 3, "thermal": 1})
     """Name and input channels of each stream, in order; also accepted: a list of names (rgb 3 channels, others 1)."""
     fusion: str = "fusion_mamba"
-    """`fusion_mamba`, `add`, `concat` or `cross_attention`; a single modality is never fused."""
+    """Name in `OPERATORS`: `fusion_mamba`, `add`, `concat`, `cross_attention`; a single modality is never fused."""
+    operator: FusionOperator | None = None
+    """Settings of the fusion operator; None: its defaults."""
     levels: tuple[int, ...] = LEVELS
     """Pyramid levels at which `fusion` works; the streams of the others are only added up for the neck."""
-    fusion_channels: int | None = None
-    """Most channels that a fusion block works in; a level with more gets 1x1 projections around it. None: no limit."""
-    dssf_count: int = 8
-    """Dual state space fusion modules in a row at each level."""
-    sscs: bool = True
-    """Channel swapping before them; off: neither the swap nor its VSS blocks."""
-    gate: bool = True
-    """The gates z of the dual state space fusion; off: all ones."""
-    dual_attention: bool = True
-    """Whether each stream also reads the other streams' hidden state."""
-    share_ssm: bool = True
-    """Whether the streams of a dual state space fusion share the parameters of the selective scan."""
-    state_size: int = 16
-    """States N of each channel of the selective scan."""
     reg_max: int = 16
     """Bins of the distribution of each box side."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", _modalities(self.modalities))
         object.__setattr__(self, "levels", _levels(self.levels))
-        _require_choice("backbone", self.backbone, tuple(SCALES))
-        _require_choice("width", self.width, tuple(SCALES[self.backbone]))
-        _require_choice("neck", self.neck, ("auto", *SCALES))
-        _require_choice("fusion", self.fusion, FUSIONS)
+        require_choice("backbone", self.backbone, BACKBONES)
+        require_choice("scale", self.scale, BACKBONES[self.backbone].scales)
+        require_choice("neck", self.neck, ("auto", *NECKS))
+        require_choice("fusion", self.fusion, OPERATORS)
         for name, (least, most) in _LIMITS.items():
-            _require_int(name, getattr(self, name), least, most)
-        for name in ("sscs", "gate", "dual_attention", "share_ssm"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: set it to true or false")
-        if self.fusion_channels is not None:
-            _require_int("fusion_channels", self.fusion_channels, 4, 4096)
-            if self.fusion_channels % 4:
-                raise ValueError(f"fusion_channels is {self.fusion_channels}: choose a multiple of 4")
-        if self.fusion == "fusion_mamba" and self.dssf_count == 0 and not self.sscs:
-            raise ValueError(
-                "dssf_count is 0 and sscs is off, which leaves nothing to fuse with: set fusion: add instead"
-            )
+            require_int(name, getattr(self, name), least, most)
+        kind = OPERATORS[self.fusion]
+        if self.operator is None:
+            object.__setattr__(self, "operator", kind())
+        elif not isinstance(self.operator, kind):
+            raise ValueError(f"operator is {self.operator}, fusion is {self.fusion}: set both, or operator to None")
 
     @property
-    def scale(self) -> Scale:
-        """Channels and depths that `backbone` and `width` stand for."""
-        return SCALES[self.backbone][self.width]
+    def backbone_kind(self) -> BackboneKind:
+        """The entry of the backbone registry."""
+        return BACKBONES[self.backbone]
+
+    @property
+    def level_channels(self) -> tuple[int, int, int]:
+        """Channels of the features at strides 8, 16 and 32."""
+        return self.backbone_kind.level_channels(self.scale)
 
     @property
     def neck_layout(self) -> str:
         """`neck` with `auto` resolved."""
-        if self.neck != "auto":
-            return self.neck
-        return "yolov5" if self.width == "paper" else self.backbone
+        return self.neck if self.neck != "auto" else self.backbone_kind.neck_layout(self.scale)
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> ModelConfig:
         """Return a configuration after a published model (`paper-yolov5`, `paper-yolov8`), with fields changed."""
-        _require_choice("named configuration", name, tuple(NAMED))
+        require_choice("named configuration", name, NAMED)
         return cls.from_dict({**NAMED[name], **changes})
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Return the configuration of a plain mapping; fields that are absent keep their default."""
+    def from_dict(cls, values: Mapping[str, Any], *, stored: bool = False) -> ModelConfig:
+        """Return the configuration of a plain mapping; fields that are absent keep their default.
+
+        ``stored``: the mapping is part of a file that nobody edits, so old names in it need no warning.
+        """
         if not isinstance(values, Mapping):
             raise ValueError(f"the model configuration is {values!r}: write it as a mapping of fields")
-        known = [entry.name for entry in dataclasses.fields(cls)]
-        for name in values:
+        if not stored:
+            warn_of_old_names(values, stacklevel=2)
+        fields = with_new_names(values, OPERATORS)
+        operators = {name: kind.from_dict(name, fields.pop(name)) for name, kind in OPERATORS.items() if name in fields}
+        known = [entry.name for entry in dataclasses.fields(cls) if entry.name != "operator"]
+        for name in fields:
             if name not in known:
-                raise ValueError(f"the model configuration has no field {name!r}: use {', '.join(known)}")
-        return cls(**values)
+                remedy = f"use {', '.join(known)}, or a section {', '.join(OPERATORS)}"
+                raise ValueError(f"the model configuration has no field {name!r}: {remedy}")
+        fusion = fields.get("fusion", cls.fusion)
+        return cls(**fields, operator=operators.get(fusion) if isinstance(fusion, str) else None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, mappings and scalars, as JSON and YAML hold them."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return {**values, "modalities": dict(self.modalities), "levels": list(self.levels)}
+        settings = values.pop("operator").to_dict()
+        section = {self.fusion: settings} if settings else {}
+        return {**values, "modalities": dict(self.modalities), "levels": list(self.levels), **section}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field by its old name."""
+            if name not in RENAMED and name not in MOVED:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            warn_of_old_names((name,), stacklevel=2)
+            if name in RENAMED:
+                return getattr(self, RENAMED[name])
+            section, moved = MOVED[name]
+            return getattr(self.operator if self.fusion == section else OPERATORS[section](), moved)
 
 
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}: choose {', '.join(choices)}")
+_init = ModelConfig.__init__
 
 
-def _require_int(name: str, value: Any, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
-    if value > most:
-        raise ValueError(f"{name} is {value}: give a whole number of at most {most}")
+@functools.wraps(_init)
+def _init_with_old_names(self: ModelConfig, *positional: Any, **values: Any) -> None:
+    old = [name for name in values if name in RENAMED or name in MOVED]
+    if old:
+        warn_of_old_names(old, stacklevel=2)
+        values = with_new_names(values, OPERATORS)
+        for section in {MOVED[name][0] for name in old if name in MOVED}:
+            kind, fields, given = OPERATORS[section], values.pop(section), values.get("operator")
+            settings = replace(given, **fields) if isinstance(given, kind) else kind(**fields)
+            if values.get("fusion", ModelConfig.fusion) == section:
+                values["operator"] = settings
+    _init(self, *positional, **values)
+
+
+ModelConfig.__init__ = _init_with_old_names  # type: ignore[method-assign]
 
 
 def _modalities(value: Any) -> dict[str, int]:
@@ -177,7 +164,7 @@ def _modalities(value: Any) -> dict[str, int]:
     for name, channels in value.items():
         if not isinstance(name, str) or not name.isidentifier() or len(name) > 64:
             raise ValueError(f"modalities has the name {name!r}: use letters, digits and underscores")
-        _require_int(f"channels of modality {name!r}", channels, 1, 64)
+        require_int(f"channels of modality {name!r}", channels, 1, 64)
     return dict(value)
 
 

@@ -6,18 +6,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-class Conv(nn.Module):
+class NormalisedConv(nn.Module):
+    """Convolution without bias, then batch normalisation; subclasses add what follows.
+
+    `fold_norm` is for every backbone, neck and head that is built from these.
+    """
+
+    conv: nn.Conv2d
+    norm: nn.Module
+
+    def __init__(self, conv: nn.Conv2d, *, momentum: float):
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels, eps=1e-3, momentum=momentum)
+
+    def fold_norm(self) -> None:
+        """Fold the batch normalisation into the convolution, in place, once and for evaluation only."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+class Conv(NormalisedConv):
     """Convolution without bias, batch normalisation, SiLU. Padding keeps H and W at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int | None = None
     ):
-        super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.03)
+        super().__init__(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False), momentum=0.03)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H / stride, W / stride)."""
@@ -89,6 +109,3 @@ class SpatialPyramidPooling(nn.Module):
         for _ in range(3):
             pooled.append(self.pool(pooled[-1]))
         return self.conv2(torch.cat(pooled, dim=1))
-
-
-STAGES: dict[str, type[C2f | C3]] = {"yolov8": C2f, "yolov5": C3}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fusion_mamba_ros.network.backbone import Backbone
+from fusion_mamba_ros.network.backbones import Backbone
 from fusion_mamba_ros.network.config import LEVELS, STRIDES, ModelConfig
+from fusion_mamba_ros.network.fusion import AddFusion
 from fusion_mamba_ros.network.head import DetectionHead
-from fusion_mamba_ros.network.level_fusion import level_fusion
 from fusion_mamba_ros.network.neck import PathAggregation
 
 
@@ -24,9 +24,9 @@ class FusionMambaDetector(nn.Module):
         super().__init__()
         self.config = config
         self.backbones: dict[str, Backbone] = nn.ModuleDict(  # type: ignore[assignment]
-            {name: Backbone(config, channels) for name, channels in config.modalities.items()}
+            {name: config.backbone_kind.build(config.scale, channels) for name, channels in config.modalities.items()}
         )
-        self.fusions = nn.ModuleList(level_fusion(config, level) for level in LEVELS)
+        self.fusions = nn.ModuleList(_level_fusion(config, level) for level in LEVELS)
         self.neck = PathAggregation(config)
         self.head = DetectionHead(config)
 
@@ -70,6 +70,15 @@ class FusionMambaDetector(nn.Module):
                 raise ValueError(f"modality {name!r} is {tuple(image.shape)}: give {tuple(wanted)}")
             maps.append(image)
         return tuple(maps)
+
+
+def _level_fusion(config: ModelConfig, level: int) -> nn.Module:
+    """Return the module for level P``level``: maps of all streams in; (enhanced maps, fused map) out."""
+    if len(config.modalities) == 1 or level not in config.levels:
+        return AddFusion()
+    assert config.operator is not None  # as the configuration fills it in
+    channels = config.level_channels[LEVELS.index(level)]
+    return config.operator.build(channels, len(config.modalities), 2**level)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -22,7 +22,7 @@ class DetectionHead(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.reg_max, self.classes = config.reg_max, config.classes
-        levels = config.scale.channels[2:]
+        levels = config.level_channels
         box_channels = max(16, levels[0] // 4, 4 * config.reg_max)
         class_channels = max(levels[0], min(config.classes, 100))
         self.box_branches = nn.ModuleList(_branch(c, box_channels, 4 * config.reg_max) for c in levels)

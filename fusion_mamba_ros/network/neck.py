@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fusion_mamba_ros.network.config import ModelConfig
-from fusion_mamba_ros.network.convolution import STAGES, Conv
+from fusion_mamba_ros.network.convolution import Conv
 
 
 class PathAggregation(nn.Module):
@@ -21,8 +21,9 @@ class PathAggregation(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        stage, depth = STAGES[config.backbone], config.scale.neck_depth
-        c3, c4, c5 = config.scale.channels[2:]
+        kind = config.backbone_kind
+        stage, depth = kind.stage, kind.neck_depth(config.scale)
+        c3, c4, c5 = config.level_channels
         self.narrow5: nn.Module = nn.Identity()
         self.narrow4: nn.Module = nn.Identity()
         lateral5, lateral4 = c5, c4

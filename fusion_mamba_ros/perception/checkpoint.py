@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint_format import FORMAT_VERSION, FormatError, migrate
@@ -188,8 +188,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, 
     with _opened(path) as file:
         config, metadata = _parse(path, file.metadata())
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
-        if config.dssf_count > _DSSF_COUNT_BUILT_UNSEEN:
-            _compare(path, _shapes_of_deep(config), found)
+        operator = config.operator
+        if isinstance(operator, FusionMamba) and operator.dssf_count > _DSSF_COUNT_BUILT_UNSEEN:
+            _compare(path, _shapes_of_deep(config, operator), found)
         model = FusionMambaDetector(config)
         expected = _tensors(model)
         _compare(path, _shapes(expected), found)
@@ -222,7 +223,7 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
         document = parse_json(text)
         check_bounds(document)
         document = migrate(document)
-        config = ModelConfig.from_dict(document["model"])
+        config = ModelConfig.from_dict(document["model"], stored=True)
         metadata = CheckpointMetadata.from_dict(document)
     except FormatError as error:
         raise CheckpointError(f"checkpoint '{path}' {error}") from error
@@ -261,11 +262,12 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _shapes_of_deep(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def _shapes_of_deep(config: ModelConfig, operator: FusionMamba) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of ``config`` after building one of its equal DSSF modules in a row only."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, shape in _shapes(_tensors(FusionMambaDetector(replace(config, dssf_count=1)))).items():
-        count = config.dssf_count if ".dssf.0." in name else 1
+    shallow = replace(config, operator=replace(operator, dssf_count=1))
+    for name, shape in _shapes(_tensors(FusionMambaDetector(shallow))).items():
+        count = operator.dssf_count if ".dssf.0." in name else 1
         shapes |= {name.replace(".dssf.0.", f".dssf.{number}."): shape for number in range(count)}
     return shapes
 

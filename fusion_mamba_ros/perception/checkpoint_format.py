@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version that this package writes."""
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Return the document of the next version from one of the version under which the migration is registered."""
 
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {
+    # Fields of a fusion operator stood beside those of the model, and `scale` was `width`: ModelConfig reads both.
+    1: dict,
+}
 """Migrations by the version that they start from. A change of the format adds one entry and raises FORMAT_VERSION."""
 
 

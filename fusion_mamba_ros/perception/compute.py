@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from fusion_mamba_ros.network.convolution import Conv
+from fusion_mamba_ros.network.convolution import NormalisedConv
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 _AUTOCAST = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -56,6 +55,5 @@ def fold_batch_norms(model: nn.Module) -> None:
     """Fold each batch normalisation into the convolution before it, in place, for evaluation."""
     model.eval()
     for module in model.modules():
-        if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm2d):
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()  # type: ignore[assignment]
+        if isinstance(module, NormalisedConv):
+            module.fold_norm()

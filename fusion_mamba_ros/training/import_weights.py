@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
-from fusion_mamba_ros.network.config import SCALES
+from fusion_mamba_ros.network.backbones.yolo import SCALES
 from fusion_mamba_ros.training.restricted_unpickler import Shell, read_foreign_checkpoint
 
 # Number of a layer in the published models -> our name for it; the backbone is 0 to 9 in both.
@@ -77,12 +77,12 @@ def read_foreign_weights(path: str | Path) -> ForeignWeights:
 def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple[FusionMambaDetector, int, int]:
     """Return a detector that starts from ``weights``, how many of its tensors came from there, and how many it has.
 
-    ``changes``: fields of `ModelConfig`; backbone, width and classes are those of the weights. Every stream gets the
+    ``changes``: fields of `ModelConfig`; backbone, scale and classes are those of the weights. Every stream gets the
     same backbone; a stem of other than 3 channels gets the sum of the RGB filters, shared out over its channels.
     Fusion blocks, and the head of a YOLOv5 with anchors, keep their random start.
     """
     classes = len(weights.class_names)
-    values = {"classes": classes, **changes, "backbone": weights.backbone, "width": weights.width}
+    values = {"classes": classes, **changes, "backbone": weights.backbone, "scale": weights.width}
     model = FusionMambaDetector(ModelConfig.from_dict(values))
     own = model.state_dict()
     found: dict[str, Tensor] = {}

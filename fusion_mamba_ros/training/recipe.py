@@ -185,7 +185,7 @@ class Recipe:
         overrides: Mapping[str, Any] | None = None,
         checkpoint: Mapping[str, Any] | None = None,
     ) -> Recipe:
-        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.width` overridden.
+        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.scale` overridden.
 
         Fields whose value is the word `checkpoint` (`model`, `input_size`, `thermal`) come from ``checkpoint``, which
         holds those of the weights to start from.

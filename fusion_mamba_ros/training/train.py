@@ -206,7 +206,7 @@ def _describe(
 ) -> None:
     modalities = " + ".join(recipe.model.modalities)
     console.print(
-        f"{recipe.model.backbone}{recipe.model.width} {modalities}, {recipe.model.fusion}, "
+        f"{recipe.model.backbone} {recipe.model.scale}, {modalities}, {recipe.model.fusion}, "
         f"{count_parameters(model) / 1e6:.2f} M parameters; {len(data.training)} pairs to train, "
         f"{len(data.validating)} to validate; {recipe.epochs} epochs in batches of {recipe.batch_size} "
         f"at {recipe.input_size[0]}x{recipe.input_size[1]}, {recipe.precision}; "

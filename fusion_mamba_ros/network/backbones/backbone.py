@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a backbone."""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from fusion_mamba_ros.network.convolution import C3, C2f
+
+
+class Backbone(nn.Module):
+    """The feature extractor of one stream, in three ``sections`` that end at strides 8, 16 and 32.
+
+    The sections are called one by one, so that what a fusion block returns at one level goes on to the next.
+    In: (B, C, H, W) in [0, 1]; a backbone that wants another range brings it about itself.
+    """
+
+    sections: nn.ModuleList
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the features at strides 8, 16 and 32 of a stream that is not fused."""
+        features = []
+        for section in self.sections:
+            image = section(image)
+            features.append(image)
+        return features
+
+
+class BackboneKind(abc.ABC):
+    """An entry of the backbone registry: how to build a backbone, and what neck belongs behind it."""
+
+    scales: tuple[str, ...]
+    """Sizes that `ModelConfig.scale` may name."""
+    stage: type[C2f | C3]
+    """Stage of the neck."""
+
+    @abc.abstractmethod
+    def build(self, scale: str, in_channels: int) -> Backbone:
+        """Return the backbone for images of ``in_channels`` channels."""
+
+    @abc.abstractmethod
+    def level_channels(self, scale: str) -> tuple[int, int, int]:
+        """Return the channels of the features at strides 8, 16 and 32."""
+
+    @abc.abstractmethod
+    def neck_depth(self, scale: str) -> int:
+        """Return the number of bottlenecks in a stage of the neck."""
+
+    @abc.abstractmethod
+    def neck_layout(self, scale: str) -> str:
+        """Return the layout that the neck `auto` stands for."""

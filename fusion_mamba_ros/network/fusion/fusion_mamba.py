@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion by Fusion-Mamba blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusion_mamba_ros.network.fusion.add import AddFusion
+from fusion_mamba_ros.network.fusion.operator import FusionOperator
+from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
+from fusion_mamba_ros.network.setting_checks import require_bool, require_int
+
+
+@dataclass(frozen=True)
+class FusionMamba(FusionOperator):
+    """Enhance each stream by a `FusionMambaBlock`, then add the streams. Source: arXiv 2404.09146, section 3.2."""
+
+    dssf_count: int = 8
+    """Dual state space fusion modules in a row at each level."""
+    max_channels: int | None = None
+    """Most channels that a block works in; a level with more gets 1x1 projections around it. None: no limit."""
+    sscs: bool = True
+    """Channel swapping before the dual fusions; off: neither the swap nor its VSS blocks."""
+    gate: bool = True
+    """The gates z of the dual state space fusion; off: all ones."""
+    dual_attention: bool = True
+    """Whether each stream also reads the other streams' hidden state."""
+    share_ssm: bool = True
+    """Whether the streams of a dual state space fusion share the parameters of the selective scan."""
+    state_size: int = 16
+    """States N of each channel of the selective scan."""
+
+    def __post_init__(self) -> None:
+        require_int("dssf_count", self.dssf_count, 0, 64)
+        require_int("state_size", self.state_size, 1, 256)
+        for name in ("sscs", "gate", "dual_attention", "share_ssm"):
+            require_bool(name, getattr(self, name))
+        if self.max_channels is not None:
+            require_int("max_channels", self.max_channels, 4, 4096)
+            if self.max_channels % 4:
+                raise ValueError(f"max_channels is {self.max_channels}: choose a multiple of 4")
+        if self.dssf_count == 0 and not self.sscs:
+            raise ValueError(
+                "dssf_count is 0 and sscs is off, which leaves nothing to fuse with: set fusion: add instead"
+            )
+
+    def build(self, channels: int, modalities: int, stride: int) -> AddFusion:
+        """Return the block and the sum after it."""
+        return AddFusion(
+            FusionMambaBlock(
+                channels,
+                self.dssf_count,
+                modalities=modalities,
+                state_size=self.state_size,
+                sscs=self.sscs,
+                gate=self.gate,
+                dual_attention=self.dual_attention,
+                share_ssm=self.share_ssm,
+                bottleneck=self.max_channels,
+            )
+        )

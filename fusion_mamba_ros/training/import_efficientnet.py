@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start from an EfficientNet-Lite0 that was trained on ImageNet: its weights for the backbone of every stream."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network.backbones.efficientnet_lite0 import STAGES
+
+BACKBONE = "efficientnet_lite0"
+_STEMS = ("_conv_stem.weight", "conv_stem.weight")
+_NORM_LEAVES = ("weight", "bias", "running_mean", "running_var")
+
+
+def read_efficientnet(path: str | Path) -> dict[str, Tensor] | None:
+    """Return the state dict of an EfficientNet in ``path`` by its published names; None for another model.
+
+    Reads files of `torch.save` (with ``weights_only``, so no code in them is run) and safetensors files. Raises
+    ``ValueError``, one sentence, if a safetensors file is damaged.
+    """
+    if Path(path).suffix == ".safetensors":
+        try:
+            content: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"'{path}' is not a complete safetensors file ({error})") from error
+    else:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+            return None
+    if not isinstance(content, Mapping) or not any(stem in content for stem in _STEMS):
+        return None
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def build_efficientnet_detector(
+    tensors: Mapping[str, Tensor], changes: Mapping[str, Any]
+) -> tuple[FusionMambaDetector, int, int]:
+    """Return a detector that starts from ``tensors``, how many of its tensors came from there, and how many it has.
+
+    ``tensors``: a state dict by the names of the TensorFlow models' port (`_blocks.0._depthwise_conv.weight`) or by
+    timm's (`blocks.0.0.conv_dw.weight`). ``changes``: fields of `ModelConfig`. Every stream gets the same backbone; a
+    stem of other than 3 channels gets the sum of the RGB filters, shared out over its channels. Fusion, neck and head
+    keep their random start. Raises ``ValueError``, one sentence, if a tensor is missing or has another shape.
+    """
+    values = {"classes": 1, **changes, "backbone": BACKBONE}
+    model = FusionMambaDetector(ModelConfig.from_dict(values))
+    names = _timm_names() if "conv_stem.weight" in tensors else _published_names()
+    own, found = model.state_dict(), {}
+    for stream in model.config.modalities:
+        for name, layer in names.items():
+            target = f"backbones.{stream}.{layer}"
+            if name not in tensors:
+                raise ValueError(f"the weights have no tensor {name!r}: they are not those of an EfficientNet-Lite0")
+            value = tensors[name].float()
+            if name in _STEMS:
+                value = grey_stem(value, own[target].shape[1])
+            if value.shape != own[target].shape:
+                raise ValueError(
+                    f"tensor {name!r} of the weights is {tuple(value.shape)}, an EfficientNet-Lite0 has "
+                    f"{tuple(own[target].shape)}: import the Lite0 model"
+                )
+            found[target] = value
+    model.load_state_dict(found, strict=False)
+    return model, len(found), len(own)
+
+
+def grey_stem(filters: Tensor, channels: int) -> Tensor:
+    """Return the filters of a stem (O, 3, k, k) for ``channels`` channels: a grey image gives what it gives as RGB."""
+    if filters.shape[1] == channels:
+        return filters
+    return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+
+
+def _published_names() -> dict[str, str]:
+    """Return the names of the TensorFlow models' port, to those of our layers."""
+    names = _layer("_conv_stem", "_bn0", "sections.0.1")
+    for place, (number, _, _, expands) in _blocks().items():
+        prefix = f"_blocks.{number}."
+        if expands:
+            names |= _layer(f"{prefix}_expand_conv", f"{prefix}_bn0", f"{place}.expand")
+        names |= _layer(f"{prefix}_depthwise_conv", f"{prefix}_bn1", f"{place}.depthwise")
+        names |= _layer(f"{prefix}_project_conv", f"{prefix}_bn2", f"{place}.project")
+    return names
+
+
+def _timm_names() -> dict[str, str]:
+    """Return timm's names, to those of our layers."""
+    names = _layer("conv_stem", "bn1", "sections.0.1")
+    for place, (_, stage, block, expands) in _blocks().items():
+        prefix = f"blocks.{stage}.{block}."
+        if expands:
+            names |= _layer(f"{prefix}conv_pw", f"{prefix}bn1", f"{place}.expand")
+            names |= _layer(f"{prefix}conv_dw", f"{prefix}bn2", f"{place}.depthwise")
+            names |= _layer(f"{prefix}conv_pwl", f"{prefix}bn3", f"{place}.project")
+        else:
+            names |= _layer(f"{prefix}conv_dw", f"{prefix}bn1", f"{place}.depthwise")
+            names |= _layer(f"{prefix}conv_pw", f"{prefix}bn2", f"{place}.project")
+    return names
+
+
+def _layer(conv: str, norm: str, ours: str) -> dict[str, str]:
+    return {f"{conv}.weight": f"{ours}.conv.weight"} | {
+        f"{norm}.{leaf}": f"{ours}.norm.{leaf}" for leaf in _NORM_LEAVES
+    }
+
+
+def _blocks() -> dict[str, tuple[int, int, int, bool]]:
+    """Return for each of our blocks: number in the network, stage, number in the stage, whether it expands."""
+    blocks: dict[str, tuple[int, int, int, bool]] = {}
+    stage = 0
+    for section, stages in enumerate(STAGES):
+        place = 2 if section == 0 else 0
+        for _, _, expansion, _, count in stages:
+            for block in range(count):
+                blocks[f"sections.{section}.{place}"] = (len(blocks), stage, block, expansion > 1)
+                place += 1
+            stage += 1
+    return blocks
