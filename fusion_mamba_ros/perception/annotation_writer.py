@@ -83,9 +83,7 @@ class AnnotationWriter:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
         capture.release()
         if count != self._frames:
-            raise OSError(
-                f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames"
-            )
+            raise OSError(f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames")
 
     def _keep_for_sheet(self, name: str, picture: Picture) -> None:
         """Keep every n-th picture, n doubling as they come, so that any number of them needs bounded memory."""
