@@ -42,6 +42,13 @@ def alias_bomb(levels: int = 40) -> str:
     return "\n".join(lines) + "\n"
 
 
+def entity_bomb(levels: int = 11) -> bytes:
+    """Return XML whose entities expand to 10 to the power of ``levels`` characters."""
+    entities = "".join(f'<!ENTITY b{n} "{f"&b{n - 1};" * 10}">' for n in range(1, levels + 1))
+    name = f"&b{levels};"
+    return f'<!DOCTYPE a [<!ENTITY b0 "x">{entities}]><a><object><name>{name}</name></object></a>'.encode()
+
+
 def checkpoint(path: Path, changes: Mapping[str, Any] | None = None, *, text: str | None = None) -> Path:
     """Write a checkpoint of one tensor whose metadata is changed, or is ``text``."""
     document = {**METADATA, **(changes or {})}

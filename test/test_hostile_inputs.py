@@ -124,6 +124,13 @@ def coco_text(text: str) -> Callable[[Inputs], list[object]]:
     return lambda inputs: ["check-data", hostile.coco(inputs.folder / "coco", text)]
 
 
+def voc(inputs: Inputs, labels: bytes) -> list[object]:
+    root = inputs.folder / "m3fd"
+    paired_folders.write_pair(root / "Vis" / "a.png", root / "Ir" / "a.png")
+    hostile.text_file(root / "Annotation" / "a.xml", labels)
+    return ["check-data", "--strict", root]
+
+
 def train(*arguments: object, recipe: str | bytes | None = None) -> Callable[[Inputs], list[object]]:
     def build(inputs: Inputs) -> list[object]:
         config = "nano" if recipe is None else inputs.text("recipe.yaml", recipe)
@@ -319,6 +326,17 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
     "YOLO labels of 400 digits": lambda inputs: ["check-data", "--strict", inputs.dataset(("9" * 400 + " 1 1 1 1",))],
     "YOLO labels of 5000 digits": lambda inputs: ["check-data", "--strict", inputs.dataset(("9" * 5000 + " 1 1 1 1",))],
     "YOLO labels without numbers": lambda inputs: ["check-data", "--strict", inputs.dataset(("0 nan inf 1e999 -1",))],
+    "VOC labels in an encoding that does not exist": lambda inputs: voc(
+        inputs, b'<?xml version="1.0" encoding="x"?><a/>'
+    ),
+    "VOC labels in UTF-7": lambda inputs: voc(inputs, b'<?xml version="1.0" encoding="utf-7"?><a/>'),
+    "VOC labels of entities": lambda inputs: voc(inputs, hostile.entity_bomb()),
+    "VOC labels nested 100000 deep": lambda inputs: voc(inputs, b"<object>" * 100_000 + b"</object>" * 100_000),
+    "VOC labels without numbers": lambda inputs: voc(
+        inputs,
+        b"<a><object><name>car</name><bndbox><xmin>inf</xmin><ymin>nan</ymin><xmax>1e999</xmax><ymax>1</ymax></bndbox>"
+        b"</object></a>",
+    ),
     "list of names of 10 kB": lambda inputs: [
         "check-data",
         "--strict",

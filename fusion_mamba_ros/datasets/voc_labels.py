@@ -21,7 +21,7 @@ def read_voc_labels(path: Path) -> Annotation:
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two: encodings unknown to expat
         raise DatasetError(f"{str(path)!r} is no XML: {error}") from error
     boxes, classes = [], []
     for item in root.iter("object"):
