@@ -75,7 +75,7 @@ def run_node_with(inference_ms: float) -> None:
     from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
     from fusion_mamba_ros.perception.detections import Detections, Mode
     from fusion_mamba_ros.perception.predictor import Thresholds
-    from fusion_mamba_ros.ros.detector_node import DetectorNode
+    from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
     from fusion_mamba_ros.ros.process import run_node
 
     count = 10

@@ -2,15 +2,15 @@
 """How threads of torch's OpenMP runtime wait for each other on a machine that also runs other processes.
 
 By default a thread that waits at the end of a parallel region spins for milliseconds before it sleeps. Beside other
-busy processes it then spins in the place of the thread that it waits for, once for each of some hundred regions of one
-prediction. A short spin keeps most of the speed of a machine at rest. Measured by ``benchmarks/contention.py``.
+busy processes it then spins in the place of the thread that it waits for, again for each region of a prediction. A
+short spin is between that and sleeping at once, which costs speed on a machine at rest.
 """
 
 from __future__ import annotations
 
 import os
 
-# GNU's runtime, which torch ships: rounds of spinning before a thread sleeps.
+# GNU's runtime, which torch ships: rounds of spinning before a thread sleeps. Chosen, not yet measured against others.
 SPIN_ROUNDS = 10_000
 # LLVM's and Intel's runtimes, which torch of conda links: milliseconds before a thread sleeps.
 BLOCK_TIME_MS = 1

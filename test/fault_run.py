@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector, numbered_pixels
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.streams.frames import Side
 
 PERIOD_SEC = 0.1

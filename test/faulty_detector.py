@@ -13,9 +13,9 @@ import torch
 
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.perception.predictor import Predictor
-from fusion_mamba_ros.ros.detector_node import DetectorNode
-from fusion_mamba_ros.ros.parameters import DetectorParameters
-from fusion_mamba_ros.ros.predictor_loading import load_predictor
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
 from fusion_mamba_ros.ros.process import run_node
 
 RAISE, HANG, SLOW, NAN = 201, 203, 204, 205

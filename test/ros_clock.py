@@ -9,7 +9,7 @@ import time
 from detector_graph import Graph
 from rosgraph_msgs.msg import Clock
 
-from fusion_mamba_ros.ros.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 
 HOUR_NS = 3600 * 10**9
 

@@ -20,12 +20,12 @@ from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.ros import detection_session
-from fusion_mamba_ros.ros.detection_session import DetectionSession
-from fusion_mamba_ros.ros.diagnostics import Diagnostics
-from fusion_mamba_ros.ros.message_conversion import to_stamp
-from fusion_mamba_ros.ros.outputs import Outputs
-from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.detector import detection_session
+from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
+from fusion_mamba_ros.ros.detector.diagnostics import Diagnostics
+from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.streams.frames import Side
 
 SECOND = 10**9

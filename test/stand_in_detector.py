@@ -17,8 +17,8 @@ import torch
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.predictor import Thresholds
-from fusion_mamba_ros.ros.detector_node import DetectorNode
-from fusion_mamba_ros.ros.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.process import run_node
 
 RAISE, EXHAUST_MEMORY, HANG = 201, 202, 203

@@ -16,10 +16,10 @@ from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from fusion_mamba_ros.evaluation.bag_reading import Bag
-from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
-from fusion_mamba_ros.ros import bag_player
-from fusion_mamba_ros.ros.bag_player import PlayOptions, message_class_of, parse_arguments
+from fusion_mamba_ros.bags.bag_reading import Bag
+from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
+from fusion_mamba_ros.ros.bag_tools import bag_player
+from fusion_mamba_ros.ros.bag_tools.bag_player import PlayOptions, message_class_of, parse_arguments
 
 START_NS = 5_000_000_000
 TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
@@ -87,7 +87,7 @@ def write_bag(path, frames=12, period_ns=50_000_000, size=(640, 480)):
 
 
 def player(*arguments):
-    run = "import sys; from fusion_mamba_ros.ros.bag_player import main; sys.exit(main())"
+    run = "import sys; from fusion_mamba_ros.ros.bag_tools.bag_player import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", run, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

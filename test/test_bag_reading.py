@@ -8,9 +8,9 @@ from rosbags.typesys import get_types_from_msg
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.evaluation.bag_reading import Bag, BagError
-from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
-from fusion_mamba_ros.evaluation.vision_messages import DETECTION_ARRAY, boxes_of, detection_typestore, labelled_boxes
+from fusion_mamba_ros.bags.bag_reading import Bag, BagError
+from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
+from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, boxes_of, detection_typestore, labelled_boxes
 
 TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 UNDERLAY = Path(__file__).parent.parent / "underlay" / "vision_msgs" / "msg"

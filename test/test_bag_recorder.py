@@ -21,11 +21,11 @@ from rosbags.interfaces import QosDurability, QosReliability
 from std_msgs.msg import String
 from vision_msgs.msg import LabelInfo, VisionClass
 
-from fusion_mamba_ros.evaluation.bag_reading import Bag
-from fusion_mamba_ros.ros.bag_player import BagPlayer, PlayOptions
-from fusion_mamba_ros.ros.bag_recorder import BagRecorder
-from fusion_mamba_ros.ros.recorded_qos import request_all
-from fusion_mamba_ros.ros.replay_observer import spin_executor_until
+from fusion_mamba_ros.bags.bag_reading import Bag
+from fusion_mamba_ros.ros.bag_tools.bag_player import BagPlayer, PlayOptions
+from fusion_mamba_ros.ros.bag_tools.bag_recorder import BagRecorder
+from fusion_mamba_ros.ros.bag_tools.recorded_qos import request_all
+from fusion_mamba_ros.ros.bag_tools.replay_observer import spin_executor_until
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

@@ -5,7 +5,7 @@ import pytest
 import torch
 import training_scenes as scenes
 
-from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedSample, PreparedDataset, open_dataset
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset, Sample, open_dataset
 from fusion_mamba_ros.perception.preprocessing import prepare
 from fusion_mamba_ros.training.batches import EpochBatches, collate, load
 
@@ -54,14 +54,14 @@ def test_processes_share_out_what_one_would_take(dataset: PreparedDataset) -> No
 def test_no_stream_is_dropped_in_every_pair_of_a_part(
     dataset: PreparedDataset, sharing: dict[str, int], rgb_dropout: float, thermal_dropout: float
 ) -> None:
-    config = AugmentationConfig(size=(64, 64), rgb_dropout=rgb_dropout, thermal_dropout=thermal_dropout)
+    config = AugmentationConfig(size=(64, 64), modality_dropout={"rgb": rgb_dropout, "thermal": thermal_dropout})
     for rank in range(sharing.get("processes", 1)):
         some = batches(dataset, Augmentation(config), rank=rank, **sharing)
         assert all(image.any() for number in range(len(some)) for image in some[number].images.values())
 
 
 def test_a_pair_that_keeps_its_stream_leaves_the_others_of_its_batch_as_they_are(dataset: PreparedDataset) -> None:
-    some = batches(dataset, Augmentation(AugmentationConfig(size=(64, 64), rgb_dropout=1.0, thermal_dropout=0.0)))
+    some = batches(dataset, Augmentation(AugmentationConfig(size=(64, 64), modality_dropout={"rgb": 1.0})))
     assert [bool(image.any()) for image in some[0].images["rgb"]] == [True, False, False, False]
 
 
@@ -73,17 +73,26 @@ def test_epoch_can_be_entered_anywhere(dataset: PreparedDataset) -> None:
 
 def test_absent_stream_is_zeros_and_grey_fills_a_stem_of_three_channels() -> None:
     thermal = np.full((32, 64), 7, np.uint8)
-    lone = PairedSample("a", None, thermal)
+    lone = Sample("a", {"thermal": thermal})
     batch = collate([lone], {"rgb": 3, "thermal": 3})
     assert batch.images["rgb"].shape == batch.images["thermal"].shape == (1, 3, 32, 64)
     assert int(batch.images["rgb"].sum()) == 0
     assert bool((batch.images["thermal"] == 7).all())
 
 
+def test_a_modality_without_an_image_in_the_whole_batch_is_named() -> None:
+    picture, thermal = np.full((32, 32, 3), 9, np.uint8), np.full((32, 32), 9, np.uint8)
+    pair, lone = Sample("a", {"rgb": picture, "thermal": thermal}), Sample("b", {"thermal": thermal})
+    black = Sample("c", {"rgb": np.zeros_like(picture), "thermal": thermal})
+    both = {"rgb": 3, "thermal": 1}
+    assert collate([pair, lone], both).absent == ()
+    assert collate([lone, black], both).absent == ("rgb",)
+
+
 def test_colour_becomes_grey_for_a_stem_of_one_channel_as_in_inference() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
-    shown = collate([PairedSample("a", picture, None)], {"rgb": 1}).images["rgb"]
-    served = prepare(picture, None, channels={"rgb": 1}, canvas_size=(64, 32), homography=np.eye(3)).canvases["rgb"]
+    shown = collate([Sample("a", {"rgb": picture})], {"rgb": 1}).images["rgb"]
+    served = prepare({"rgb": picture}, channels={"rgb": 1}, canvas_size=(64, 32), homographies={}).canvases["rgb"]
     np.testing.assert_array_equal(shown[0].permute(1, 2, 0), served)
     # The luma of ITU-R BT.601.
     np.testing.assert_allclose(shown[0, 0], picture @ [0.299, 0.587, 0.114], atol=0.51)
@@ -92,7 +101,7 @@ def test_colour_becomes_grey_for_a_stem_of_one_channel_as_in_inference() -> None
 def test_objects_are_padded_and_marked() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([2])
-    batch = collate([PairedSample("a", picture, None), PairedSample("b", picture, None, box, label)], {"rgb": 3})
+    batch = collate([Sample("a", {"rgb": picture}), Sample("b", {"rgb": picture}, box, label)], {"rgb": 3})
     assert batch.targets.valid.tolist() == [[False], [True]]
     assert batch.targets.boxes[1].tolist() == [[1, 2, 3, 4]]
     assert batch.targets.labels[1].tolist() == [2]

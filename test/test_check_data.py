@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import pytest
 from paired_folders import write_lines, write_paired_yolo
@@ -50,6 +52,13 @@ def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
         assert any(line.startswith(f"{kind}: {name}:") for line in listed)
         assert f"{2 if kind == 'unmatched' else 1} {kind}" in result.output
     assert run.invoke(app, [*arguments, "--strict"]).exit_code == 1
+
+
+def test_check_data_says_which_modality_a_folder_lacks(folder):
+    shutil.rmtree(folder / "rgb")
+    result = run.invoke(app, ["check-data", str(folder), "--strict"])
+    assert result.exit_code == 0, result.output
+    assert "images: no RGB, thermal 5" in result.output and "problems: none" in result.output
 
 
 def test_check_data_says_in_one_sentence_what_it_cannot_open(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ def test_what_is_saved_comes_back_bit_for_bit(path, model):
     assert loaded.state_dict().keys() == expected.keys()
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_homographies_of_further_modalities_are_kept_beside_that_of_thermal(tmp_path, model):
+    radar = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.0), (0.0, 0.0, 1.0))
+    save_checkpoint(tmp_path / "a.safetensors", model, replace(METADATA, further_homographies={"radar": radar}))
+    _, metadata = read_metadata(tmp_path / "a.safetensors")
+    assert metadata.homographies == {"thermal": METADATA.homography, "radar": radar}
 
 
 def test_metadata_reads_without_the_tensors(path, model):

@@ -22,11 +22,11 @@ from sensor_msgs.msg import Image
 from stand_in_detector import StandIn
 
 from fusion_mamba_ros.perception.detections import Detections
-from fusion_mamba_ros.ros import detection_session
-from fusion_mamba_ros.ros.detector_node import DetectorNode
-from fusion_mamba_ros.ros.message_conversion import to_stamp
-from fusion_mamba_ros.ros.outputs import Outputs
-from fusion_mamba_ros.ros.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector import detection_session
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.streams.frames import Side
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

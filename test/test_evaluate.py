@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.datasets import DatasetError, PairedSample, UnreadableImageError
+from fusion_mamba_ros.datasets import DatasetError, Sample, UnreadableImageError
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
 from fusion_mamba_ros.perception.detections import Detections, Mode
@@ -28,13 +28,13 @@ class LabelledPairs(list):
     def names(self):
         return tuple(sample.name for sample in self)
 
-    def make(self, index: int) -> PairedSample:
+    def make(self, index: int) -> Sample:
         width, height = ((64, 48), (80, 60))[index % 4 == 3]
         boxes = np.array([[4, 4, 14, 24], [30, 20, 60, 40]], np.float32)
         rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
         rgb[20:40, 30:60], thermal[2:12, 2:7] = 255, 255
         group = "day" if index % 2 else "night"
-        return PairedSample(f"pair{index}", rgb, thermal, boxes, np.array([0, 1]), group)
+        return Sample(f"pair{index}", {"rgb": rgb, "thermal": thermal}, boxes, np.array([0, 1]), group)
 
     def __getitem__(self, index):
         self.read.append(index)
@@ -48,16 +48,16 @@ class BrightRegions:
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
-        self.homographies: list[list[list[float]]] = []
+        self.homographies: list[dict[str, list[list[float]]]] = []
 
     def __call__(self, batch, *, reference_size, homography):
-        self.homographies.append(homography.tolist())
-        self.batches.append([images["rgb"].shape[:2] for images in batch if images["rgb"] is not None])
+        self.homographies.append({name: matrix.tolist() for name, matrix in homography.items()})
+        self.batches.append([images["rgb"].shape[:2] for images in batch if images.get("rgb") is not None])
         found = []
         for images in batch:
             boxes, labels = [], []
             for label, name in enumerate(("thermal", "rgb")):
-                if images[name] is None:
+                if images.get(name) is None:
                     continue
                 image = images[name] if images[name].ndim == 2 else images[name][..., 0]
                 rows, columns = np.nonzero(image)
@@ -97,10 +97,30 @@ def test_batches_hold_neighbours_of_one_size_and_each_pair_is_read_once():
 
 def test_aligned_pairs_are_predicted_as_aligned_and_others_by_their_own_homography():
     detector, dataset, shift = BrightRegions(), LabelledPairs(2), np.array([[1, 0, 0.25], [0, 1, 0], [0, 0, 1.0]])
-    dataset[1] = replace(dataset[1], homography=shift)
+    dataset[1] = replace(dataset[1], homographies={"thermal": shift})
     evaluate(detector, dataset, (Mode.FUSED,))
-    # None would stand for the homography that the checkpoint carries.
-    assert detector.homographies == [np.eye(3).tolist(), shift.tolist()]
+    # None would stand for the homographies that the checkpoint carries.
+    assert detector.homographies == [{}, {"thermal": shift.tolist()}]
+
+
+def test_a_mode_is_measured_on_the_pairs_that_have_its_images():
+    dataset = LabelledPairs(6)
+    dataset[1] = replace(dataset[1], images={"thermal": dataset[1].images["thermal"]}, homographies={})
+    dataset[2] = replace(dataset[2], images={"rgb": dataset[2].images["rgb"]})
+    found = evaluate(BrightRegions(), dataset, MODES).modes
+    counted = {mode: [image.name for image in item.results.images] for mode, item in found.items()}
+    assert counted[Mode.FUSED] == ["pair0", "pair3", "pair4", "pair5"]
+    assert counted[Mode.RGB_ONLY] == ["pair0", "pair2", "pair3", "pair4", "pair5"]
+    assert counted[Mode.THERMAL_ONLY] == ["pair0", "pair1", "pair3", "pair4", "pair5"]
+
+
+def test_a_mode_that_no_pair_has_images_for_is_left_out_and_refused_where_it_is_all_that_was_asked():
+    dataset = LabelledPairs(3)
+    for index in range(3):
+        dataset[index] = replace(dataset[index], images={"thermal": dataset[index].images["thermal"]})
+    assert list(evaluate(BrightRegions(), dataset, MODES).modes) == [Mode.THERMAL_ONLY]
+    with pytest.raises(DatasetError, match="no pair has the images for fused, rgb_only"):
+        evaluate(BrightRegions(), dataset, (Mode.FUSED, Mode.RGB_ONLY))
 
 
 def test_unreadable_pair_is_skipped_and_named():

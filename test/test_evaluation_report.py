@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -86,3 +87,12 @@ def test_worst_frames_come_in_order_and_without_faultless_ones():
     frames = worst_frames(random_results(0, images=30, noise_count=3), 0.3, count=8)
     faults = [len(frame.matches.misses) + len(frame.matches.false_alarms) for frame in frames]
     assert faults == sorted(faults, reverse=True) and min(faults) > 0 and len(frames) == 8
+
+
+def test_page_counts_the_pairs_of_each_mode_where_they_differ(tmp_path):
+    dataset = LabelledPairs(5)
+    dataset[0] = replace(dataset[0], images={"thermal": dataset[0].images["thermal"]})
+    evaluation = evaluate(BrightRegions(), dataset, MODES, with_groups=False)
+    assert [item.metrics.images for item in evaluation.modes.values()] == [4, 4, 5]
+    text = write_report(evaluation, dataset, tmp_path / "out", subject={}, worst_count=1).read_text()
+    assert "<th>pairs</th>" in text

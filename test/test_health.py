@@ -9,15 +9,15 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from fusion_mamba_ros.ros.camera_health import camera_status
-from fusion_mamba_ros.ros.clock_watch import ClockWatch
-from fusion_mamba_ros.ros.frame_counters import FrameCounters
-from fusion_mamba_ros.ros.health import Level, Observation
-from fusion_mamba_ros.ros.inference_health import inference_status
-from fusion_mamba_ros.ros.inference_monitor import InferenceActivity, InferenceMonitor
-from fusion_mamba_ros.ros.output_health import output_status
-from fusion_mamba_ros.ros.pairing_health import pairing_status
-from fusion_mamba_ros.ros.stream_statistics import WINDOW_NS, Output, StreamStatistics, Summary
+from fusion_mamba_ros.ros.detector.camera_health import camera_status
+from fusion_mamba_ros.ros.detector.clock_watch import ClockWatch
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.health import Level, Observation
+from fusion_mamba_ros.ros.detector.inference_health import inference_status
+from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity, InferenceMonitor
+from fusion_mamba_ros.ros.detector.output_health import output_status
+from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
+from fusion_mamba_ros.ros.detector.stream_statistics import WINDOW_NS, Output, StreamStatistics, Summary
 from fusion_mamba_ros.streams.frames import Side
 from fusion_mamba_ros.streams.presence import Absence
 

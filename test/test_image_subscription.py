@@ -18,8 +18,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from fusion_mamba_ros.ros.image_subscription import ImageSubscription
-from fusion_mamba_ros.ros.parameter_spec import ParameterError
+from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
+from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 
 
 @pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 
 from detector_graph import wait_until
 
-from fusion_mamba_ros.ros.inference_worker import InferenceWorker
+from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
 
 
 class Slow:

@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from fusion_mamba_ros.ros.bag_player import parse_arguments
+from fusion_mamba_ros.ros.bag_tools.bag_player import parse_arguments
 
 ROOT = Path(__file__).parents[1]
 DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))

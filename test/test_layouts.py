@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -81,15 +82,51 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path, make):
     dataset = open_dataset(root, split)
     assert set(dataset.names) == {f"data/{stem}" for stem in stems}
     sample = dataset[0]
-    assert sample.rgb.shape == (HEIGHT, WIDTH, 3) and sample.thermal.shape == (HEIGHT, WIDTH)
+    assert sample.images["rgb"].shape == (HEIGHT, WIDTH, 3) and sample.images["thermal"].shape == (HEIGHT, WIDTH)
     np.testing.assert_allclose(sample.boxes, [BOX], atol=1e-4)
     assert [dataset.class_names[label] for label in sample.labels] == [class_name]
+
+
+@pytest.mark.parametrize(("lacking", "folder"), [("rgb", "thermal"), ("thermal", "rgb")])
+def test_folder_may_lack_a_modality_as_a_whole(tmp_path, lacking, folder):
+    paired_yolo(tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / lacking)
+    dataset = open_dataset(tmp_path / "data", "train", refuse_problems=True)
+    assert dataset.modalities == (folder,) and len(dataset) == 2
+    sample = dataset[0]
+    assert list(sample.images) == [folder] and sample.size == (WIDTH, HEIGHT)
+    np.testing.assert_allclose(sample.boxes, [BOX], atol=1e-4)
+
+
+@pytest.mark.parametrize(("lacking", "left"), [("visible", "thermal"), ("infrared", "rgb")])
+def test_split_folders_may_lack_a_modality_as_a_whole(tmp_path, lacking, left):
+    llvip(tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / lacking)
+    assert open_dataset(tmp_path / "data", "train", refuse_problems=True).modalities == (left,)
+
+
+def test_coco_of_one_file_name_is_rgb_alone(tmp_path):
+    coco(tmp_path / "data")
+    path = tmp_path / "data" / "annotations" / "train.json"
+    document = json.loads(path.read_text())
+    for image in document["images"]:
+        del image["thermal_file_name"]
+    path.write_text(json.dumps(document))
+    dataset = open_dataset(tmp_path / "data", "train", refuse_problems=True)
+    assert dataset.modalities == ("rgb",) and len(dataset) == 2
+
+
+def test_a_pair_that_lacks_a_modality_of_its_folder_is_still_left_out(tmp_path):
+    paired_yolo(tmp_path / "data")
+    next((tmp_path / "data" / "thermal").glob("a.*")).unlink()
+    dataset = open_dataset(tmp_path / "data", "train")
+    assert dataset.names == ("data/b",) and "no thermal picture" in dataset.problems[0].detail
 
 
 def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path):
     coco(tmp_path / "data")
     for record in open_dataset(tmp_path / "data", "train").records:
-        assert record.thermal.stem.endswith(record.rgb.stem)
+        assert record.images["thermal"].stem.endswith(record.images["rgb"].stem)
 
 
 def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
@@ -97,7 +134,10 @@ def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
     (root / "thermal" / "b.png").unlink()
     write_picture(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
-    assert [(record.rgb.stem, record.thermal.stem) for record in dataset.records] == [("c", "c"), ("d", "d")]
+    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [
+        ("c", "c"),
+        ("d", "d"),
+    ]
 
 
 def test_flir_dog_boxes_are_dropped_by_the_class_list_and_counted(tmp_path):

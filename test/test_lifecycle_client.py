@@ -14,8 +14,8 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.task import Future
 
-from fusion_mamba_ros.ros.lifecycle_client import LifecycleClient
-from fusion_mamba_ros.ros.service_client import ServiceClient, ServiceError
+from fusion_mamba_ros.ros.bag_tools.lifecycle_client import LifecycleClient
+from fusion_mamba_ros.ros.bag_tools.service_client import ServiceClient, ServiceError
 
 RETRY_SEC = 0.02
 

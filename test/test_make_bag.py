@@ -11,9 +11,9 @@ from rosbags.highlevel import AnyReader
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.datasets.procedural_scene import ProceduralScene
-from fusion_mamba_ros.evaluation.bag_reading import Bag
-from fusion_mamba_ros.evaluation.vision_messages import boxes_of, detection_typestore, stamp_ns_of
+from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
+from fusion_mamba_ros.bags.bag_reading import Bag
+from fusion_mamba_ros.bags.vision_messages import boxes_of, detection_typestore, stamp_ns_of
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
 DATA = os.environ.get("FUSION_MAMBA_DATA")
@@ -117,8 +117,8 @@ def test_compressed_thermal_is_lossless_and_rgb_is_close(tmp_path):
         }
     for index in range(6):
         sample = scene.render(index)
-        np.testing.assert_array_equal(pictures["/thermal/image_raw/compressed"][index], sample.thermal)
-        difference = pictures["/rgb/image_raw/compressed"][index].astype(int) - sample.rgb
+        np.testing.assert_array_equal(pictures["/thermal/image_raw/compressed"][index], sample.images["thermal"])
+        difference = pictures["/rgb/image_raw/compressed"][index].astype(int) - sample.images["rgb"]
         assert np.abs(difference).mean() < 4
 
 

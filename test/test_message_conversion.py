@@ -16,8 +16,8 @@ from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.msg import SideCounters
 from fusion_mamba_ros.perception.detections import Detections
-from fusion_mamba_ros.ros.frame_counters import FrameCounters
-from fusion_mamba_ros.ros.message_conversion import (
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.message_conversion import (
     detection_array,
     idle_status,
     label_info,

@@ -14,7 +14,7 @@ from detector_graph import ERROR, OK, DetectorProcess, Graph, running_detector, 
 from ros_cameras import Cameras
 from ros_clock import HOUR_NS, SimulatedClock
 
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Side
 
 Simulation = tuple[DetectorProcess, Graph, SimulatedClock, Cameras]

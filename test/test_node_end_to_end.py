@@ -21,10 +21,10 @@ from vision_msgs.msg import Detection2DArray
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
-from fusion_mamba_ros.ros.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.streams.frames import Side
 
-RUN = "from fusion_mamba_ros.ros.detector_node import main; main()"
+RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 CLASSES = ("person", "bicycle", "car")
 THRESHOLD = 0.002
 
@@ -108,7 +108,7 @@ def test_a_bad_checkpoint_leaves_the_node_unconfigured_with_one_sentence(
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
 
-    from fusion_mamba_ros.ros.detector_node import DetectorNode
+    from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 
     bad = tmp_path / "bad.safetensors"
     if fault == "corrupt":

@@ -24,7 +24,7 @@ from ros_cameras import Cameras
 from ros_clock import SimulatedClock
 from sensor_msgs.msg import Image
 
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Side
 
 SCENARIOS = int(os.environ.get("FUSION_MAMBA_FAULT_SCENARIOS", "5"))

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from stand_in_detector import BOX, EXHAUST_MEMORY, RAISE
 
 from fusion_mamba_ros.msg import FusionStatus
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Side
 
 THERMAL_LAG_NS = 1_000_000

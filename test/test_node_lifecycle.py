@@ -31,8 +31,8 @@ from ros_cameras import Cameras
 from stand_in_detector import HANG, StandIn
 from vision_msgs.msg import LabelInfo
 
-from fusion_mamba_ros.ros.detector_node import DetectorNode
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -120,9 +120,8 @@ def test_a_signal_ends_the_process_with_code_0(
     segments = process.shared_memory()
     assert segments
     assert process.stop(number) == 0, process.log
-    if (
-        moment != "in mid-inference"
-    ):  # The thread of an inference that does not end keeps the node, and its participant.
+    # The thread of an inference that does not end keeps the node, and its participant.
+    if moment != "in mid-inference":
         assert not [path for path in segments if path.exists()]
 
 

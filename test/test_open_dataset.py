@@ -160,8 +160,8 @@ def test_scenes_are_the_same_each_time_and_differ_between_splits(tmp_path):
     write_lines(tmp_path / "d.yaml", ["datasets:", "- scene: {train: 4, val: 4, seed: 3, night: 0.5}"])
     train, again, val = (open_dataset(tmp_path / "d.yaml", split) for split in ("train", "train", "val"))
     assert sorted(train.groups) == ["day", "day", "night", "night"]
-    np.testing.assert_array_equal(train[0].rgb, again[0].rgb)
-    assert not np.array_equal(train[0].rgb, val[0].rgb)
+    np.testing.assert_array_equal(train[0].images["rgb"], again[0].images["rgb"])
+    assert not np.array_equal(train[0].images["rgb"], val[0].images["rgb"])
     assert not {record.seed for record in train.records} & {record.seed for record in val.records}
 
 
@@ -185,14 +185,14 @@ def test_dataset_has_a_homography_if_all_its_pairs_share_it(tmp_path, second, sh
         matrix = "" if shift is None else f", homography: [1, 0, {shift}, 0, 1, 0, 0, 0, 1]"
         lines.append(f"- {{path: {name}{matrix}}}")
     write_lines(tmp_path / "d.yaml", lines)
-    homography = open_dataset(tmp_path / "d.yaml", "train").homography
-    assert (None if homography is None else homography[0, 2]) == shared
+    homographies = open_dataset(tmp_path / "d.yaml", "train").homographies
+    assert (homographies["thermal"][0, 2] if homographies else None) == shared
 
 
 def test_homography_of_a_yaml_entry_brings_thermal_to_rgb(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     write_lines(tmp_path / "d.yaml", ["datasets:", "- {path: data, homography: [1, 0, 0.25, 0, 1, 0, 0, 0, 1]}"])
-    plain, moved = (prepare(open_dataset(path, "train")[0]).thermal for path in (root, tmp_path / "d.yaml"))
+    plain, moved = (prepare(open_dataset(path, "train")[0]).images["thermal"] for path in (root, tmp_path / "d.yaml"))
     # A quarter of 64 pixels to the right; what the thermal camera does not see is padding.
     np.testing.assert_array_equal(moved[:, 16:], plain[:, :-16])
     assert (moved[:, :16] == PADDING_LEVEL).all()

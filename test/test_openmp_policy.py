@@ -29,7 +29,7 @@ sys.argv = ["program", "info"]
 ENTRY_POINTS = {
     "fusion-mamba": "from fusion_mamba_ros.cli import main; main()",
     "python -m": "import runpy; runpy.run_module('fusion_mamba_ros.cli', run_name='__main__')",
-    "detector_node": "from fusion_mamba_ros.ros.detector_node import main; main()",
+    "detector_node": "from fusion_mamba_ros.ros.detector.detector_node import main; main()",
 }
 
 

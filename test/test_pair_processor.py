@@ -15,13 +15,13 @@ from stand_in_detector import StandIn
 
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
-from fusion_mamba_ros.ros import pair_processor
-from fusion_mamba_ros.ros.frame_ledger import FrameLedger, Outcome
-from fusion_mamba_ros.ros.message_conversion import to_nanoseconds, to_stamp
-from fusion_mamba_ros.ros.pair_processor import Job, PairProcessor, Result
-from fusion_mamba_ros.ros.pairing_filter import ReceivedImage
-from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
-from fusion_mamba_ros.ros.refusals import Refusals
+from fusion_mamba_ros.ros.detector import pair_processor
+from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.detector.pair_processor import Job, PairProcessor, Result
+from fusion_mamba_ros.ros.detector.pairing_filter import ReceivedImage
+from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.detector.refusals import Refusals
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 
 MS = 1_000_000

@@ -20,9 +20,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file, parameter_value_to_python
 
-from fusion_mamba_ros.ros.parameter_server import ParameterServer
-from fusion_mamba_ros.ros.parameter_spec import ParameterError
-from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.detector.parameter_server import ParameterServer
+from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
+from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 
 YAML = Path(__file__).parents[1] / "config" / "detector.yaml"
 DEFAULTS = {spec.name: spec.default for spec in SPECS}

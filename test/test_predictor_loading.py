@@ -13,8 +13,8 @@ pytest.importorskip("rclpy")
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.ros.parameters import SPECS, DetectorParameters
-from fusion_mamba_ros.ros.predictor_loading import load_predictor
+from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
 
 TRAINED = ThermalScaling(method="range", range_min=7000, range_max=9000, polarity="black_hot")
 HOMOGRAPHY = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.05), (0.0, 0.0, 1.0))

@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 from paired_folders import HEIGHT, WIDTH, write_paired_yolo, write_picture
 
-from fusion_mamba_ros.datasets import PairedSample, PreparedDataset, open_dataset
+from fusion_mamba_ros.datasets import PreparedDataset, Sample, open_dataset
 from fusion_mamba_ros.datasets.prepared_dataset import prepare
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
 
 
-def sample(rgb_size=(640, 480), thermal_size=(320, 256), dtype=np.uint8) -> PairedSample:
+def sample(rgb_size=(640, 480), thermal_size=(320, 256), dtype=np.uint8) -> Sample:
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (*rgb_size[::-1], 3), dtype=np.uint8)
     thermal = rng.integers(0, 2000, thermal_size[::-1]).astype(dtype)
-    return PairedSample("a", rgb, thermal, np.array([[64, 48, 320, 240]], np.float32), np.array([1]))
+    return Sample("a", {"rgb": rgb, "thermal": thermal}, np.array([[64, 48, 320, 240]], np.float32), np.array([1]))
 
 
 def test_thermal_comes_to_the_size_of_rgb_and_boxes_shrink_with_the_pictures():
     ready = prepare(sample(), fit=(400, 320))
     # 640x480 fills 400x320 at five eighths (width) or two thirds (height): the larger, so that a crop still has detail.
-    assert ready.size == (427, 320) and ready.thermal.shape == (320, 427)
+    assert ready.size == (427, 320) and ready.images["thermal"].shape == (320, 427)
     np.testing.assert_allclose(ready.boxes[0], np.array([64, 48, 320, 240]) * np.tile([427 / 640, 320 / 480], 2))
 
 
@@ -37,15 +37,15 @@ def test_sixteen_bit_thermal_is_scaled_by_the_one_rule():
     pair = sample((320, 256), (320, 256), np.uint16)
     scaling = ThermalScaling(method="range", range_min=0, range_max=2000)
     ready = prepare(pair, scaling)
-    assert ready.thermal.dtype == np.uint8
-    np.testing.assert_array_equal(ready.thermal, scale_thermal(pair.thermal, scaling))
+    assert ready.images["thermal"].dtype == np.uint8
+    np.testing.assert_array_equal(ready.images["thermal"], scale_thermal(pair.images["thermal"], scaling))
 
 
 @pytest.mark.parametrize("fit", [None, (160, 128)], ids=["own size", "shrunk"])
 def test_black_hot_pictures_of_eight_bits_become_white_hot_at_any_size(fit):
     cold = np.full((256, 320), 10, np.uint8)
-    pair = PairedSample("a", np.zeros((256, 320, 3), np.uint8), cold)
-    assert (prepare(pair, ThermalScaling(polarity="black_hot"), fit).thermal == 245).all()
+    pair = Sample("a", {"rgb": np.zeros((256, 320, 3), np.uint8), "thermal": cold})
+    assert (prepare(pair, ThermalScaling(polarity="black_hot"), fit).images["thermal"] == 245).all()
 
 
 def test_second_reading_comes_from_memory_until_the_limit(tmp_path):
@@ -69,5 +69,5 @@ def test_sixteen_bit_folder_trains_like_any_other(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     write_picture(root / "thermal" / "a.png", channels=1, depth=np.uint16)
     dataset = open_dataset(root, "train")
-    assert dataset[0].thermal.dtype == np.uint16
-    assert PreparedDataset(dataset, (64, 64))[0].thermal.dtype == np.uint8
+    assert dataset[0].images["thermal"].dtype == np.uint16
+    assert PreparedDataset(dataset, (64, 64))[0].images["thermal"].dtype == np.uint8

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedDataset, PairedSample, PreparedDataset
+from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PairedDataset, PreparedDataset, Sample
 from fusion_mamba_ros.evaluation.evaluate import evaluate
 from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
@@ -51,9 +51,11 @@ class OnePair:
     """The record of one pair that is in memory."""
 
     name, group = "pair", ""
+    modalities = ("rgb", "thermal")
 
-    def __init__(self, sample: PairedSample) -> None:
+    def __init__(self, sample: Sample) -> None:
         self.sample = sample
+        self.homographies = sample.homographies
 
     def read(self, class_names):
         return self.sample, []
@@ -65,16 +67,19 @@ def soft_picture(size: Size, seed: int, channels: int) -> np.ndarray:
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
 
 
-def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> PairedSample:
+def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sample:
     thermal = soft_picture(thermal_size, 1, 1)[:, :, 0]
     if depth is np.uint16:
         thermal = 29000 + 4 * thermal.astype(np.uint16)
-    return PairedSample(
-        "pair", soft_picture(rgb_size, 0, 3), thermal, np.array([[8, 8, 40, 40]], np.float32), np.zeros(1, int)
+    return Sample(
+        "pair",
+        {"rgb": soft_picture(rgb_size, 0, 3), "thermal": thermal},
+        np.array([[8, 8, 40, 40]], np.float32),
+        np.zeros(1, int),
     )
 
 
-def shown_in_training(sample: PairedSample, size: Size, scaling: ThermalScaling = WHITE_HOT) -> dict[str, Tensor]:
+def shown_in_training(sample: Sample, size: Size, scaling: ThermalScaling = WHITE_HOT) -> dict[str, Tensor]:
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     plain = Augmentation(AugmentationConfig.none(size))(prepared, 0, np.random.default_rng(0))
     return collate([plain], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
@@ -100,7 +105,7 @@ def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
 def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size, size, depth):
     sample = soft_pair(rgb_size, thermal_size, depth)
     predictor, recorder = predictor_of(size)
-    predictor.predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    predictor.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
     trained, served = shown_in_training(sample, size), recorder.seen[0]
     for name in ("rgb", "thermal"):
         assert trained[name].shape == served[name].shape and trained[name].dtype == served[name].dtype
@@ -122,23 +127,25 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)
-    Predictor(recorder, metadata, device="cpu").predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    Predictor(recorder, metadata, device="cpu").predict(
+        {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]}
+    )
     validated, served = (seen["thermal"] for seen in recorder.seen)
     assert torch.equal(validated, served)
     assert torch.equal(shown_in_training(sample, size, scaling)["thermal"], served)
     # Counts that rise are grey levels that fall.
-    counts = torch.from_numpy(sample.thermal.astype(np.float32)).flatten()
+    counts = torch.from_numpy(sample.images["thermal"].astype(np.float32)).flatten()
     assert method == "passthrough" or float(torch.corrcoef(torch.stack([counts, served.flatten()]))[0, 1]) < -0.9
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
     homography = np.array([[0.8, 0.02, 0.15], [0.0, 0.9, 0.02], [0.0, 0.0, 1.0]])
-    sample = replace(soft_pair((320, 240), (160, 128), depth), homography=homography)
+    sample = replace(soft_pair((320, 240), (160, 128), depth), homographies={"thermal": homography})
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [Mode.FUSED, Mode.THERMAL_ONLY])
     node = Predictor(recorder, predictor.metadata, device="cpu", homography=homography)
-    node.predict({"rgb": sample.rgb, "thermal": sample.thermal})
+    node.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
     *evaluated, served = (seen["thermal"] for seen in recorder.seen)
     assert all(torch.equal(thermal, served) for thermal in evaluated)
     difference = 255 * (shown_in_training(sample, (320, 256))["thermal"] - served).abs()
@@ -153,9 +160,9 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
     # The node keeps the size of the last RGB picture and hands over what has come.
     images = {
-        Mode.FUSED: {"rgb": sample.rgb, "thermal": sample.thermal},
-        Mode.RGB_ONLY: {"rgb": sample.rgb},
-        Mode.THERMAL_ONLY: {"thermal": sample.thermal},
+        Mode.FUSED: {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]},
+        Mode.RGB_ONLY: {"rgb": sample.images["rgb"]},
+        Mode.THERMAL_ONLY: {"thermal": sample.images["thermal"]},
     }[mode]
     predictor.predict(images, reference_size=(640, 480))
     evaluated, served = recorder.seen
@@ -167,11 +174,9 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
 def test_a_stream_dropped_in_training_is_what_a_missing_camera_is():
     sample = soft_pair((320, 256), (320, 256))
     predictor, recorder = predictor_of((320, 256))
-    dropping = AugmentationConfig(
-        **{**AugmentationConfig.none((320, 256)).to_dict(), "size": (320, 256), "rgb_dropout": 1.0}
-    )
+    dropping = replace(AugmentationConfig.none((320, 256)), modality_dropout={"rgb": 1.0})
     changed = Augmentation(dropping)([sample], 0, np.random.default_rng(0))
-    predictor.predict({"thermal": sample.thermal}, reference_size=(320, 256))
+    predictor.predict({"thermal": sample.images["thermal"]}, reference_size=(320, 256))
     trained = collate([changed], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
     for name in ("rgb", "thermal"):
         torch.testing.assert_close(trained[name], recorder.seen[0][name], atol=1 / 255, rtol=0)

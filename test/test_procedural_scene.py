@@ -3,9 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.datasets.procedural_scene import CLASS_NAMES, ProceduralScene
-from fusion_mamba_ros.datasets.street.camera import StreetCamera, in_world
-from fusion_mamba_ros.datasets.street.canvas import (
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
+from fusion_mamba_ros.synthetic.street.camera import StreetCamera, in_world
+from fusion_mamba_ros.synthetic.street.canvas import (
     CELSIUS_PER_STEP,
     COLDEST_CELSIUS,
     Canvas,
@@ -13,7 +13,12 @@ from fusion_mamba_ros.datasets.street.canvas import (
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("rgb", "thermal", "boxes", "labels"))
+    return (
+        np.array_equal(a.boxes, b.boxes)
+        and np.array_equal(a.labels, b.labels)
+        and a.images.keys() == b.images.keys()
+        and all(np.array_equal(image, b.images[name]) for name, image in a.images.items())
+    )
 
 
 @pytest.mark.parametrize("night", [True, False])
@@ -27,15 +32,15 @@ def test_same_seed_and_frame_give_the_same_pair_in_any_order(night):
 
 def test_sizes_and_types_are_those_asked_for():
     sample = ProceduralScene(1, rgb_size=(640, 480), thermal_size=(320, 256)).render(5)
-    assert sample.rgb.shape == (480, 640, 3) and sample.rgb.dtype == np.uint8
-    assert sample.thermal.shape == (256, 320) and sample.thermal.dtype == np.uint8
+    assert sample.images["rgb"].shape == (480, 640, 3) and sample.images["rgb"].dtype == np.uint8
+    assert sample.images["thermal"].shape == (256, 320) and sample.images["thermal"].dtype == np.uint8
     assert sample.group == "night" and sample.name == "night_1_000005"
 
 
 def test_radiometric_thermal_reads_as_kelvin():
     scene = ProceduralScene(2, thermal_size=(320, 256), radiometric=True)
-    celsius = scene.render(0).thermal.astype(float) / 100 - 273.15
-    assert scene.render(0).thermal.dtype == np.uint16
+    celsius = scene.render(0).images["thermal"].astype(float) / 100 - 273.15
+    assert scene.render(0).images["thermal"].dtype == np.uint16
     ground = celsius[-40:].mean()
     assert abs(ground - scene.climate.road) < 5
     assert celsius.max() < 75 and celsius.min() > -40
@@ -70,7 +75,9 @@ def test_a_box_is_where_the_pictures_change_when_its_object_is_taken_away():
             gone = [i for i, box in enumerate(full.boxes) if not (without.boxes == box).all(axis=1).any()]
             if len(gone) != 1:
                 continue
-            changed = (full.rgb != without.rgb).any(axis=2) | (full.thermal != without.thermal)
+            changed = (full.images["rgb"] != without.images["rgb"]).any(axis=2) | (
+                full.images["thermal"] != without.images["thermal"]
+            )
             columns = np.nonzero(changed)[1]
             x0, y0, x1, y1 = full.boxes[gone[0]]
             lamps_or_blur_px = 60 if (scene.actors[index].label != 0) else 6
@@ -84,7 +91,7 @@ def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
     contrast = {"rgb": [], "thermal": []}
     for seed in range(6):
         sample = ProceduralScene(seed, thermal_size=(640, 480)).render(30)
-        grey = cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(sample.images["rgb"], cv2.COLOR_RGB2GRAY)
         for box, label in zip(sample.boxes.astype(int), sample.labels, strict=True):
             x0, y0, x1, y1 = box
             if CLASS_NAMES[label] != "person" or y1 - y0 < 40 or x0 < 20 or x1 > 620:
@@ -95,7 +102,9 @@ def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
             ]
             beside = np.s_[(3 * y0 + y1) // 4 : (y0 + y1) // 2, x0 - 15 : x0 - 3]
             contrast["rgb"].append(abs(float(grey[middle].mean()) - float(grey[beside].mean())))
-            contrast["thermal"].append(abs(float(sample.thermal[middle].mean()) - float(sample.thermal[beside].mean())))
+            contrast["thermal"].append(
+                abs(float(sample.images["thermal"][middle].mean()) - float(sample.images["thermal"][beside].mean()))
+            )
     assert len(contrast["rgb"]) >= 5
     assert np.median(contrast["thermal"]) > 3 * np.median(contrast["rgb"])
 

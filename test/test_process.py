@@ -49,7 +49,7 @@ def create(_):
     return node
 run_node(create)
 """
-DETECTOR = "from fusion_mamba_ros.ros.detector_node import main; main()"
+DETECTOR = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -36,7 +36,7 @@ def test_recipe_comes_back_from_its_plain_form() -> None:
 
 def test_lone_stream_is_never_dropped() -> None:
     recipe = Recipe.from_dict({"model": {"modalities": ["thermal"]}}).for_data(("person",))
-    assert (recipe.augmentation.rgb_dropout, recipe.augmentation.thermal_dropout) == (0, 0)
+    assert recipe.augmentation.modality_dropout == {}
 
 
 def test_override_reaches_a_section(tmp_path: Path) -> None:

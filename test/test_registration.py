@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
-from fusion_mamba_ros.perception.registration import homography_from, map_points, place_thermal, read_homography
+from fusion_mamba_ros.perception.registration import (
+    homography_from,
+    map_points,
+    place_registered,
+    read_homography,
+    relative_homographies,
+)
 
 SHIFTED = np.array([[0.8, 0.0, 0.1], [0.0, 0.9, 0.05], [0.0, 0.0, 1.0]])
 
@@ -23,7 +29,7 @@ def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def test_identity_is_a_plain_resize():
     picture = smooth_picture(160, 128)
     letterbox = Letterbox((640, 480), (320, 256))
-    np.testing.assert_array_equal(place_thermal(picture, np.eye(3), letterbox), letterbox.place(picture))
+    np.testing.assert_array_equal(place_registered(picture, np.eye(3), letterbox), letterbox.place(picture))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,7 @@ def test_identity_is_a_plain_resize():
 )
 def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
     letterbox = Letterbox((640, 480), (320, 256))
-    canvas = place_thermal(smooth_picture(400, 300), homography, letterbox)
+    canvas = place_registered(smooth_picture(400, 300), homography, letterbox)
     (left, top), (width, height) = letterbox.offset, letterbox.inner_size
     x, y = np.meshgrid((np.arange(320) + 0.5 - left) / width, (np.arange(256) + 0.5 - top) / height)
     source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))
@@ -90,3 +96,20 @@ def test_file_without_a_homography_is_refused(tmp_path):
     file.write_text("a: [1\n")
     with pytest.raises(ValueError, match="cannot be read"):
         read_homography(file)
+
+
+def test_homographies_relative_to_another_reference_lead_through_rgb():
+    to_rgb = {
+        "thermal": homography_from([0.8, 0.02, 0.15, 0, 0.9, 0.02, 0, 0.01, 1]),
+        "radar": homography_from([0.7, 0, 0.1, 0.01, 0.8, 0.1, 0.02, 0, 1]),
+    }
+    points = np.array([[0.2, 0.3], [0.5, 0.9], [0.8, 0.1]])
+    names = ("rgb", "thermal", "radar", "depth")
+    to_thermal = relative_homographies("thermal", to_rgb, names)
+    assert set(to_thermal) == {"rgb", "radar", "depth"}
+    for name, homography in to_thermal.items():
+        in_rgb = map_points(to_rgb["thermal"], map_points(homography, points))
+        expected = map_points(to_rgb[name], points) if name in to_rgb else points
+        np.testing.assert_allclose(in_rgb, expected, atol=1e-9)
+    assert relative_homographies("rgb", to_rgb, names) == to_rgb
+    assert relative_homographies("depth", {}, names) == {}

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.perception.edge_orientation import edge_orientation
+from fusion_mamba_ros.registration.edge_orientation import edge_orientation
 from fusion_mamba_ros.perception.registration import homography_from, map_points
-from fusion_mamba_ros.perception.registration_estimation import (
+from fusion_mamba_ros.registration.estimation import (
     RegistrationError,
     RegistrationEstimate,
     estimate_registration,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.evaluation.bag_writing import ImageBagWriter
+from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.evaluation.replay_report import (
     COUNTERS,
     PublishedArray,

@@ -3,6 +3,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,11 +148,25 @@ def mean_overlap(trainer: Trainer) -> float:
 
 
 def test_gradient_is_ordinary_where_every_pair_would_drop_a_stream(few: Path) -> None:
-    augmentation = {"rgb_dropout": 1.0, "thermal_dropout": 0.0}
+    augmentation = {"modality_dropout": {"rgb": 1.0}}
     trainer = scenes.trainer(few, {"model": {"fusion": "add"}, "clip_norm": 1e20, "augmentation": augmentation})
     gradients = scenes.first_step(trainer)["gradients"].values()
     # Without clipping; batch normalisation over zeros alone makes it 1e9 and more.
     assert torch.stack([gradient.norm() for gradient in gradients]).norm() < 1e3
+
+
+@pytest.mark.parametrize("fusion", ["add", "fusion_mamba"])
+def test_gradient_is_ordinary_where_the_data_have_no_image_of_a_stream(tmp_path: Path, fusion: str) -> None:
+    data = scenes.write_pairs(tmp_path, train=4)
+    shutil.rmtree(data / "rgb")
+    trainer = scenes.trainer(data, {"model": {**scenes.RECIPE["model"], "fusion": fusion}, "clip_norm": 1e20})
+    before = {name: value.clone() for name, value in trainer.detector.backbones["rgb"].named_buffers()}
+    gradients = scenes.first_step(trainer)["gradients"].values()
+    assert torch.stack([gradient.norm() for gradient in gradients]).norm() < 1e3
+    # What images look like is not forgotten over images that are not there.
+    for name, value in trainer.detector.backbones["rgb"].named_buffers():
+        assert torch.equal(value, before[name]), name
+    assert all(module.training for module in trainer.detector.modules())
 
 
 def test_training_stops_when_validation_gets_no_better(few: Path) -> None:

@@ -13,7 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from stand_in_detector import StandIn
 
-from fusion_mamba_ros.ros.detector_node import DetectorNode
+from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 

@@ -32,11 +32,11 @@ def test_drawn_pairs_are_not_brought_to_rgb_a_second_time(tmp_path: Path, monkey
             branch[-1].bias.fill_(1.0)  # so that there is something to draw
     drawn: list[Detections] = []
 
-    def note(rgb: np.ndarray, thermal: np.ndarray, detections: Detections, names: tuple[str, ...]) -> np.ndarray:
+    def note(images: dict[str, np.ndarray], detections: Detections, names: tuple[str, ...]) -> np.ndarray:
         drawn.append(detections)
-        return rgb
+        return images["rgb"]
 
-    monkeypatch.setattr(module, "draw_pair", note)
+    monkeypatch.setattr(module, "draw_images", note)
     for shift in (0.0, 0.5):
         metadata = CheckpointMetadata(dataset.class_names, (64, 64), homography=((1, 0, shift), (0, 1, 0), (0, 0, 1)))
         validation = Validation(

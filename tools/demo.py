@@ -34,9 +34,9 @@ def main() -> int:
     # A graph of its own: whatever else runs on this machine or network stays out of it.
     os.environ["ROS_DOMAIN_ID"] = str(arguments.domain_id)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    from fusion_mamba_ros.evaluation.bag_reading import BagError
+    from fusion_mamba_ros.bags.bag_reading import BagError
     from fusion_mamba_ros.ros.large_image_transport import use_large_image_transport
-    from fusion_mamba_ros.ros.replay import ReplayError
+    from fusion_mamba_ros.ros.bag_tools.replay import ReplayError
 
     use_large_image_transport()
     try:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the bag, replay it, and write what came of it."""
     from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-    from fusion_mamba_ros.ros.replay import ReplayOptions, replay, thermal_view_of
+    from fusion_mamba_ros.ros.bag_tools.replay import ReplayOptions, replay, thermal_view_of
 
     checkpoint = arguments.checkpoint or default_checkpoint()
     if not checkpoint.is_file():
@@ -164,7 +164,7 @@ def prepare_folder(out: Path) -> Path:
 
 def make_bag(arguments: argparse.Namespace, path: Path) -> None:
     """Write the two cameras to a bag."""
-    from fusion_mamba_ros.evaluation.camera_recording import RecordingOptions, record_scene, record_sequences
+    from fusion_mamba_ros.bags.camera_recording import RecordingOptions, record_scene, record_sequences
 
     options = RecordingOptions(rgb_topic=RGB_TOPIC, thermal_topic=THERMAL_TOPIC, start_ns=time.time_ns())
     if arguments.rgb is not None:
@@ -178,7 +178,7 @@ def make_bag(arguments: argparse.Namespace, path: Path) -> None:
 
 def bag_timing(path: Path) -> tuple[float, float]:
     """Return the mean period of the RGB camera and the length of the bag, both in seconds."""
-    from fusion_mamba_ros.evaluation.bag_reading import Bag
+    from fusion_mamba_ros.bags.bag_reading import Bag
 
     with Bag(path) as bag:
         duration_sec = max(bag.duration_ns / 1e9, 1e-3)
@@ -187,7 +187,7 @@ def bag_timing(path: Path) -> tuple[float, float]:
 
 def measure_inference(checkpoint: Path, path: Path) -> float:
     """Return how many seconds a pair of the bag takes on this machine: the median of several, once warm."""
-    from fusion_mamba_ros.evaluation.bag_reading import Bag
+    from fusion_mamba_ros.bags.bag_reading import Bag
     from fusion_mamba_ros.perception.predictor import Predictor
     from fusion_mamba_ros.streams.message_decoding import picture_of
 

@@ -31,7 +31,7 @@ from fusion_mamba_ros.streams.frames import Side  # noqa: E402
 
 SAMPLE_SEC = 1.0
 MOST_GROWTH = 0.01
-RUN = "from fusion_mamba_ros.ros.detector_node import main; main()"
+RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ def register(app: typer.Typer) -> None:
         """
         from dataclasses import replace
 
-        from ..datasets.joined_dataset import open_datasets
-        from ..evaluation.calibration_fitting import fit_calibration
-        from ..evaluation.evaluate import PROTOCOL, evaluate
-        from ..perception.checkpoint import is_half, load_checkpoint, save_checkpoint
-        from ..perception.predictor import Predictor
+        from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+        from fusion_mamba_ros.evaluation.calibration_fitting import fit_calibration
+        from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
+        from fusion_mamba_ros.perception.checkpoint import is_half, load_checkpoint, save_checkpoint
+        from fusion_mamba_ros.perception.predictor import Predictor
 
         try:
             model, metadata = load_checkpoint(checkpoint)

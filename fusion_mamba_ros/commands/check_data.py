@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,10 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
-        from ..datasets.check_dataset import check_dataset
-        from ..datasets.open_dataset import open_dataset, unlisted_problems
-        from ..datasets.problems import count_problems
-        from .output_folder import make_output_folder
+        from fusion_mamba_ros.datasets.check_dataset import check_dataset
+        from fusion_mamba_ros.datasets.open_dataset import open_dataset, unlisted_problems
+        from fusion_mamba_ros.datasets.problems import count_problems
+        from fusion_mamba_ros.commands.output_folder import make_output_folder
 
         try:
             dataset = open_dataset(data, split, validate_on_test=True)
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
         check.problems += unlisted
 
         typer.echo(f"{data}, split {split}: {check.pairs} pairs, {check.empty_pairs} of them without boxes")
+        typer.echo("images: " + _images(check.modalities, check.pairs))
         typer.echo("boxes:  " + ", ".join(f"{name} {count}" for name, count in check.boxes.items()))
         typer.echo("groups: " + ", ".join(f"{name} {count}" for name, count in sorted(check.groups.items())))
         for text, count in check.sizes.most_common(5):
@@ -75,13 +77,26 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
+def _images(counts: Counter[str], pairs: int) -> str:
+    """Return how many images of each modality there are, those that are missing everywhere named as such."""
+    from fusion_mamba_ros.perception.modality import known_modalities, modality_named
+
+    texts = []
+    for name in known_modalities():
+        title, count = modality_named(name).title, counts[name]
+        texts.append(f"{title} {count}" if count else f"no {title}")
+        if 0 < count < pairs:
+            texts[-1] += f" ({pairs - count} without)"
+    return ", ".join(texts)
+
+
 def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[no-untyped-def]
     import numpy as np
 
-    from ..datasets.problems import UnreadableImageError
-    from ..datasets.sample_drawing import draw_pair
-    from ..perception.atomic_write import write_atomically
-    from ..perception.image_writer import write_image
+    from fusion_mamba_ros.datasets.problems import UnreadableImageError
+    from fusion_mamba_ros.datasets.sample_drawing import draw_pair
+    from fusion_mamba_ros.perception.atomic_write import write_atomically
+    from fusion_mamba_ros.perception.image_writer import write_image
 
     text = "".join(f"{problem}\n" for problem in problems)
     write_atomically(out / "problems.txt", text.encode("utf-8", "surrogateescape"))

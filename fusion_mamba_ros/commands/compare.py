@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
 
         Example: fusion-mamba compare eval_rgb/ eval_fused/ --mode rgb_only --second-mode fused
         """
-        from ..evaluation.detection_results import DetectionResults
-        from ..evaluation.paired_bootstrap import compare_map50
+        from fusion_mamba_ros.evaluation.detection_results import DetectionResults
+        from fusion_mamba_ros.evaluation.paired_bootstrap import compare_map50
 
         try:
             sides = [

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         split: Annotated[str, typer.Option(help="train, val, test or all.")] = "val",
         mode: Annotated[
             list[str] | None,
-            typer.Option(help="fused, rgb_only or thermal_only; all that the model can do if not given."),
+            typer.Option(help="fused, rgb_only, thermal_only, ...; all that model and data can do if not given."),
         ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
@@ -43,13 +43,13 @@ def register(app: typer.Typer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Table
 
-        from ..datasets.joined_dataset import open_datasets
-        from ..datasets.unknown_classes import count_unknown_boxes
-        from ..evaluation.evaluate import PROTOCOL, evaluate
-        from ..evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
-        from ..perception.detections import Mode
-        from ..perception.predictor import Predictor
-        from .output_folder import make_output_folder
+        from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+        from fusion_mamba_ros.datasets.unknown_classes import count_unknown_boxes
+        from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
+        from fusion_mamba_ros.evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
+        from fusion_mamba_ros.perception.detections import Mode
+        from fusion_mamba_ros.perception.predictor import Predictor
+        from fusion_mamba_ros.commands.output_folder import make_output_folder
 
         try:
             predictor = Predictor.from_checkpoint(
@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
                     predictor.predict_batch,
                     dataset,
                     modes,
+                    modalities=predictor.modalities,
                     batch_size=batch_size,
                     refuse_unreadable=strict,
                     on_progress=lambda done: progress.update(task, completed=done),

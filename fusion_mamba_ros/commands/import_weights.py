@@ -32,9 +32,9 @@ def register(app: typer.Typer) -> None:
         """
         import torch
 
-        from ..perception.checkpoint import CheckpointMetadata, save_checkpoint
-        from ..training.import_weights import build_detector, read_foreign_weights
-        from ..training.recipe import parse_assignments
+        from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+        from fusion_mamba_ros.training.import_weights import build_detector, read_foreign_weights
+        from fusion_mamba_ros.training.recipe import parse_assignments
 
         try:
             weights = read_foreign_weights(source)

@@ -54,8 +54,8 @@ def make_bag(
 
     from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
     from fusion_mamba_ros.datasets.problems import DatasetError
-    from fusion_mamba_ros.evaluation.bag_reading import BagError
-    from fusion_mamba_ros.evaluation.camera_recording import (
+    from fusion_mamba_ros.bags.bag_reading import BagError
+    from fusion_mamba_ros.bags.camera_recording import (
         RecordingOptions,
         record_scene,
         record_sequences,

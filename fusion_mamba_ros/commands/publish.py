@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
         """
         from dataclasses import replace
 
-        from ..perception.checkpoint import load_checkpoint, save_checkpoint
-        from ..perception.documents import parse_json
+        from fusion_mamba_ros.perception.checkpoint import load_checkpoint, save_checkpoint
+        from fusion_mamba_ros.perception.documents import parse_json
 
         try:
             model, metadata = load_checkpoint(checkpoint)

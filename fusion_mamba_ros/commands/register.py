@@ -48,8 +48,8 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.atomic_write import write_atomically
         from fusion_mamba_ros.perception.image_writer import write_image
         from fusion_mamba_ros.perception.letterbox import size_of
-        from fusion_mamba_ros.perception.registration_estimation import estimate_registration
-        from fusion_mamba_ros.perception.registration_report import blend_sheet, registration_yaml, residual_table
+        from fusion_mamba_ros.registration.estimation import estimate_registration
+        from fusion_mamba_ros.registration.report import blend_sheet, registration_yaml, residual_table
         from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
 
         try:
@@ -94,7 +94,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _from_bag(bag: Path, rgb_topic: str, thermal_topic: str, count: int, thermal_offset_sec: float) -> list[ImagePair]:
-    from fusion_mamba_ros.evaluation.bag_pairs import sample_bag_pairs
+    from fusion_mamba_ros.bags.bag_pairs import sample_bag_pairs
 
     return sample_bag_pairs(bag, rgb_topic, thermal_topic, count=count, thermal_offset_sec=thermal_offset_sec)
 

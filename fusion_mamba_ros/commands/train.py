@@ -58,11 +58,11 @@ def register(app: typer.Typer) -> None:
             import torch
             from rich.console import Console
 
-            from ..training.recipe import Recipe, TrainingError, parse_assignments
-            from ..training.start_weights import fields_of_checkpoint
-            from ..training.train import Run
-            from ..training.train import train as run_training
-            from ..training.training_data import SplitChoice
+            from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
+            from fusion_mamba_ros.training.start_weights import fields_of_checkpoint
+            from fusion_mamba_ros.training.train import Run
+            from fusion_mamba_ros.training.train import train as run_training
+            from fusion_mamba_ros.training.training_data import SplitChoice
         except ModuleNotFoundError as error:
             remedy = "pip install lightning-fabric tensorboard pycocotools matplotlib"
             typer.echo(f"error: training needs {error.name}: {remedy}", err=True)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired RGB-thermal datasets and their augmentation. No ROS."""
+"""Datasets of images of several modalities (RGB-thermal pairs), and their augmentation. No ROS."""
 
-from .augmentation import Augmentation
-from .augmentation_config import AugmentationConfig
-from .open_dataset import open_dataset
-from .paired_dataset import PairedDataset
-from .prepared_dataset import PreparedDataset
-from .problems import DatasetError, Problem, ProblemKind, UnreadableImageError
-from .sample import PairedSample
+from fusion_mamba_ros.datasets.augmentation import Augmentation
+from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.datasets.open_dataset import open_dataset
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.prepared_dataset import PreparedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.datasets.sample import PairedSample, Sample
 
 __all__ = [
     "Augmentation",
@@ -18,6 +18,7 @@ __all__ = [
     "PreparedDataset",
     "Problem",
     "ProblemKind",
+    "Sample",
     "UnreadableImageError",
     "open_dataset",
 ]

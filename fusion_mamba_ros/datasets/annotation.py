@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .problems import Problem, ProblemKind
+from fusion_mamba_ros.datasets.problems import Problem, ProblemKind
 
 # Label tools round to whole pixels or six digits: a box may exceed the picture by this much without being reported.
 _TOLERANCE_PX = 1.5

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired augmentation: a dataset's pair in, a changed pair at network size out."""
+"""Augmentation: a dataset's sample (a pair) in, a changed one at network size out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.letterbox import PADDING_LEVEL
-from .augmentation_config import AugmentationConfig
-from .copy_paste_augmentation import paste_objects
-from .darkness_augmentation import darken
-from .haze_augmentation import haze
-from .large_misalignment import random_shift
-from .noise_bank import NoiseBank
-from .paired_geometry import (
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
+from fusion_mamba_ros.perception.modality import in_order, modality_named
+from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
+from fusion_mamba_ros.datasets.darkness_augmentation import darken
+from fusion_mamba_ros.datasets.haze_augmentation import haze
+from fusion_mamba_ros.datasets.large_misalignment import random_shift
+from fusion_mamba_ros.datasets.noise_bank import NoiseBank
+from fusion_mamba_ros.datasets.paired_geometry import (
     letterbox_matrix,
     mosaic_matrices,
     random_affine,
@@ -24,27 +25,60 @@ from .paired_geometry import (
     warp_boxes,
     warp_into,
 )
-from .prepared_dataset import prepare
-from .problems import DatasetError, UnreadableImageError
-from .rgb_augmentation import augment_rgb
-from .sample import PairedSample
-from .smoke_augmentation import smoke
-from .thermal_augmentation import augment_thermal
+from fusion_mamba_ros.datasets.prepared_dataset import prepare
+from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
+from fusion_mamba_ros.datasets.rgb_augmentation import augment_rgb
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.smoke_augmentation import smoke
+from fusion_mamba_ros.datasets.thermal_augmentation import augment_thermal
 
 log = logging.getLogger(__name__)
+
+Augment = Callable[[npt.NDArray[np.uint8], AugmentationConfig, NoiseBank, np.random.Generator], npt.NDArray[np.uint8]]
+
+
+def _augment_and_blind_rgb(
+    image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    image = augment_rgb(image, config, noise, generator)
+    # A change that is off draws no number, so that recipes without it keep their images.
+    if config.haze_probability and generator.random() < config.haze_probability:
+        image = haze(image, config.haze_contrast, generator)
+    if config.smoke_probability and generator.random() < config.smoke_probability:
+        image = smoke(image, config.smoke_contrast, generator)
+    if config.darkness_probability and generator.random() < config.darkness_probability:
+        image = darken(image, config.darkness_gain, noise, generator)
+    return image
+
+
+# What `Modality.augmentation` names.
+AUGMENTATIONS: dict[str, Augment] = {
+    "none": lambda image, config, noise, generator: image,
+    "rgb": _augment_and_blind_rgb,
+    "thermal": augment_thermal,
+}
 
 
 class Augmentation:
     """``augmentation(dataset, index, generator)`` returns one training pair at network size.
 
-    Both pictures of the result have the network's size: ``rgb`` (H, W, 3) and ``thermal`` (H, W), uint8, a dropped or
-    missing stream all zeros; boxes in network pixels. Everything random comes from ``generator``, so the same state
+    The images of the result are uint8 and have the network's size, for example ``rgb`` (H, W, 3) and ``thermal``
+    (H, W); a modality that was dropped, or that no pair has, is missing; boxes are in network pixels.
+    Everything random comes from ``generator``, so the same state
     gives the same pair. A pair whose picture cannot be decoded is replaced by another and counted in ``skipped``
-    (name: reason), or refused with ``UnreadableImageError`` if ``refuse_unreadable``.
+    (name: reason), or refused with ``UnreadableImageError`` if ``refuse_unreadable``. ``modalities``: those that the
+    model sees, None for all: dropout leaves one of them, and objects that none of them shows are left out.
     """
 
-    def __init__(self, config: AugmentationConfig, *, refuse_unreadable: bool = False) -> None:
+    def __init__(
+        self,
+        config: AugmentationConfig,
+        *,
+        modalities: Collection[str] | None = None,
+        refuse_unreadable: bool = False,
+    ) -> None:
         self.config = config
+        self.modalities = None if modalities is None else frozenset(modalities)
         self.refuse_unreadable = refuse_unreadable
         self.skipped: dict[str, str] = {}
         largest = 1 + config.multi_scale
@@ -58,17 +92,17 @@ class Augmentation:
 
     def __call__(
         self,
-        dataset: Sequence[PairedSample],
+        dataset: Sequence[Sample],
         index: int,
         generator: np.random.Generator,
         *,
         size: tuple[int, int] | None = None,
         dropout: bool = True,
-    ) -> PairedSample:
+    ) -> Sample:
         """Return the pair at ``index``, changed; mosaics take their other three from the whole dataset.
 
-        ``size`` (width, height) overrides the configuration's for this pair; without ``dropout`` it keeps both streams,
-        whatever is drawn. Raises ``DatasetError`` if nothing in the dataset can be read.
+        ``size`` (width, height) overrides the configuration's for this pair; without ``dropout`` no modality
+        is dropped, whatever is drawn. Raises ``DatasetError`` if nothing in the dataset can be read.
         """
         size = size or self.config.size
         config = self.config
@@ -84,52 +118,45 @@ class Augmentation:
         if config.copy_paste_probability:
             samples = [self._with_pasted_objects(dataset, sample, generator) for sample in samples]
         affine = random_affine(config, size, generator)
-        misalignment = random_misalignment(config, size, generator)
-        if config.large_misalignment_probability and generator.random() < config.large_misalignment_probability:
-            misalignment = random_shift(config.large_misalignment_px, generator) @ misalignment
+        present = in_order({name for sample in samples for name in sample.images})
+        registered = [name for name in present if modality_named(name).registered]
+        misalignments = {name: self._misalignment(size, generator) for name in registered}
         drawn = generator.random()
-        drop_rgb = dropout and drawn < config.rgb_dropout
-        drop_thermal = dropout and config.rgb_dropout <= drawn < config.rgb_dropout + config.thermal_dropout
-        with_rgb = not drop_rgb and any(sample.rgb is not None for sample in samples)
-        with_thermal = not drop_thermal and any(sample.thermal is not None for sample in samples)
+        dropped = self._dropped(drawn) if dropout else frozenset()
+        kept = [name for name in present if name not in dropped]
+        if not self._seen(kept):
+            kept = list(present)
 
-        shape = (size[1], size[0])
-        rgb = np.full((*shape, 3), PADDING_LEVEL, np.uint8) if with_rgb else np.zeros((*shape, 3), np.uint8)
-        thermal = np.full(shape, PADDING_LEVEL, np.uint8) if with_thermal else np.zeros(shape, np.uint8)
+        canvases = {name: _empty_canvas(name, size) for name in kept}
         boxes, labels = [], []
         for sample, placement in zip(samples, placements, strict=True):
             matrix = affine @ placement
-            if with_rgb and sample.rgb is not None:
-                warp_into(rgb, sample.rgb, matrix)
-            if with_thermal and sample.thermal is not None:
-                warp_into(thermal, sample.thermal, misalignment @ matrix)  # type: ignore[arg-type]  # 8 bit once prepared
+            shown = [name for name in kept if name in sample.images]
+            for name in shown:
+                # Boxes are where the reference image shows them, so that one is never moved against them.
+                moved = name in misalignments and name != sample.reference
+                warp_into(canvases[name], sample.images[name], misalignments[name] @ matrix if moved else matrix)
             mapped, keep = warp_boxes(sample.boxes, matrix, size, config)
+            # What no image shows any more is not there to be found.
+            keep &= self._seen(shown)
             boxes.append(mapped[keep])
             labels.append(sample.labels[keep])
-        return PairedSample(
+        return Sample(
             name=first.name,
             group=first.group,
-            rgb=self._augment_rgb(rgb, generator) if with_rgb else rgb,
-            thermal=augment_thermal(thermal, config, self._noise, generator) if with_thermal else thermal,
+            images={name: self._recoloured(name, canvas, generator) for name, canvas in canvases.items()},
             boxes=np.concatenate(boxes),
             labels=np.concatenate(labels),
         )
 
-    def _augment_rgb(self, image: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    def _misalignment(self, size: tuple[int, int], generator: np.random.Generator) -> npt.NDArray[np.float64]:
         config = self.config
-        image = augment_rgb(image, config, self._noise, generator)
-        # A change that is off draws no number, so that recipes without it keep their images.
-        if config.haze_probability and generator.random() < config.haze_probability:
-            image = haze(image, config.haze_contrast, generator)
-        if config.smoke_probability and generator.random() < config.smoke_probability:
-            image = smoke(image, config.smoke_contrast, generator)
-        if config.darkness_probability and generator.random() < config.darkness_probability:
-            image = darken(image, config.darkness_gain, self._noise, generator)
-        return image
+        misalignment = random_misalignment(config, size, generator)
+        if config.large_misalignment_probability and generator.random() < config.large_misalignment_probability:
+            misalignment = random_shift(config.large_misalignment_px, generator) @ misalignment
+        return misalignment
 
-    def _with_pasted_objects(
-        self, dataset: Sequence[PairedSample], sample: PairedSample, generator: np.random.Generator
-    ) -> PairedSample:
+    def _with_pasted_objects(self, dataset: Sequence[Sample], sample: Sample, generator: np.random.Generator) -> Sample:
         if generator.random() >= self.config.copy_paste_probability:
             return sample
         # An object of the night would stand in the day as a black box.
@@ -138,7 +165,30 @@ class Augmentation:
         donor = self._read(dataset, donors[int(generator.integers(len(donors)))], generator)
         return paste_objects(sample, donor, int(self.config.copy_paste_objects), generator)
 
-    def _read(self, dataset: Sequence[PairedSample], index: int, generator: np.random.Generator) -> PairedSample:
+    def _seen(self, names: Collection[str]) -> bool:
+        """Return whether the model sees one of the images ``names``."""
+        return bool(names) if self.modalities is None else not self.modalities.isdisjoint(names)
+
+    def _dropped(self, drawn: float) -> frozenset[str]:
+        """Return the modalities that a number drawn from [0, 1) drops."""
+        upper = 0.0
+        for names, probability in self.config.modality_dropout.items():
+            upper += probability
+            if drawn < upper:
+                return frozenset(names.split("+"))
+        return frozenset()
+
+    def _recoloured(
+        self, name: str, canvas: npt.NDArray[np.uint8], generator: np.random.Generator
+    ) -> npt.NDArray[np.uint8]:
+        augment = modality_named(name).augmentation
+        if not isinstance(augment, str):
+            return augment(canvas, self.config, self._noise, generator)
+        if augment not in AUGMENTATIONS:
+            raise ValueError(f"augmentation of modality {name} is {augment!r}: use {', '.join(AUGMENTATIONS)}")
+        return AUGMENTATIONS[augment](canvas, self.config, self._noise, generator)
+
+    def _read(self, dataset: Sequence[Sample], index: int, generator: np.random.Generator) -> Sample:
         for _ in range(max(10, len(dataset))):
             try:
                 return prepare(dataset[index])
@@ -151,3 +201,8 @@ class Augmentation:
                     log.warning("%s: %s; another pair takes its place", name, error)
                 index = int(generator.integers(len(dataset)))
         raise DatasetError(f"none of the pairs tried could be read; the last: {next(reversed(self.skipped.values()))}")
+
+
+def _empty_canvas(name: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    depth = (3,) if modality_named(name).channels == 3 else ()
+    return np.full((size[1], size[0], *depth), PADDING_LEVEL, np.uint8)

@@ -7,22 +7,26 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .pair_record import PairRecord
-from .paired_dataset import PairedDataset
-from .problems import Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.datasets.pair_record import PairRecord
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.problems import Problem, ProblemKind, UnreadableImageError
 
 
 @dataclass
 class DatasetCheck:
-    """What a dataset holds: ``pairs`` readable, counts by class and group, picture sizes, and all ``problems``."""
+    """What a dataset holds: ``pairs`` readable, counts by class, group and modality, sizes, and all ``problems``."""
 
     pairs: int = 0
     empty_pairs: int = 0  # true negatives
     boxes: Counter[str] = field(default_factory=Counter)  # by class
     groups: Counter[str] = field(default_factory=Counter)
+    modalities: Counter[str] = field(default_factory=Counter)  # images of each
     sizes: Counter[str] = field(default_factory=Counter)  # "RGB 640x480, thermal 640x512 uint16"
     problems: list[Problem] = field(default_factory=list)
 
@@ -44,18 +48,25 @@ def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = l
             continue
         check.problems += problems
         if isinstance(record, PairRecord):
-            for side, file in (("RGB", record.rgb), ("thermal", record.thermal)):
+            for name, file in record.images.items():
+                title = modality_named(name).title
                 content = hashlib.sha256(file.read_bytes()).digest()
-                first = name_of_content.setdefault(content, f"the {side} picture of {record.name}")
-                if first != f"the {side} picture of {record.name}":
-                    detail = f"its {side} picture has the same content as {first}"
+                first = name_of_content.setdefault(content, f"the {title} picture of {record.name}")
+                if first != f"the {title} picture of {record.name}":
+                    detail = f"its {title} picture has the same content as {first}"
                     check.problems.append(Problem(ProblemKind.DUPLICATED, record.name, detail))
         check.pairs += 1
         check.empty_pairs += not len(sample.labels)
         counts = np.bincount(sample.labels, minlength=len(dataset.class_names))
         check.boxes.update(dict(zip(dataset.class_names, counts.tolist(), strict=True)))
         check.groups[sample.group or "no group"] += 1
-        assert sample.rgb is not None and sample.thermal is not None  # both files are what makes a record
-        (height, width), (thermal_height, thermal_width) = sample.rgb.shape[:2], sample.thermal.shape
-        check.sizes[f"RGB {width}x{height}, thermal {thermal_width}x{thermal_height} {sample.thermal.dtype}"] += 1
+        check.modalities.update(list(sample.images))
+        check.sizes[", ".join(_describe(name, image) for name, image in sample.images.items())] += 1
     return check
+
+
+def _describe(name: str, image: npt.NDArray[Any]) -> str:
+    entry = modality_named(name)
+    # Colour files are 8 bit always.
+    depth = "" if entry.channels == 3 else f" {image.dtype}"
+    return f"{entry.title} {image.shape[1]}x{image.shape[0]}{depth}"

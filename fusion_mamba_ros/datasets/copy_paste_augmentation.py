@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .sample import PairedSample
+from fusion_mamba_ros.datasets.sample import Sample
 
 # A pasted object may cover this share of a box that is there; of an object that is covered more nobody could say where
 # it is.
@@ -21,14 +20,14 @@ _SMALLEST_SIDE_PX = 4
 _SOFT_EDGE_PX = 2
 
 
-def paste_objects(sample: PairedSample, donor: PairedSample, most: int, generator: np.random.Generator) -> PairedSample:
-    """Return ``sample`` with up to ``most`` objects of ``donor`` in both of its images, and their boxes.
+def paste_objects(sample: Sample, donor: Sample, most: int, generator: np.random.Generator) -> Sample:
+    """Return ``sample`` with up to ``most`` objects of ``donor`` in each of its images, and their boxes.
 
     An object keeps its size and its height in the image, as shares of the image, and moves sideways: so it stands on
-    the ground where things of its size do. It is left out where no place is free. Both samples are prepared (thermal
-    has RGB's size); nothing changes if they have not the same images.
+    the ground where things of its size do. It is left out where no place is free. Both samples are prepared (all images
+    have one size); nothing changes if they have not the same images.
     """
-    if (sample.rgb is None, sample.thermal is None) != (donor.rgb is None, donor.thermal is None):
+    if sample.images.keys() != donor.images.keys():
         return sample
     if not len(donor.labels) or most < 1:
         return sample
@@ -36,7 +35,7 @@ def paste_objects(sample: PairedSample, donor: PairedSample, most: int, generato
     factor = size / np.array(donor.size, np.float64)
     count = int(generator.integers(1, most + 1))
     chosen = generator.permutation(len(donor.labels))[:count]
-    images = {name: image.copy() for name in ("rgb", "thermal") if (image := getattr(sample, name)) is not None}
+    images = {name: image.copy() for name, image in sample.images.items()}
     boxes, labels = list(sample.boxes), list(sample.labels)
     for index in chosen:
         source = _whole_pixels(donor.boxes[index], donor.size)
@@ -49,16 +48,16 @@ def paste_objects(sample: PairedSample, donor: PairedSample, most: int, generato
             box = np.array([left, top, left + side[0], top + side[1]], np.float32)
             if _covered(box, boxes) <= _MOST_COVERED:
                 for name, image in images.items():
-                    _paste(image, getattr(donor, name), source, box.astype(int))
+                    _paste(image, donor.images[name], source, box.astype(int))
                 boxes.append(box)
                 labels.append(donor.labels[index])
                 break
-    changes: dict[str, Any] = {
-        **images,
-        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
-        "labels": np.array(labels, np.int64),
-    }
-    return replace(sample, **changes)
+    return replace(
+        sample,
+        images=images,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.array(labels, np.int64),
+    )
 
 
 def _whole_pixels(box: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.int64]:

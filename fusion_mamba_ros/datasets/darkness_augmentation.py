@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .noise_bank import NoiseBank
+from fusion_mamba_ros.datasets.noise_bank import NoiseBank
 
 _NOISE_LEVELS = (1.0, 8.0)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..perception.documents import parse_yaml
-from ..perception.registration import Homography, homography_from
-from .layouts.split_lists import SPLITS
-from .problems import DatasetError
-from .scene_source import SceneSource
+from fusion_mamba_ros.perception.documents import parse_yaml
+from fusion_mamba_ros.perception.registration import Homographies, homographies_from
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.problems import DatasetError
+from fusion_mamba_ros.datasets.scene_source import SceneSource
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class FolderSource:
     """A dataset folder and how it is taken in.
 
     ``name`` starts the names of its pairs; ``format`` is a layout's name or ``auto``; ``rename`` maps its class names
-    to those of the class list; ``splits`` says which of its own splits serves as train, val or test.
+    to those of the class list; ``splits`` says which of its own splits serves as train, val or test; ``homographies``:
+    modality name to its homography to RGB, absent where aligned.
     """
 
     path: Path
@@ -30,7 +31,7 @@ class FolderSource:
     format: str = "auto"
     rename: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
-    homography: Homography | None = field(default=None, compare=False)
+    homographies: Homographies = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def describe_dataset(path: str | Path) -> DatasetDescription:
 def _folder_source(file: Path, entry: Any) -> FolderSource:
     if isinstance(entry, str):
         entry = {"path": entry}
-    known = {item.name for item in fields(FolderSource)}
+    known = {item.name for item in fields(FolderSource)} - {"homographies"} | {"homography"}
     if not isinstance(entry, dict) or "path" not in entry or set(entry) - known:
         raise DatasetError(
             f"dataset file {str(file)!r}: entry {entry!r}: expected a folder, or a mapping with 'path' and some of "
@@ -111,13 +112,12 @@ def _folder_source(file: Path, entry: Any) -> FolderSource:
             f"dataset file {str(file)!r}, {path.name}: rename has {numbers[0]!r}: it maps names of classes, not their "
             "numbers; numbers get their names from the folder's classes.txt"
         )
-    homography = entry.get("homography")
     try:
-        matrix = None if homography is None else homography_from(homography)
+        homographies = homographies_from(entry.get("homography"))
     except ValueError as error:
         raise DatasetError(f"dataset file {str(file)!r}, {path.name}: {error}") from error
     name = str(entry.get("name", path.name))
-    return FolderSource(path, name, str(entry.get("format", "auto")), rename, splits, matrix)
+    return FolderSource(path, name, str(entry.get("format", "auto")), rename, splits, homographies)
 
 
 def _flag(file: Path, document: Mapping[str, Any], name: str) -> bool:

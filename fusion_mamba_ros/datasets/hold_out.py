@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from .image_sequence import natural_key
-from .paired_dataset import PairedDataset
-from .problems import DatasetError
+from fusion_mamba_ros.datasets.image_sequence import natural_key
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 
 def hold_out(dataset: PairedDataset, fraction: float) -> tuple[PairedDataset, PairedDataset]:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..streams.decoder_output import lost_data, run_decoder
-from ..streams.image_headers import find_damage, is_jpeg, is_png, read_header
-from .problems import UnreadableImageError
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.streams.decoder_output import lost_data, run_decoder
+from fusion_mamba_ros.streams.image_headers import find_damage, is_jpeg, is_png, read_header
+from fusion_mamba_ros.datasets.problems import UnreadableImageError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -40,10 +42,23 @@ def read_thermal(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
 
     Raises ``UnreadableImageError`` naming the file.
     """
+    return _read_single_channel(path, "thermal")
+
+
+def read_image(path: Path, modality: str) -> npt.NDArray[Any]:
+    """Return the image file of a modality as an array: RGB for three channels, else (H, W) with 8 or 16 bits.
+
+    Raises ``UnreadableImageError`` naming the file.
+    """
+    entry = modality_named(modality)
+    return read_rgb(path) if entry.channels == 3 else _read_single_channel(path, entry.title)
+
+
+def _read_single_channel(path: Path, title: str) -> npt.NDArray[Any]:
     image = _decode(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     if image.dtype not in (np.uint8, np.uint16):
         raise UnreadableImageError(
-            f"thermal picture {str(path)!r} holds {image.dtype}: store it as 8 or 16 bit integers"
+            f"{title} picture {str(path)!r} holds {image.dtype}: store it as 8 or 16 bit integers"
         )
     return image
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .image_files import PICTURE_SUFFIXES, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, read_rgb, read_thermal
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .open_dataset import open_dataset
-from .paired_dataset import PairedDataset
-from .problems import DatasetError
+from fusion_mamba_ros.datasets.open_dataset import open_dataset
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 
 def open_datasets(

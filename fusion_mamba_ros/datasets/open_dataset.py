@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .annotation import Annotation
-from .dataset_file import DatasetDescription, FolderSource, describe_dataset
-from .layouts import Layout, find_layout
-from .layouts.split_lists import SPLITS
-from .pair_record import LayoutListing, Record
-from .paired_dataset import PairedDataset
-from .problems import DatasetError, Problem, count_problems
-from .procedural_scene import CLASS_NAMES
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.dataset_file import DatasetDescription, FolderSource, describe_dataset
+from fusion_mamba_ros.datasets.layouts import Layout, find_layout
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.pair_record import LayoutListing, Record
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, count_problems
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequenc
         renamed = Annotation(annotation.boxes, tuple(map(class_of, annotation.classes)), annotation.normalised)
         found.update(renamed.classes)
         name = f"{source.name}/{record.name}"
-        records.append(replace(record, name=name, annotation=renamed, homography=source.homography))
+        homographies = {key: matrix for key, matrix in source.homographies.items() if key in record.modalities}
+        records.append(replace(record, name=name, annotation=renamed, homographies=homographies))
     if found and not found & set(class_names):
         raise DatasetError(
             f"no box of dataset {source.name!r} has a class of the list {', '.join(class_names)}: its label files have "

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where one labelled pair comes from, and how it is read."""
+"""Where one labelled pair, or set of images, comes from, and how it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from ..perception.registration import Homography
-from .annotation import Annotation
-from .image_files import read_rgb, read_thermal
-from .problems import Problem
-from .sample import PairedSample
+from fusion_mamba_ros.perception.registration import Homographies
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.image_files import read_image
+from fusion_mamba_ros.datasets.problems import Problem
+from fusion_mamba_ros.datasets.sample import Sample
 
 
 class Record(Protocol):
@@ -27,33 +27,42 @@ class Record(Protocol):
         """Group of the pair, for example day or night; may be empty."""
 
     @property
-    def homography(self) -> Homography | None:
-        """Thermal to RGB in normalised coordinates, None where the pictures are aligned."""
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities that it has an image of."""
 
-    def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
+    @property
+    def homographies(self) -> Homographies:
+        """Modality name to its homography to RGB in normalised coordinates; absent where the images are aligned."""
+
+    def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample and what is wrong with its boxes. Raises ``UnreadableImageError``."""
 
 
 @dataclass(frozen=True)
 class PairRecord:
-    """A pair of picture files and its boxes.
+    """The image files of one moment by modality, and their boxes.
 
-    ``name`` is the stem that matched them; ``homography`` brings thermal to RGB in normalised coordinates, None where
-    the pictures are aligned.
+    ``name`` is the stem that matched them; ``homographies`` bring a modality to RGB in normalised coordinates, absent
+    where the images are aligned.
     """
 
     name: str
-    rgb: Path
-    thermal: Path
+    images: Mapping[str, Path]
     annotation: Annotation
     group: str = ""
-    homography: Homography | None = field(default=None, compare=False)
+    homographies: Homographies = field(default_factory=dict, compare=False)
 
-    def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities that it has an image of."""
+        return tuple(self.images)
+
+    def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample and what is wrong with its boxes. Raises ``UnreadableImageError``."""
-        rgb, thermal = read_rgb(self.rgb), read_thermal(self.thermal)
-        boxes, labels, problems = self.annotation.resolve(self.name, (rgb.shape[1], rgb.shape[0]), class_names)
-        return PairedSample(self.name, rgb, thermal, boxes, labels, self.group, self.homography), problems
+        images = {name: read_image(path, name) for name, path in self.images.items()}
+        sample = Sample(self.name, images, group=self.group, homographies=self.homographies)
+        boxes, labels, problems = self.annotation.resolve(self.name, sample.size, class_names)
+        return replace(sample, boxes=boxes, labels=labels), problems
 
 
 @dataclass

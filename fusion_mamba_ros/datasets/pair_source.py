@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .image_files import PICTURE_SUFFIXES, list_pictures, read_rgb, read_thermal
-from .image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
-from .problems import DatasetError, UnreadableImageError
+from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
+from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
 
 # For a video that does not say how fast it runs.
 _RATE_HZ = 30.0

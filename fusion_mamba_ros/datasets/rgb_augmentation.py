@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .augmentation_config import AugmentationConfig
-from .noise_bank import NoiseBank
+from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.datasets.noise_bank import NoiseBank
 
 _HUES = 180  # OpenCV stores hue in half degrees
 _LEVELS = np.arange(256, dtype=np.float32)

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One labelled RGB-thermal pair, the type that every dataset gives and every augmentation takes."""
+"""One labelled set of images, the type that every dataset gives and every augmentation takes."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.registration import Homography
+from fusion_mamba_ros.perception.modality import REFERENCE, in_order
+from fusion_mamba_ros.perception.registration import Homographies, Homography
 
 
 def _no_boxes() -> npt.NDArray[np.float32]:
@@ -20,27 +24,28 @@ def _no_labels() -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class PairedSample:
-    """A pair of pictures with the boxes of what can be seen in either.
+class Sample:
+    """Images of one moment by modality, with the boxes of what can be seen in any of them.
 
-    ``name`` is unique in its dataset; ``group`` (for example ``day``, ``night``) may be empty; ``rgb`` (H, W, 3) uint8
-    RGB or None; ``thermal`` (H', W') uint8 or uint16, or None; ``boxes`` (n, 4) float32 x1 y1 x2 y2 in pixels of RGB
-    (of thermal if there is no RGB); ``labels`` (n,) int64, indices into the dataset's ``class_names``. No boxes at all
-    is a true negative. ``homography`` brings thermal to RGB in normalised coordinates; None: they are aligned.
-    Raises ``ValueError`` if both pictures are missing or the lengths disagree.
+    ``name`` is unique in its dataset; ``images``: modality name to the image, for example ``rgb`` (H, W, 3) uint8 RGB
+    and ``thermal`` (H', W') uint8 or uint16; a missing one has no entry; ``boxes`` (n, 4) float32 x1 y1 x2 y2 in pixels
+    of the reference image (RGB, or the first there is); ``labels`` (n,) int64, indices into the dataset's
+    ``class_names``. No boxes at all is a true negative. ``group`` (for example ``day``, ``night``) may be empty.
+    ``homographies`` bring the image of a modality to RGB in normalised coordinates; absent: aligned.
+    Raises ``ValueError`` if there is no image or the lengths disagree.
     """
 
     name: str
-    rgb: npt.NDArray[np.uint8] | None
-    thermal: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | None
+    images: Mapping[str, npt.NDArray[Any]]
     boxes: npt.NDArray[np.float32] = field(default_factory=_no_boxes)
     labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
     group: str = ""
-    homography: Homography | None = field(default=None, compare=False)
+    homographies: Homographies = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if self.rgb is None and self.thermal is None:
-            raise ValueError(f"sample {self.name!r} has neither an RGB nor a thermal picture")
+        object.__setattr__(self, "images", {name: self.images[name] for name in in_order(self.images)})
+        if not self.images:
+            raise ValueError(f"sample {self.name!r} has no image: give at least one modality")
         if self.boxes.shape != (len(self.labels), 4):
             raise ValueError(
                 f"sample {self.name!r}: boxes {self.boxes.shape} and labels {self.labels.shape} disagree: "
@@ -48,8 +53,58 @@ class PairedSample:
             )
 
     @property
+    def reference(self) -> str:
+        """Name of the modality in whose pixels the boxes are: RGB, or the first there is."""
+        return REFERENCE if REFERENCE in self.images else next(iter(self.images))
+
+    @property
     def size(self) -> tuple[int, int]:
-        """Return (width, height) of the reference picture in pixels: RGB, or thermal if there is no RGB."""
-        reference = self.rgb if self.rgb is not None else self.thermal
-        assert reference is not None  # held by __post_init__
-        return reference.shape[1], reference.shape[0]
+        """Return (width, height) of the reference image in pixels."""
+        image = self.images[self.reference]
+        return image.shape[1], image.shape[0]
+
+    @property
+    def rgb(self) -> Any:
+        """Deprecated: use ``images``."""
+        return self._deprecated("rgb")
+
+    @property
+    def thermal(self) -> Any:
+        """Deprecated: use ``images``."""
+        return self._deprecated("thermal")
+
+    @property
+    def homography(self) -> Homography | None:
+        """Deprecated: use ``homographies``."""
+        warnings.warn("Sample.homography is deprecated: use Sample.homographies", DeprecationWarning, stacklevel=2)
+        return self.homographies.get("thermal")
+
+    def _deprecated(self, name: str) -> Any:
+        warnings.warn(f"Sample.{name} is deprecated: use Sample.images", DeprecationWarning, stacklevel=3)
+        return self.images.get(name)
+
+
+class PairedSample(Sample):
+    """Deprecated: calling it returns a :class:`Sample` of the given RGB and thermal image."""
+
+    def __new__(  # type: ignore[misc]
+        cls,
+        name: str,
+        rgb: npt.NDArray[Any] | None,
+        thermal: npt.NDArray[Any] | None,
+        boxes: npt.NDArray[np.float32] | None = None,
+        labels: npt.NDArray[np.int64] | None = None,
+        group: str = "",
+        homography: Homography | None = None,
+    ) -> Sample:
+        """Return the sample."""
+        warnings.warn("PairedSample is deprecated: use Sample(name, images)", DeprecationWarning, stacklevel=2)
+        images = {"rgb": rgb, "thermal": thermal}
+        return Sample(
+            name,
+            {modality: image for modality, image in images.items() if image is not None},
+            _no_boxes() if boxes is None else boxes,
+            _no_labels() if labels is None else labels,
+            group,
+            {} if homography is None else {"thermal": homography},
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a pair side by side with its boxes on both pictures."""
+"""Draw the images of a sample side by side with its boxes on each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.drawing import PALETTE
-from ..perception.thermal_scaling import ThermalScaling
-from .prepared_dataset import DEFAULT_SCALING, prepare
-from .sample import PairedSample
+from fusion_mamba_ros.perception.drawing import PALETTE
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.datasets.prepared_dataset import DEFAULT_SCALING, prepare
+from fusion_mamba_ros.datasets.sample import Sample
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE = 0.38
@@ -29,10 +29,8 @@ class DrawnBox:
     text: str = ""
 
 
-def draw_pair(
-    sample: PairedSample, class_names: Sequence[str], *, picture_width_px: int = 640
-) -> npt.NDArray[np.uint8]:
-    """Return RGB and thermal beside each other (H, W, 3) uint8 RGB, the labelled boxes with class names on both."""
+def draw_pair(sample: Sample, class_names: Sequence[str], *, picture_width_px: int = 640) -> npt.NDArray[np.uint8]:
+    """Return the images beside each other (H, W, 3) uint8 RGB, the labelled boxes with class names on each."""
     boxes = [
         DrawnBox(box, PALETTE[label % len(PALETTE)], class_names[label])
         for box, label in zip(sample.boxes, sample.labels, strict=True)
@@ -42,24 +40,23 @@ def draw_pair(
 
 
 def draw_side_by_side(
-    sample: PairedSample,
+    sample: Sample,
     boxes: Sequence[DrawnBox],
     caption: str,
     *,
     scaling: ThermalScaling = DEFAULT_SCALING,
     picture_width_px: int = 640,
 ) -> npt.NDArray[np.uint8]:
-    """Return RGB and thermal beside each other (H, W, 3) uint8 RGB, the same boxes on both, the caption above.
+    """Return the images beside each other (H, W, 3) uint8 RGB, the same boxes on each, the caption above.
 
-    Boxes are in pixels of the sample's reference picture. A missing picture is dark grey.
+    Boxes are in pixels of the sample's reference image.
     """
     ready = prepare(sample, scaling)
     width, height = ready.size
     zoom = picture_width_px / width
     scaled = [replace(item, box=item.box * zoom) for item in boxes]
     pictures = []
-    for image in (ready.rgb, ready.thermal):
-        picture = np.full((height, width), 40, np.uint8) if image is None else image
+    for picture in ready.images.values():
         if picture.ndim == 2:
             picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
         interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from .annotation import Annotation
-from .layouts.split_lists import SPLITS
-from .problems import DatasetError, Problem
-from .procedural_scene import CLASS_NAMES, ProceduralScene
-from .sample import PairedSample
+from fusion_mamba_ros.perception.modality import known_modalities
+from fusion_mamba_ros.perception.registration import Homographies
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
+from fusion_mamba_ros.datasets.sample import Sample
 
 # Seeds of one split never reach those of the next, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000
@@ -27,11 +29,13 @@ class SceneRecord:
     group: str
     seed: int
     frame_index: int
-    homography: None = None
+    modalities: tuple[str, ...] = ("rgb", "thermal")
+    homographies: Homographies = field(default_factory=dict, compare=False)
 
-    def read(self, class_names: Sequence[str]) -> tuple[PairedSample, list[Problem]]:
+    def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample; boxes of classes that ``class_names`` does not have are left out."""
-        sample = ProceduralScene(self.seed, night=self.group == "night").render(self.frame_index)
+        scene = ProceduralScene(self.seed, night=self.group == "night", modalities=self.modalities)
+        sample = scene.render(self.frame_index)
         annotation = Annotation(sample.boxes.astype(np.float64), tuple(CLASS_NAMES[label] for label in sample.labels))
         boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
         return replace(sample, name=self.name, boxes=boxes, labels=labels), []
@@ -41,7 +45,8 @@ class SceneRecord:
 class SceneSource:
     """The ``scene:`` entry of a dataset YAML: how many pairs each split gets, from which seed, which share by night.
 
-    Each pair is another street at another moment. Raises ``DatasetError`` on a bad value.
+    ``modalities``: which images it has, of rgb, thermal and depth (the last must be registered). Each pair is another
+    street at another moment. Raises ``DatasetError`` on a bad value.
     """
 
     train: int = 0
@@ -49,11 +54,12 @@ class SceneSource:
     test: int = 0
     seed: int = 0
     night: float = 0.5  # share of the pairs
+    modalities: tuple[str, ...] = ("rgb", "thermal")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SceneSource:
         """Return the source of a YAML mapping."""
-        known = [field.name for field in fields(cls)]
+        known = [entry.name for entry in fields(cls)]
         if not isinstance(values, Mapping) or set(values) - set(known):
             raise DatasetError(f"scene is {values!r}: expected a mapping with some of {', '.join(known)}")
         source = cls(**values)
@@ -64,7 +70,13 @@ class SceneSource:
             )
         if type(source.night) not in (int, float) or not 0 <= source.night <= 1:
             raise DatasetError(f"scene night is {source.night!r}: expected a share from 0 to 1")
-        return source
+        names = source.modalities if isinstance(source.modalities, (list, tuple)) else ()
+        if not names or len(set(names)) != len(names) or set(names) - set(MODALITIES):
+            raise DatasetError(f"scene modalities are {source.modalities!r}: list some of {', '.join(MODALITIES)}")
+        unknown = set(names) - set(known_modalities())
+        if unknown:
+            raise DatasetError(f"scene has {', '.join(unknown)}: register this modality first, or leave it out")
+        return replace(source, modalities=tuple(names))
 
     def records(self, split: str, name: str) -> list[SceneRecord]:
         """Return the pairs of one split."""
@@ -77,5 +89,6 @@ class SceneSource:
             # Up to half a minute into the scene: traffic has moved by then.
             frame_index = int(np.random.default_rng(seed).integers(0, 900))
             group = "night" if night else "day"
-            records.append(SceneRecord(f"{name}/{group}_{seed}_{frame_index:06d}", group, seed, frame_index))
+            full_name = f"{name}/{group}_{seed}_{frame_index:06d}"
+            records.append(SceneRecord(full_name, group, seed, frame_index, self.modalities))
         return records

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .haze_augmentation import veil
+from fusion_mamba_ros.datasets.haze_augmentation import veil
 
 _GREY = (60.0, 230.0)
 _OCTAVES = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .pair_record import PairRecord
-from .paired_dataset import PairedDataset
+from fusion_mamba_ros.datasets.pair_record import PairRecord
+from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 
 
 def count_unknown_boxes(dataset: PairedDataset) -> dict[str, int]:

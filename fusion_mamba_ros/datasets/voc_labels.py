@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .annotation import Annotation
-from .problems import DatasetError
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

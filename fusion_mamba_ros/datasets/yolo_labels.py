@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .annotation import Annotation
-from .problems import DatasetError
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 
 def read_yolo_labels(path: Path, class_names: Sequence[str]) -> Annotation:

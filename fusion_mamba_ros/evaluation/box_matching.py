@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
 
 
 @dataclass(frozen=True)

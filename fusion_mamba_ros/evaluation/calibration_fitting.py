@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..datasets.problems import DatasetError
-from ..perception.calibration import Calibration
-from ..perception.detections import Detections
-from .calibration_error import as_deployed, expected_calibration_error, scored_detections
-from .detection_results import DetectionResults
-from .operating_point import best_operating_point
+from fusion_mamba_ros.datasets.problems import DatasetError
+from fusion_mamba_ros.perception.calibration import Calibration
+from fusion_mamba_ros.perception.detections import Detections
+from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults
+from fusion_mamba_ros.evaluation.operating_point import best_operating_point
 
 # Classes with fewer right or fewer wrong detections keep their scores.
 MINIMUM_COUNT = 10

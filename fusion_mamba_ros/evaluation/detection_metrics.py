@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .detection_results import DetectionResults
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 
 if TYPE_CHECKING:
     from pycocotools.cocoeval import COCOeval

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.atomic_write import write_atomically
-from ..perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.detections import Detections, Mode
 
 # Two hundred thousand images with three hundred detections each.
 _MOST_BYTES = 2_000_000_000

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
-from ..datasets.problems import DatasetError, UnreadableImageError
-from ..datasets.sample import PairedSample
-from ..perception.detections import Detections, Mode
-from ..perception.predictor import Thresholds
-from ..perception.registration import Homography
-from .box_matching import confusion_matrix
-from .calibration_error import as_deployed, expected_calibration_error, scored_detections
-from .detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
-from .detection_results import DetectionResults, ImageResult
-from .operating_point import OperatingPoint, best_operating_point
+from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
+from fusion_mamba_ros.evaluation.box_matching import confusion_matrix
+from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
+from fusion_mamba_ros.evaluation.detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.evaluation.operating_point import OperatingPoint, best_operating_point
 
 # The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)
@@ -32,7 +32,7 @@ class PredictBatch(Protocol):
     """``Predictor.predict_batch``: detections of several pairs in pixels of ``reference_size`` (width, height)."""
 
     def __call__(
-        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homography
+        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homographies
     ) -> list[Detections]: ...
 
 
@@ -47,7 +47,7 @@ class EvaluatedDataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> PairedSample: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def evaluate(
     dataset: EvaluatedDataset,
     modes: Sequence[Mode] = (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY),
     *,
+    modalities: Sequence[str] | None = None,
     batch_size: int = 8,
     with_groups: bool = True,
     refuse_unreadable: bool = False,
@@ -119,6 +120,8 @@ def evaluate(
 ) -> Evaluation:
     """Return the metrics of a detector on ``dataset`` in each of ``modes``.
 
+    A mode is measured on the pairs that have an image of every modality it uses, and is left out where none has.
+    ``modalities``: those of the detector; None: those that ``modes`` name, and of `fused` alone RGB and thermal.
     ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
     neighbours of the same size and homography. Pairs that cannot be read are skipped and named in the result, or
     refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done; ``unknown_boxes`` go into the
@@ -127,16 +130,25 @@ def evaluate(
     require_packages()
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
     seconds = dict.fromkeys(modes, 0.0)
+    modalities = modalities_in(modes) if modalities is None else modalities
     skipped: dict[str, str] = {}
     for samples, done in _batches(dataset, batch_size, refuse_unreadable, skipped):
-        # Aligned pairs are so whatever homography the checkpoint has.
-        homography = np.eye(3) if samples[0].homography is None else samples[0].homography
+        first = samples[0]
+        homographies = relative_homographies(first.reference, first.homographies, first.images)
         for mode in modes:
+            names = modalities_of(mode, modalities)
+            # Pairs of one batch have the same modalities.
+            if not set(names) <= first.images.keys():
+                continue
             started = time.perf_counter()
             found = predict_batch(
-                [_images(sample, mode) for sample in samples],
-                reference_size=samples[0].size,
-                homography=homography,
+                [
+                    {name: sample.images.get(name) if name in names else None for name in modalities}
+                    for sample in samples
+                ],
+                reference_size=first.size,
+                # Aligned pairs are so whatever homography the checkpoint has.
+                homography=homographies,
             )
             seconds[mode] += time.perf_counter() - started
             images[mode] += [
@@ -144,10 +156,10 @@ def evaluate(
                 for sample, detections in zip(samples, found, strict=True)
             ]
         on_progress(done)
-    if not all(images.values()):
-        raise DatasetError(f"no pair could be read; the first: {next(iter(skipped.values()), 'the data set is empty')}")
+    if not any(images.values()):
+        _refuse_nothing(skipped, len(dataset), modes)
     evaluated = {}
-    for mode in modes:
+    for mode in (mode for mode in modes if images[mode]):
         results = DetectionResults(tuple(dataset.class_names), mode, tuple(images[mode]))
         evaluated[mode] = evaluate_results(results, with_groups, 1e3 * seconds[mode] / len(images[mode]))
     return Evaluation(evaluated, skipped, dict(unknown_boxes or {}))
@@ -161,18 +173,18 @@ def evaluate_results(results: DetectionResults, with_groups: bool = True, predic
     return ModeEvaluation(results, measure(results), groups, best_operating_point(results), error, predict_ms)
 
 
-def _images(sample: PairedSample, mode: Mode) -> Images:
-    return {
-        "rgb": None if mode is Mode.THERMAL_ONLY else sample.rgb,
-        "thermal": None if mode is Mode.RGB_ONLY else sample.thermal,
-    }
+def _refuse_nothing(skipped: dict[str, str], pairs: int, modes: Sequence[Mode]) -> None:
+    if len(skipped) == pairs:
+        raise DatasetError(f"no pair could be read; the first: {next(iter(skipped.values()), 'the data set is empty')}")
+    names = ", ".join(mode.value for mode in modes)
+    raise DatasetError(f"no pair has the images for {names}: choose a mode that the data have images for")
 
 
 def _batches(
     dataset: EvaluatedDataset, batch_size: int, refuse_unreadable: bool, skipped: dict[str, str]
-) -> Iterator[tuple[list[PairedSample], int]]:
-    """Yield neighbouring samples of one size and one homography, and how many pairs are done after them."""
-    batch: list[PairedSample] = []
+) -> Iterator[tuple[list[Sample], int]]:
+    """Yield neighbouring samples that may share a batch, and how many pairs are done after them."""
+    batch: list[Sample] = []
     for index in range(len(dataset)):
         try:
             sample = dataset[index]
@@ -181,10 +193,21 @@ def _batches(
                 raise
             skipped[dataset.names[index]] = str(error)
             continue
-        same = batch and sample.size == batch[0].size and sample.homography is batch[0].homography
+        same = batch and _alike(sample, batch[0])
         if batch and (len(batch) == batch_size or not same):
             yield batch, index
             batch = []
         batch.append(sample)
     if batch:
         yield batch, len(dataset)
+
+
+def _alike(sample: Sample, other: Sample) -> bool:
+    """Return whether two samples may share a batch: one size, the same modalities, the same homographies."""
+    matrices, others = sample.homographies, other.homographies
+    return (
+        sample.size == other.size
+        and sample.images.keys() == other.images.keys()
+        and matrices.keys() == others.keys()
+        and all(matrices[name] is others[name] for name in matrices)
+    )

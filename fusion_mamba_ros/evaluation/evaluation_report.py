@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..datasets.problems import UnreadableImageError
-from ..perception.atomic_write import write_atomically
-from ..perception.image_writer import write_image
-from ..perception.predictor import Thresholds
-from . import html_page
-from .box_matching import confusion_matrix
-from .calibration_error import BINS, LOWEST_SCORE
-from .detection_metrics import DetectionMetrics
-from .evaluate import PROTOCOL, EvaluatedDataset, Evaluation, ModeEvaluation
-from .metrics_charts import confusion_chart, precision_recall_chart
-from .worst_frames import draw_frame, worst_frames
+from fusion_mamba_ros.datasets.problems import UnreadableImageError
+from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.image_writer import write_image
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.evaluation import html_page
+from fusion_mamba_ros.evaluation.box_matching import confusion_matrix
+from fusion_mamba_ros.evaluation.calibration_error import BINS, LOWEST_SCORE
+from fusion_mamba_ros.evaluation.detection_metrics import DetectionMetrics
+from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, EvaluatedDataset, Evaluation, ModeEvaluation
+from fusion_mamba_ros.evaluation.metrics_charts import confusion_chart, precision_recall_chart
+from fusion_mamba_ros.evaluation.worst_frames import draw_frame, worst_frames
 
 _COLUMNS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "mAR")
 
@@ -59,9 +59,11 @@ def write_report(
 def _tables(evaluation: Evaluation) -> list[str]:
     modes = {mode.value: item for mode, item in evaluation.modes.items()}
     first = next(iter(modes.values()))
+    differ = len({item.metrics.images for item in modes.values()}) > 1
     sections = [
         html_page.heading("Modes"),
-        _metrics_table("mode", {name: item.metrics for name, item in modes.items()}),
+        # Where pairs lack a modality, modes are measured on different pairs.
+        _metrics_table("mode", {name: item.metrics for name, item in modes.items()}, counts=differ),
         html_page.note(
             f"COCO average precision over {first.metrics.images} pairs with {first.metrics.boxes} true boxes; "
             f"detections from score {PROTOCOL.score_threshold:g}, NMS at IoU {PROTOCOL.nms_threshold:g}, up to "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..perception.image_writer import encode_image
+from fusion_mamba_ros.perception.image_writer import encode_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

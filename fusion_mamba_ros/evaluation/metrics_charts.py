@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .detection_metrics import RECALLS, ClassMetrics
+from fusion_mamba_ros.evaluation.detection_metrics import RECALLS, ClassMetrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

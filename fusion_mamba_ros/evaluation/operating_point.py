@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .box_matching import match_image
-from .detection_results import DetectionResults
+from fusion_mamba_ros.evaluation.box_matching import match_image
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 
 
 @dataclass(frozen=True)

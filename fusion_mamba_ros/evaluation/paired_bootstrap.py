@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .detection_metrics import MAX_DETECTIONS, RECALLS, run_coco_evaluation
-from .detection_results import DetectionResults
+from fusion_mamba_ros.evaluation.detection_metrics import MAX_DETECTIONS, RECALLS, run_coco_evaluation
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 
 _BLOCK = 2_000_000  # numbers in one working array
 

@@ -21,8 +21,8 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
-from .bag_reading import Bag
-from .vision_messages import boxes_of, stamp_ns_of
+from fusion_mamba_ros.bags.bag_reading import Bag
+from fusion_mamba_ros.bags.vision_messages import boxes_of, stamp_ns_of
 
 DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"
 COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")

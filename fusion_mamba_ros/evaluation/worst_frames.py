@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets.sample import PairedSample
-from ..datasets.sample_drawing import DrawnBox, draw_side_by_side
-from .box_matching import ImageMatches, match_image
-from .detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.sample_drawing import DrawnBox, draw_side_by_side
+from fusion_mamba_ros.evaluation.box_matching import ImageMatches, match_image
+from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
 
 FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
 
@@ -49,9 +49,9 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
 
 
 def draw_frame(
-    sample: PairedSample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
+    sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
-    """Return both pictures beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
+    """Return the images beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
     return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
 
 

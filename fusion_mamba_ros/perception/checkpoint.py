@@ -44,7 +44,8 @@ class CheckpointMetadata:
 
     ``class_names``: one for each class index. ``input_size``: (width, height) of the network's canvas, pixels, both
     divisible by 32. ``thermal``: scaling and polarity of the training pictures. ``homography``: 3x3, thermal to RGB in
-    normalised coordinates, of the training data (identity: aligned). ``training``: provenance (data sets, splits,
+    normalised coordinates, of the training data (identity: aligned). ``further_homographies``: the same of other
+    modalities, by name; absent: aligned. ``training``: provenance (data sets, splits,
     commit, recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
     ``calibration``: of the scores, None if they are used as they come.
     """
@@ -56,6 +57,7 @@ class CheckpointMetadata:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    further_homographies: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         width, height = self.input_size
@@ -69,21 +71,27 @@ class CheckpointMetadata:
                     f"class name {name[:_MOST_NAME_CHARACTERS]!r}: expected printable text of at most "
                     f"{_MOST_NAME_CHARACTERS} characters"
                 )
-        if len(self.homography) != 3 or any(len(row) != 3 for row in self.homography):
-            raise ValueError(f"homography is {self.homography}: expected 3 rows of 3 numbers")
         if self.calibration is not None and len(self.calibration.temperatures) != len(self.class_names):
             raise ValueError(
                 f"calibration has {len(self.calibration.temperatures)} temperatures for {len(self.class_names)} classes"
             )
-        if not all(math.isfinite(value) for row in self.homography for value in row):
-            raise ValueError(f"homography is {self.homography}: expected finite numbers")
+        for homography in self.homographies.values():
+            if len(homography) != 3 or any(len(row) != 3 for row in homography):
+                raise ValueError(f"homography is {homography}: expected 3 rows of 3 numbers")
+            if not all(math.isfinite(value) for row in homography for value in row):
+                raise ValueError(f"homography is {homography}: expected finite numbers")
         modes = self.metrics.get("modes", {})
         if not isinstance(modes, Mapping) or not all(isinstance(measured, Mapping) for measured in modes.values()):
             raise ValueError("the modes of the metrics are no mappings of names to values")
 
+    @property
+    def homographies(self) -> dict[str, tuple[tuple[float, ...], ...]]:
+        """Homographies to RGB by modality, that of thermal included."""
+        return {"thermal": self.homography, **self.further_homographies}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
+        values = {
             "class_names": list(self.class_names),
             "input_size": list(self.input_size),
             "thermal": self.thermal.to_dict(),
@@ -92,6 +100,11 @@ class CheckpointMetadata:
             "metrics": dict(self.metrics),
             **({} if self.calibration is None else {"calibration": self.calibration.to_dict()}),
         }
+        if self.further_homographies:
+            values["further_homographies"] = {
+                name: [list(row) for row in matrix] for name, matrix in self.further_homographies.items()
+            }
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointMetadata:
@@ -104,10 +117,13 @@ class CheckpointMetadata:
             class_names=tuple(str(name) for name in values["class_names"]),
             input_size=(width, height),
             thermal=ThermalScaling.from_dict(values.get("thermal", {})),
-            homography=tuple(tuple(float(x) for x in row) for row in values.get("homography", _IDENTITY)),
+            homography=_rows(values.get("homography", _IDENTITY)),
             training=values.get("training", {}),
             metrics=values.get("metrics", {}),
             calibration=Calibration.from_dict(values["calibration"]) if "calibration" in values else None,
+            further_homographies={
+                str(name): _rows(matrix) for name, matrix in dict(values.get("further_homographies", {})).items()
+            },
         )
 
 
@@ -115,6 +131,10 @@ def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"input size has the side {value!r}: expected a whole number")
     return value
+
+
+def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(x) for x in row) for row in matrix)
 
 
 def save_checkpoint(

@@ -4,18 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
+from fusion_mamba_ros.perception.mode import Mode
 
-class Mode(str, Enum):
-    """Which cameras a result was computed from."""
-
-    FUSED = "fused"
-    RGB_ONLY = "rgb_only"
-    THERMAL_ONLY = "thermal_only"
+__all__ = ["Detections", "Mode"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class Detections:
 
     ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original reference image; ``scores`` (n,) float32 in
     [0, 1], descending; ``labels`` (n,) int64, indices into the checkpoint's class names; ``mode`` says which
-    cameras were seen. Raises ``ValueError`` if the lengths differ.
+    modalities were seen. Raises ``ValueError`` if the lengths differ.
     """
 
     boxes: npt.NDArray[np.float32]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures for people: boxes, classes, scores and the mode, on both cameras' images. All arrays are RGB, uint8."""
+"""Pictures for people: boxes, classes, scores and the mode, on the image of each modality. All are RGB, uint8."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.letterbox import Size, size_of
-from fusion_mamba_ros.perception.registration import Homography, warp_to_rgb_view
-from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
+from fusion_mamba_ros.perception.modality import REFERENCE, Images, in_order, known_modalities, modality_named
+from fusion_mamba_ros.perception.registration import Homographies, Homography, relative_homography, warp_to_rgb_view
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -34,11 +35,8 @@ _BACKGROUND: Colour = (18, 20, 24)
 _TEXT: Colour = (236, 238, 242)
 _FAINT: Colour = (150, 156, 166)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_MODE_LOOK: dict[Mode, tuple[str, Colour]] = {
-    Mode.FUSED: ("fused", (110, 220, 120)),
-    Mode.RGB_ONLY: ("RGB only", (255, 176, 0)),
-    Mode.THERMAL_ONLY: ("thermal only", (255, 176, 0)),
-}
+_COMPLETE: Colour = (110, 220, 120)
+_INCOMPLETE: Colour = (255, 176, 0)
 # Glyphs are drawn this much larger and averaged down: OpenCV's strokes are rough at reading size.
 _OVERSAMPLING = 4
 
@@ -79,17 +77,51 @@ def draw_pair(
     without RGB and ``reference_size`` as it is, since boxes are in its own pixels then. An image that is missing is a
     dark panel that says so. ``thermal`` as for :func:`scale_thermal`.
     """
-    size = _reference_size(rgb, thermal, reference_size)
-    if rgb is None and reference_size is None:
-        homography = None
+    return draw_images(
+        {"rgb": rgb, "thermal": thermal},
+        detections,
+        class_names,
+        scaling=scaling,
+        homographies=None if homography is None else {"thermal": homography},
+        reference_size=reference_size,
+        caption=caption,
+    )
+
+
+def draw_images(
+    images: Images,
+    detections: Detections,
+    class_names: Sequence[str],
+    *,
+    scaling: ThermalScaling | None = None,
+    homographies: Homographies | None = None,
+    reference_size: Size | None = None,
+    caption: str = "",
+) -> Picture:
+    """Return the images side by side under a banner with the mode, boxes on each.
+
+    ``images``: modality name to what a predictor takes, one panel for each entry; one that is None is a dark panel that
+    says so. Each is shown as the RGB camera would see it, by ``homographies``; without RGB and ``reference_size`` the
+    first one there is takes its place.
+    """
+    there = {name: image for name, image in images.items() if image is not None}
+    if not there:
+        raise ValueError("no image to draw on: give at least one modality")
+    names = in_order(there)
+    reference = REFERENCE if REFERENCE in there or reference_size is not None else names[0]
+    size = size_of(there[reference]) if reference in there else reference_size
+    assert size is not None  # without a reference image its size is given
     panels = []
-    for name, picture in (("RGB", rgb), ("thermal", _thermal_view(thermal, size, scaling, homography))):
-        if picture is None:
-            panels.append(_missing_panel(size, f"no {name} image"))
-        else:
-            panels.append(draw_boxes(picture, detections, class_names))
+    for name in in_order(images):
+        entry = modality_named(name)
+        if name not in there:
+            panels.append(_missing_panel(size, f"no {entry.title} image"))
+            continue
+        levels = entry.levels(there[name], scaling or ThermalScaling())
+        view = warp_to_rgb_view(levels, relative_homography(name, reference, homographies or {}), size)
+        panels.append(draw_boxes(_as_colour(view), detections, class_names))
     gap = np.full((size[1], max(2, size[0] // 160), 3), _BACKGROUND, np.uint8)
-    row = np.concatenate([panels[0], gap, panels[1]], axis=1)
+    row = np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
     return np.concatenate([banner(row.shape[1], detections, caption, _unit(size)), row])
 
 
@@ -97,7 +129,7 @@ def banner(width: int, detections: Detections, caption: str = "", unit: float = 
     """Return a strip of ``width`` pixels that says the mode, how many boxes there are, and ``caption``."""
     height = round(30 * unit)
     strip = np.full((height, width, 3), _BACKGROUND, np.uint8)
-    text, colour = _MODE_LOOK[detections.mode]
+    text, colour = _mode_text(detections.mode), _COMPLETE if detections.mode is Mode.FUSED else _INCOMPLETE
     radius = round(5 * unit)
     margin = round(14 * unit)
     cv2.circle(strip, (margin + radius, height // 2), radius, colour, -1, cv2.LINE_AA)
@@ -148,24 +180,18 @@ def contact_sheet(
     return sheet
 
 
-def _reference_size(rgb: Picture | None, thermal: npt.NDArray[Any] | None, given: Size | None) -> Size:
-    if rgb is not None:
-        return size_of(rgb)
-    if given is not None:
-        return given
-    if thermal is None:
-        raise ValueError("no image to draw on: give rgb, thermal or both")
-    return size_of(thermal)
+def _mode_text(mode: Mode) -> str:
+    """Return the mode as it is written for people: `RGB + depth`, `thermal only`, `fused`."""
+    if mode is Mode.FUSED:
+        return "fused"
+    titles = {name: modality_named(name).title for name in known_modalities()}
+    names = mode.value.removesuffix("_only").split("+")
+    text = " + ".join(titles.get(name, name) for name in names)
+    return text if len(names) > 1 else f"{text} only"
 
 
-def _thermal_view(
-    thermal: npt.NDArray[Any] | None, size: Size, scaling: ThermalScaling | None, homography: Homography | None
-) -> Picture | None:
-    if thermal is None:
-        return None
-    grey = scale_thermal(thermal, scaling or ThermalScaling())
-    view = warp_to_rgb_view(grey, np.eye(3) if homography is None else homography, size)
-    return np.asarray(cv2.cvtColor(view, cv2.COLOR_GRAY2RGB), np.uint8)
+def _as_colour(levels: Picture) -> Picture:
+    return levels if levels.ndim == 3 else np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _missing_panel(size: Size, text: str) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,11 +20,11 @@ from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError, are_finite, cause_of_non_finite_output
 from fusion_mamba_ros.perception.letterbox import Size
-from fusion_mamba_ros.perception.preprocessing import Images, PreparedImages, check_rgb, prepare, to_tensors
-from fusion_mamba_ros.perception.registration import Homography, homography_from
-from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, ThermalStream, scale_thermal
-
-KNOWN_MODALITIES = ("rgb", "thermal")
+from fusion_mamba_ros.perception.modality import REFERENCE, Images, LevelStream, known_modalities, modality_named
+from fusion_mamba_ros.perception.mode import modalities_of, modes_of
+from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare, to_tensors
+from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, 
 
 
 class Predictor:
-    """A detector ready to use: from images of one or two cameras to boxes in pixels of the RGB image.
+    """A detector ready to use: from the images of one or more modalities to boxes in pixels of the RGB image.
 
     One thread predicts; any thread may change ``thresholds`` at any time, the next prediction uses them. After a
     prediction ``times`` holds the milliseconds of its stages.
@@ -89,21 +89,23 @@ class Predictor:
         precision: str = "auto",
         thresholds: Thresholds | None = None,
         thermal: ThermalScaling | None = None,
-        homography: Homography | None = None,
+        homography: Homography | Homographies | None = None,
         stream: bool = False,
         calibrated: bool = True,
     ) -> None:
         """Take over ``model`` (moved to the device, batch normalisations folded).
 
-        ``thermal`` and ``homography`` override the checkpoint's. ``stream``: the pictures come from one camera in
-        order, so that the thermal scaling is smoothed over time. ``calibrated``: apply the checkpoint's calibration to
-        the scores; without ``thresholds`` its score threshold is used, 0.25 if there is none. Raises ``ValueError``,
-        one sentence, if a request cannot be met.
+        ``thermal`` and ``homography`` override the checkpoint's; ``homography`` is that of thermal, or a mapping from
+        modality names to those of all. ``stream``: the images come from one camera of each modality in order, so that
+        the thermal scaling is smoothed over time. ``calibrated``: apply the checkpoint's calibration to the scores;
+        without ``thresholds`` its score threshold is used, 0.25 if there is none. Raises ``ValueError``, one sentence,
+        if a request cannot be met.
         """
-        unknown = [name for name in model.config.modalities if name not in KNOWN_MODALITIES]
+        known = known_modalities()
+        unknown = [name for name in model.config.modalities if name not in known]
         if unknown:
             raise CheckpointError(
-                f"the model wants the modalities {', '.join(unknown)}: this predictor has rgb and thermal only"
+                f"the model wants the modalities {', '.join(unknown)}: only {', '.join(known)} are registered"
             )
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
@@ -111,7 +113,12 @@ class Predictor:
         self.class_names = metadata.class_names
         self.times = StageTimes()
         self._channels = dict(model.config.modalities)
-        self.homography = homography_from(metadata.homography if homography is None else homography)
+        if homography is None:
+            self.homographies = homographies_from(metadata.homographies)
+        elif isinstance(homography, Mapping):
+            self.homographies = homographies_from(homography)
+        else:
+            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})
         self._streams = stream
         self.thermal_scaling = thermal or metadata.thermal
         fold_batch_norms(model)
@@ -141,9 +148,12 @@ class Predictor:
     @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes that the model can work in."""
-        if len(self._channels) == 2:
-            return (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY)
-        return (Mode.RGB_ONLY,) if "rgb" in self._channels else (Mode.THERMAL_ONLY,)
+        return modes_of(self.modalities)
+
+    @property
+    def homography(self) -> Homography:
+        """The homography from thermal to RGB, the identity where they are aligned."""
+        return self.homographies.get("thermal", np.eye(3))
 
     @property
     def thermal_scaling(self) -> ThermalScaling:
@@ -153,7 +163,11 @@ class Predictor:
     @thermal_scaling.setter
     def thermal_scaling(self, scaling: ThermalScaling) -> None:
         self._thermal_scaling = scaling
-        self._thermal_stream = ThermalStream(scaling) if self._streams else None
+        self._level_streams: dict[str, LevelStream] = {}
+        for name in self._channels if self._streams else ():
+            stream = modality_named(name).stream
+            if stream is not None:
+                self._level_streams[name] = stream(scaling)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -173,9 +187,9 @@ class Predictor:
         self.thresholds = replace(self.thresholds, **values)
 
     def reset_stream(self) -> None:
-        """Forget the smoothed thermal window, for example after the camera was away."""
-        if self._thermal_stream is not None:
-            self._thermal_stream.reset()
+        """Forget what was smoothed over time (the thermal window), for example after the camera was away."""
+        for stream in self._level_streams.values():
+            stream.reset()
 
     def warm_up(self) -> tuple[float, ...]:
         """Run one prediction for each mode, so that the first real one takes no longer; return their times in seconds.
@@ -183,43 +197,46 @@ class Predictor:
         Raises :class:`NonFiniteOutputError` if the network's output is not finite in one of the modes.
         """
         width, height = self.metadata.input_size
-        rgb, thermal = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        black = {
+            name: np.zeros((height, width) if modality_named(name).channels == 1 else (height, width, 3), np.uint8)
+            for name in self.modalities
+        }
         seconds = []
         for mode in self.modes:
             started = time.perf_counter()
-            self.predict(
-                {
-                    "rgb": None if mode is Mode.THERMAL_ONLY else rgb,
-                    "thermal": None if mode is Mode.RGB_ONLY else thermal,
-                }
-            )
+            self.predict({name: black[name] for name in modalities_of(mode, self.modalities)})
             seconds.append(time.perf_counter() - started)
         return tuple(seconds)
 
     def predict(self, images: Images, *, reference_size: Size | None = None) -> Detections:
-        """Return the detections of one pair, best first.
+        """Return the detections of one pair, or one set of images, best first.
 
-        ``images``: ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (h, w) uint8 or uint16 ((h, w, 3) uint8 is read by its
-        luma); either may be None or absent, sizes may differ. Boxes are in pixels of the RGB image; without one, of an
-        RGB image of ``reference_size`` (width, height), or, if that is None too, of the thermal picture.
+        ``images``: any of the checkpoint's modalities, for example ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (h, w)
+        uint8 or uint16 ((h, w, 3) uint8 is read by its luma); each may be None or absent, sizes may differ. Boxes are
+        in pixels of the RGB image; without one, of an RGB image of ``reference_size`` (width, height), or, if that is
+        None too, of the first image there is.
         Raises ``ValueError`` if an image is malformed or none is there, its subclass :class:`NonFiniteOutputError` if
         the network's output holds NaN or infinity.
         """
         return self.predict_batch([images], reference_size=reference_size)[0]
 
     def predict_batch(
-        self, batch: Sequence[Images], *, reference_size: Size | None = None, homography: Homography | None = None
+        self,
+        batch: Sequence[Images],
+        *,
+        reference_size: Size | None = None,
+        homography: Homography | Homographies | None = None,
     ) -> list[Detections]:
         """Return the detections of several pairs, whose sizes may differ, in one pass through the network.
 
-        ``homography`` is that of these pairs, if it is not the predictor's.
+        ``homography`` is that of these pairs, if it is not the predictor's: of thermal, or by modality.
         """
         if not batch:
             return []
         thresholds, labels = self._selection
         started = time.perf_counter()
-        registration = self.homography if homography is None else homography
-        prepared = [self._prepare(images, registration, reference_size) for images in batch]
+        homographies = self.homographies if homography is None else by_modality(homography)
+        prepared = [self._prepare(images, homographies, reference_size) for images in batch]
         tensors = to_tensors(prepared, self.device)
         ready = time.perf_counter()
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
@@ -251,20 +268,23 @@ class Predictor:
         self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
         return results
 
-    def _prepare(self, images: Images, homography: Homography, reference_size: Size | None) -> PreparedImages:
-        unknown = sorted(set(images) - set(KNOWN_MODALITIES))
+    def _prepare(self, images: Images, homographies: Homographies, reference_size: Size | None) -> PreparedImages:
+        known = known_modalities()
+        unknown = sorted(set(images) - set(known))
         if unknown:
-            raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(KNOWN_MODALITIES)}")
-        rgb, thermal = images.get("rgb"), images.get("thermal")
-        scaled = None
-        if thermal is not None and "thermal" in self._channels:
-            stream = self._thermal_stream
-            scaled = stream.scale(thermal) if stream is not None else scale_thermal(thermal, self._thermal_scaling)
+            raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(known)}")
+        levels = {}
+        for name, image in images.items():
+            # The reference image is looked at even if the model has no stream for it: it says where boxes are.
+            if image is not None and (name in self._channels or name == REFERENCE):
+                stream = self._level_streams.get(name)
+                levels[name] = (
+                    modality_named(name).levels(image, self._thermal_scaling) if stream is None else stream.scale(image)
+                )
         return prepare(
-            None if rgb is None else check_rgb(rgb),
-            scaled,
+            levels,
             channels=self._channels,
             canvas_size=self.metadata.input_size,
-            homography=homography,
+            homographies=homographies,
             reference_size=reference_size,
         )

@@ -3,28 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.letterbox import Letterbox, Size, size_of
-from fusion_mamba_ros.perception.registration import Homography, place_thermal
-
-Images = Mapping[str, npt.NDArray[Any] | None]
+from fusion_mamba_ros.perception.modality import REFERENCE, Levels, in_order, modality_named
+from fusion_mamba_ros.perception.mode import Mode, mode_of
+from fusion_mamba_ros.perception.registration import Homographies, Homography, place_registered, relative_homography
 
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """One pair as the network sees it.
+    """One set of images as the network sees it.
 
-    ``canvases``: modality name to (H, W, C) uint8, all zeros for a missing one. ``letterbox``: the way back to pixels
-    of the reference image. ``mode``: what was there.
+    ``canvases``: modality name to (H, W, C) uint8, the modality's missing value where there is no image.
+    ``letterbox``: the way back to pixels of the reference image. ``mode``: what was there.
     """
 
     canvases: dict[str, npt.NDArray[np.uint8]]
@@ -32,59 +30,39 @@ class PreparedImages:
     mode: Mode
 
 
-def check_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return ``image`` if it is (H, W, 3) uint8 and not empty; raises ``ValueError`` that says what it is instead."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(
-            f"rgb image has shape {image.shape} and type {image.dtype}: expected (height, width, 3) of uint8, not empty"
-        )
-    return image
-
-
 def prepare(
-    rgb: npt.NDArray[np.uint8] | None,
-    thermal: npt.NDArray[np.uint8] | None,
+    levels: Mapping[str, Levels | None],
     *,
     channels: Mapping[str, int],
     canvas_size: Size,
-    homography: Homography,
+    homographies: Homographies,
     reference_size: Size | None = None,
 ) -> PreparedImages:
-    """Return the canvases of one pair.
+    """Return the canvases of one set of images.
 
-    ``rgb`` (H, W, 3) uint8 or None; ``thermal`` (h, w) uint8, scaled already, or None; ``channels``: modality name to
-    the channel count of its stem, only these are prepared. The reference is the RGB image; without one, boxes are for
-    an RGB image of ``reference_size``, or, if that is None too, for the thermal picture itself, which then stays
-    unwarped.
+    ``levels``: modality name to the 8-bit image, or None; ``channels``: modality name to the channel count of its
+    stream, only these are prepared; ``homographies``: those that are not the identity, each to RGB. Boxes are in pixels
+    of the RGB image; without one, of an RGB image of ``reference_size``; if that is None too, of the first image there
+    is, which then stays unwarped, and the others are brought to it.
     Raises ``ValueError`` if no modality of the model is there.
     """
-    seen = {
-        name: image for name, image in (("rgb", rgb), ("thermal", thermal)) if image is not None and name in channels
-    }
-    if not seen:
-        raise ValueError(f"no image to look at: the model needs at least one of {', '.join(channels)}")
-    if rgb is not None:
-        reference_size = size_of(rgb)
+    there = {name: image for name, image in levels.items() if image is not None}
+    mode = mode_of(there, tuple(channels))
+    reference = REFERENCE
+    if REFERENCE in there:
+        reference_size = size_of(there[REFERENCE])
     elif reference_size is None:
-        reference_size = size_of(seen["thermal"])
-        homography = np.eye(3)
+        reference = next(name for name in in_order(there) if name in channels)
+        reference_size = size_of(there[reference])
     letterbox = Letterbox(reference_size, canvas_size)
     canvases = {}
     for name, count in channels.items():
-        if name not in seen:
-            canvas = np.zeros((canvas_size[1], canvas_size[0], count), np.uint8)
-        elif name == "thermal":
-            canvas = with_channels(place_thermal(seen[name], homography, letterbox), count)
+        if name in there:
+            homography: Homography = relative_homography(name, reference, homographies)
+            canvases[name] = with_channels(place_registered(there[name], homography, letterbox), count)
         else:
-            canvas = with_channels(letterbox.place(seen[name]), count)
-        canvases[name] = canvas
-    return PreparedImages(canvases, letterbox, _mode_of(seen))
-
-
-def _mode_of(seen: Collection[str]) -> Mode:
-    if len(seen) == 2:
-        return Mode.FUSED
-    return Mode.RGB_ONLY if "rgb" in seen else Mode.THERMAL_ONLY
+            canvases[name] = modality_named(name).missing(canvas_size[1], canvas_size[0], count)
+    return PreparedImages(canvases, letterbox, mode)
 
 
 def with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thermal picture brought to the RGB camera's view by a homography between normalised image coordinates."""
+"""The image of another modality brought to the RGB camera's view by a homography in normalised coordinates."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.perception.documents import parse_yaml
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox, Size
+from fusion_mamba_ros.perception.modality import modality_named
 
 Homography = npt.NDArray[np.floating[Any]]
+# Modality name to the homography from its image to the RGB image; absent: aligned.
+Homographies = Mapping[str, Homography]
 
 
 def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:
@@ -53,43 +56,82 @@ def map_points(homography: Homography, points: npt.NDArray[Any]) -> npt.NDArray[
     return mapped[:, :2] / mapped[:, 2:]
 
 
-def place_thermal(
-    thermal: npt.NDArray[np.uint8], homography: Homography, letterbox: Letterbox
-) -> npt.NDArray[np.uint8]:
-    """Return the canvas (H, W) with the thermal picture (h, w) where the RGB camera sees the same things.
+def homographies_from(values: Any) -> dict[str, Homography]:
+    """Return homographies by modality from a mapping, or from the one of thermal alone (nine numbers); None: none.
 
-    Padding, and what the thermal camera does not cover, is at the padding level. One warp at most.
+    Raises ``ValueError`` as :func:`homography_from` does, and for a modality that has none.
+    """
+    if values is None:
+        return {}
+    values = by_modality(values)
+    for name in values:
+        if not modality_named(name).registered:
+            raise ValueError(f"a homography is given for {name}: its image is aligned with the reference by definition")
+    return {name: homography_from(matrix) for name, matrix in values.items()}
+
+
+def by_modality(homography: Homography | Homographies) -> Homographies:
+    """Return a mapping as it is, and a homography alone as that of thermal."""
+    return homography if isinstance(homography, Mapping) else {"thermal": homography}
+
+
+def relative_homographies(reference: str, homographies: Homographies, names: Iterable[str]) -> dict[str, Homography]:
+    """Return the homographies from the images of ``names`` to that of ``reference``; absent: aligned."""
+    others = (name for name in names if name != reference)
+    return {
+        name: relative_homography(name, reference, homographies)
+        for name in others
+        if name in homographies or reference in homographies
+    }
+
+
+def relative_homography(name: str, reference: str, homographies: Homographies) -> Homography:
+    """Return the homography from the image of modality ``name`` to that of modality ``reference``."""
+    if name == reference:
+        return np.eye(3)
+    homography = homographies.get(name, np.eye(3))
+    if reference not in homographies:
+        return homography
+    return np.asarray(np.linalg.inv(homographies[reference]) @ homography)
+
+
+def place_registered(
+    image: npt.NDArray[np.uint8], homography: Homography, letterbox: Letterbox
+) -> npt.NDArray[np.uint8]:
+    """Return the canvas (H, W) or (H, W, C) with the image where the reference camera sees the same things.
+
+    Padding, and what the image's camera does not cover, is at the padding level. One warp at most.
     """
     if is_identity(homography):
-        return letterbox.place(thermal)
-    canvas = _warp(thermal, letterbox.canvas_from_normalised() @ homography, letterbox.canvas_size)
+        return letterbox.place(image)
+    canvas = _warp(image, letterbox.canvas_from_normalised() @ homography, letterbox.canvas_size)
     (left, top), (inner_width, inner_height) = letterbox.offset, letterbox.inner_size
     canvas[:top] = canvas[top + inner_height :] = PADDING_LEVEL
     canvas[:, :left] = canvas[:, left + inner_width :] = PADDING_LEVEL
     return canvas
 
 
-def warp_to_rgb_view(thermal: npt.NDArray[np.uint8], homography: Homography, size: Size) -> npt.NDArray[np.uint8]:
-    """Return the thermal picture (h, w) as an RGB camera of ``size`` (width, height) would see it."""
+def warp_to_rgb_view(image: npt.NDArray[np.uint8], homography: Homography, size: Size) -> npt.NDArray[np.uint8]:
+    """Return the image (h, w) or (h, w, C) as an RGB camera of ``size`` (width, height) would see it."""
     if is_identity(homography):
-        return np.asarray(cv2.resize(thermal, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return _warp(thermal, np.diag([size[0], size[1], 1.0]) @ homography, size)
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return _warp(image, np.diag([size[0], size[1], 1.0]) @ homography, size)
 
 
 def _warp(
-    thermal: npt.NDArray[np.uint8], target_from_normalised: npt.NDArray[np.float64], size: Size
+    image: npt.NDArray[np.uint8], target_from_normalised: npt.NDArray[np.float64], size: Size
 ) -> npt.NDArray[np.uint8]:
-    height, width = thermal.shape
+    height, width = image.shape[:2]
     matrix = target_from_normalised @ np.diag([1.0 / width, 1.0 / height, 1.0])
     # OpenCV counts from pixel centres, our coordinates from pixel corners.
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     warped = cv2.warpPerspective(
-        thermal,
+        image,
         np.linalg.inv(half) @ matrix @ half,
         size,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=PADDING_LEVEL,
+        borderValue=(PADDING_LEVEL,) * 4,
     )
     return np.asarray(warped, np.uint8)
 

@@ -7,6 +7,7 @@ import argparse
 import gc
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -66,11 +67,18 @@ def run_node(
 def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.ArgumentParser | None) -> int:
     """Start ROS, create and spin the node, destroy it; return the exit code."""
     initialised = False
+    node: Node | None = None
     try:
         own = own_arguments(sys.argv)
         options = argparse.Namespace() if parser is None else parser.parse_args(own)
+        # rclpy shuts the context down on SIGINT and then calls the handler of before: Python's own would raise
+        # KeyboardInterrupt anywhere, in the middle of the clean-up too.
+        interrupted = threading.Event()
+        signal.signal(signal.SIGINT, lambda *_: interrupted.set())
         rclpy.init()
         initialised = True
+        if interrupted.is_set():
+            return STOPPED
         executor = SingleThreadedExecutor()
         node = create_node(options)
         executor.add_node(node)
@@ -79,6 +87,8 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
     except Exception as error:
         if initialised and not rclpy.ok():
             # A signal has shut the context down, and nothing can be created in what is left of it.
+            if node is not None:
+                node.destroy_node()
             return STOPPED
         if not isinstance(error, (ValueError, ParameterException, rclpy_implementation.RCLError)):
             raise
@@ -99,7 +109,7 @@ def _spin(executor: SingleThreadedExecutor, node: Node) -> int:
         try:
             executor.spin_once()
             failures = 0
-        except (ExternalShutdownException, KeyboardInterrupt):
+        except ExternalShutdownException:
             break
         except Exception as error:
             failures += 1

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fusion_mamba_ros.datasets import Augmentation, PairedSample
+from fusion_mamba_ros.datasets import Augmentation, Sample
+from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.perception.preprocessing import with_channels
 from fusion_mamba_ros.training.loss import Targets
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``images``: modality name to (B, C, H, W) uint8; ``targets``: their objects in network pixels."""
+    """``images``: modality name to (B, C, H, W) uint8; ``targets``: their objects in network pixels.
+
+    ``absent``: modalities of which no pair of the batch has an image, or a black one only.
+    """
 
     images: dict[str, Tensor]
     targets: Targets
+    absent: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets.labels)
@@ -37,11 +42,18 @@ class Batch:
         }
 
 
-def collate(samples: Sequence[PairedSample], modalities: Mapping[str, int]) -> Batch:
-    """Return samples of one size as a batch; for a stem of other channels, grey is repeated and colour becomes grey."""
+def collate(samples: Sequence[Sample], modalities: Mapping[str, int]) -> Batch:
+    """Return samples of one size as a batch; for a stem of other channels, grey is repeated and colour becomes grey.
+
+    A sample that lacks a modality gets what inference takes in place of a missing image.
+    """
     images = {}
+    width, height = samples[0].size
     for name, channels in modalities.items():
-        pictures = np.stack([with_channels(_picture(sample, name), channels) for sample in samples])
+        missing = modality_named(name).missing(height, width, channels)
+        pictures = np.stack(
+            [with_channels(sample.images[name], channels) if name in sample.images else missing for sample in samples]
+        )
         images[name] = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     most = max(len(sample.labels) for sample in samples)
     targets = Targets(
@@ -54,16 +66,16 @@ def collate(samples: Sequence[PairedSample], modalities: Mapping[str, int]) -> B
         targets.labels[index, :count] = torch.from_numpy(sample.labels)
         targets.boxes[index, :count] = torch.from_numpy(sample.boxes)
         targets.valid[index, :count] = True
-    return Batch(images, targets)
+    return Batch(images, targets, _absent(samples, modalities))
 
 
-def _picture(sample: PairedSample, modality: str) -> np.ndarray:
-    picture = {"rgb": sample.rgb, "thermal": sample.thermal}.get(modality)
-    if picture is None:
-        other = sample.rgb if sample.rgb is not None else sample.thermal
-        assert other is not None  # held by PairedSample
-        return np.zeros((*other.shape[:2], 3) if modality == "rgb" else other.shape[:2], np.uint8)
-    return picture
+def _absent(samples: Sequence[Sample], modalities: Iterable[str]) -> tuple[str, ...]:
+    """Return the modalities of which no sample has an image that shows anything."""
+    return tuple(
+        name
+        for name in modalities
+        if not any(name in sample.images and sample.images[name].any() for sample in samples)
+    )
 
 
 class EpochBatches(Dataset[Batch]):
@@ -71,12 +83,12 @@ class EpochBatches(Dataset[Batch]):
 
     Order and augmentation follow from ``seed``, ``epoch`` and the position in the epoch, so a batch is the same however
     many workers prepare it, wherever the epoch is entered and over however many processes it is split. One exception:
-    where all pairs of a process's part would drop the same stream, its first pair keeps both.
+    where all pairs of a process's part would drop the same stream, its first pair keeps all.
     """
 
     def __init__(
         self,
-        dataset: Sequence[PairedSample],
+        dataset: Sequence[Sample],
         augmentation: Augmentation,
         modalities: Mapping[str, int],
         *,
@@ -100,12 +112,12 @@ class EpochBatches(Dataset[Batch]):
         size = self.augmentation.draw_size(np.random.default_rng((self.seed, self.epoch, 1, number)))
         own = positions[self.rank :: self.processes]
         samples = [self._sample(position, size) for position in own]
-        # Batch normalisation over nothing but zeros would multiply gradients by 1 / sqrt(eps) in each layer.
-        if not all(any(_picture(sample, name).any() for sample in samples) for name in self.modalities):
+        # A stream that dropout alone takes away from the whole batch learns nothing from it.
+        if self.augmentation.config.modality_dropout and _absent(samples, self.modalities):
             samples[0] = self._sample(own[0], size, dropout=False)
         return collate(samples, self.modalities)
 
-    def _sample(self, position: int, size: tuple[int, int], *, dropout: bool = True) -> PairedSample:
+    def _sample(self, position: int, size: tuple[int, int], *, dropout: bool = True) -> Sample:
         generator = np.random.default_rng((self.seed, self.epoch, 0, position))
         return self.augmentation(self.dataset, int(self.order[position]), generator, size=size, dropout=dropout)
 

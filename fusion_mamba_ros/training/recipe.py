@@ -16,6 +16,7 @@ from fusion_mamba_ros.datasets import AugmentationConfig
 from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.perception.checkpoint import MOST_SIDE
 from fusion_mamba_ros.perception.documents import DocumentError, parse_yaml
+from fusion_mamba_ros.perception.modality import known_modalities
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
@@ -213,11 +214,12 @@ class Recipe:
         return cls.from_dict(values)
 
     def for_data(self, class_names: tuple[str, ...]) -> Recipe:
-        """Return the recipe with the model's classes those of the data, and no dropout of a stream that is alone."""
+        """Return the recipe with the model's classes those of the data, and dropout of its modalities only."""
         model = dataclasses.replace(self.model, classes=len(class_names))
-        augmentation = self.augmentation
-        if len(model.modalities) == 1:
-            augmentation = dataclasses.replace(augmentation, rgb_dropout=0.0, thermal_dropout=0.0)
+        others = set(known_modalities()) - set(model.modalities)
+        # A stream that is alone is never dropped.
+        never = others if len(model.modalities) > 1 else known_modalities()
+        augmentation = self.augmentation.without_dropout_of(never)
         return dataclasses.replace(self, model=model, augmentation=augmentation)
 
 

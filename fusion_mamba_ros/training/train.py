@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device
-from fusion_mamba_ros.perception.predictor import KNOWN_MODALITIES
+from fusion_mamba_ros.perception.modality import known_modalities
+from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.training.curves import draw_curves
 from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.logger import Logger
@@ -34,6 +35,7 @@ from fusion_mamba_ros.training.start_weights import load_start_weights
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
 from fusion_mamba_ros.training.training_data import SplitChoice, TrainingData, open_training_data
 from fusion_mamba_ros.training.training_state import TrainingState
+from fusion_mamba_ros.training.usable_pairs import usable_pairs
 from fusion_mamba_ros.training.validation import Validation
 
 
@@ -65,13 +67,17 @@ def train(run: Run, console: Console) -> bool:
     folder = RunFolder(run.out)
     state = TrainingState.load(folder.state) if run.resume else None
     data = open_training_data(run.data, run.splits, state)
-    training, validating = data.training, data.validating
-    recipe = _recipe(run, state, training.class_names)
+    fingerprint = data.fingerprint
+    recipe = _recipe(run, state, data.training.class_names)
     choose_device(run.accelerator)
     fabric = _fabric(run, recipe)
     fabric.launch()
     if not fabric.is_global_zero:
         console = Console(quiet=True)
+    modalities = tuple(recipe.model.modalities)
+    training = usable_pairs(data.training, modalities, data.splits["train"], console)
+    validating = usable_pairs(data.validating, modalities, data.splits["val"], console)
+    data = replace(data, training=training, validating=validating)
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
@@ -84,15 +90,17 @@ def train(run: Run, console: Console) -> bool:
         _describe(console, recipe, model, data, fabric)
     unreadable = _preload(train_set, console)
     trainer = Trainer(recipe, model, train_set, fabric, state)
-    trainer.state.splits, trainer.state.validation = data.splits, data.fingerprint
+    trainer.state.splits, trainer.state.validation = data.splits, fingerprint
     trainer.state.val_fraction = data.val_fraction
     if run.weights is not None:
         trainer.state.weights = run.weights.name
+    homographies = {name: _rows(matrix) for name, matrix in training.homographies.items()}
     metadata = CheckpointMetadata(
         training.class_names,
         recipe.input_size,
         recipe.thermal,
-        homography=tuple(map(tuple, (np.eye(3) if training.homography is None else training.homography).tolist())),
+        homography=homographies.pop("thermal", _rows(np.eye(3))),
+        further_homographies=homographies,
         training=_provenance(run, trainer.state, recipe, data),
     )
     validation = Validation(
@@ -136,11 +144,17 @@ def train(run: Run, console: Console) -> bool:
     return complete
 
 
+def _rows(matrix: Homography) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, matrix.tolist()))
+
+
 def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...]) -> Recipe:
     recipe = run.recipe if state is None else Recipe.from_dict(state.recipe)
-    unknown = set(recipe.model.modalities) - set(KNOWN_MODALITIES)
+    unknown = set(recipe.model.modalities) - set(known_modalities())
     if unknown:
-        raise TrainingError(f"the recipe's model wants {', '.join(sorted(unknown))}: data sets have rgb and thermal")
+        raise TrainingError(
+            f"the recipe's model wants {', '.join(sorted(unknown))}: registered are {', '.join(known_modalities())}"
+        )
     for name, channels in recipe.model.modalities.items():
         if channels not in (1, 3):
             raise TrainingError(f"the recipe's model wants {channels} channels of {name}: pictures have 1 or 3")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fusion_mamba_ros.datasets import Augmentation, PreparedDataset
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.training.absent_streams import statistics_kept
 from fusion_mamba_ros.training.assigner import TaskAlignedAssigner
 from fusion_mamba_ros.training.batches import Batch, EpochBatches, load
 from fusion_mamba_ros.training.ema import MovingAverage
@@ -87,9 +88,9 @@ class Trainer:
             fabric.strategy.precision.load_state_dict(dict(state.scaler))
             self.average.model.load_state_dict(state.average)
             self.average.updates = state.average_updates
-        self.augmentation = Augmentation(recipe.augmentation)
+        self.augmentation = Augmentation(recipe.augmentation, modalities=recipe.model.modalities)
         plain = dataclasses.replace(recipe.augmentation, mosaic_probability=0.0)
-        self.plain_augmentation = Augmentation(plain)
+        self.plain_augmentation = Augmentation(plain, modalities=recipe.model.modalities)
         self.loss = detection_loss(recipe)
         self.batches = len(self._epoch_batches(0))
         if self.batches == 0:
@@ -181,7 +182,9 @@ class Trainer:
     def _losses(self, batch: Batch) -> LossTerms:
         images = batch.inputs(self.fabric.device, channels_last=self.recipe.channels_last)
         targets = batch.targets.to(self.fabric.device)
-        return self.loss(self.detector.head, self.network(images), targets, self._sum_over_processes)
+        with statistics_kept(self.detector, batch.absent):
+            levels = self.network(images)
+        return self.loss(self.detector.head, levels, targets, self._sum_over_processes)
 
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:

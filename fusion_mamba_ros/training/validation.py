@@ -6,14 +6,13 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, PreparedDataset, UnreadableImageError
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Evaluation, evaluate
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
-from fusion_mamba_ros.perception.drawing import contact_sheet, draw_pair
+from fusion_mamba_ros.perception.drawing import contact_sheet, draw_images
 from fusion_mamba_ros.perception.image_writer import encode_image
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
@@ -52,13 +51,18 @@ class Validation:
         """
         predictor = self._predictor(model, PROTOCOL)
         self.evaluation = evaluate(
-            predictor.predict_batch, self.dataset, predictor.modes, batch_size=self.batch_size, with_groups=True
+            predictor.predict_batch,
+            self.dataset,
+            predictor.modes,
+            modalities=predictor.modalities,
+            batch_size=self.batch_size,
         )
         row = self._losses(model)
         for mode, item in self.evaluation.modes.items():
             row[f"{mode.value}_mAP50"] = item.metrics.map50 or 0.0
             row[f"{mode.value}_mAP"] = item.metrics.map or 0.0
-        own = predictor.modes[0].value
+        # The data may lack what the model's own mode needs.
+        own = next(iter(self.evaluation.modes)).value
         row["fitness"] = (row[f"{own}_mAP50"] + row[f"{own}_mAP"]) / 2
         return row
 
@@ -66,7 +70,7 @@ class Validation:
     def _losses(self, model: FusionMambaDetector) -> dict[str, float]:
         batches = EpochBatches(
             self.dataset,
-            Augmentation(AugmentationConfig.none(self.metadata.input_size)),
+            Augmentation(AugmentationConfig.none(self.metadata.input_size), modalities=model.config.modalities),
             model.config.modalities,
             batch_size=self.batch_size,
             seed=0,
@@ -91,8 +95,9 @@ class Validation:
                 sample = self.dataset[index]
             except UnreadableImageError:  # among ``skipped``
                 continue
-            detections = predictor.predict({"rgb": sample.rgb, "thermal": sample.thermal}, reference_size=sample.size)
-            tiles.append(draw_pair(sample.rgb, sample.thermal, detections, self.metadata.class_names))
+            images = {name: sample.images.get(name) for name in predictor.modalities}
+            detections = predictor.predict(images, reference_size=sample.size)
+            tiles.append(draw_images({**images, **sample.images}, detections, self.metadata.class_names))
             captions.append(f"{sample.name}: {len(sample.labels)} true boxes")
         if not tiles:
             return None
@@ -119,5 +124,5 @@ class Validation:
             thresholds=thresholds,
             # The dataset's thermal pictures are white-hot grey levels in RGB's view already.
             thermal=ThermalScaling(),
-            homography=np.eye(3),
+            homography={},
         )

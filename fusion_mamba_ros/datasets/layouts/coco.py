@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO json whose images name two files: `annotations/SPLIT.json`, paths relative to the dataset folder."""
+"""COCO json whose images name a file for each modality: `annotations/SPLIT.json`, paths from the dataset folder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from ...perception.documents import parse_json
-from ..annotation import Annotation
-from ..image_files import check_complete
-from ..pair_record import LayoutListing, PairRecord
-from ..problems import DatasetError, Problem, ProblemKind, UnreadableImageError
-from .layout import Layout
-from .split_lists import SPLITS
+from fusion_mamba_ros.perception.documents import parse_json
+from fusion_mamba_ros.perception.modality import REFERENCE, known_modalities, modality_named
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.image_files import check_complete
+from fusion_mamba_ros.datasets.pair_record import LayoutListing, PairRecord
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.datasets.layouts.layout import Layout
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
 
-_RGB_KEY, _THERMAL_KEY = "file_name", "thermal_file_name"
+_RGB_KEY = "file_name"
+
+
+def _key(modality: str) -> str:
+    return _RGB_KEY if modality == REFERENCE else f"{modality}_{_RGB_KEY}"
 
 
 class CocoLayout(Layout):
     """`annotations/SPLIT.json` (or `instances_SPLIT.json`), each image with `file_name` and `thermal_file_name`.
 
+    Further modalities have `NAME_file_name`; one that no image of the split names is missing in the whole split.
     A pair is named by the path of its RGB file without suffix. `iscrowd` regions are left out. An image may have a
     `group`.
     """
@@ -70,13 +76,14 @@ class CocoLayout(Layout):
                 class_name = class_of.get(item["category_id"], f"class {item['category_id']}")
                 boxes_of.setdefault(item["image_id"], []).append((item["bbox"], class_name))
         listing = LayoutListing()
+        modalities = [name for name in known_modalities() if any(image.get(_key(name)) for image in document["images"])]
         known_ids = {image["id"] for image in document["images"]}
         for image_id in sorted(set(boxes_of) - known_ids, key=str):
             detail = f"{len(boxes_of[image_id])} boxes for an image id that is not there"
             listing.problems.append(Problem(ProblemKind.UNMATCHED, f"image id {image_id}", detail))
         seen: set[str] = set()
         for image in document["images"]:
-            found = self._find_pair(image, boxes_of.get(image["id"], []), seen)
+            found = self._find_pair(image, modalities, boxes_of.get(image["id"], []), seen)
             if isinstance(found, Problem):
                 listing.problems.append(found)
             else:
@@ -84,18 +91,20 @@ class CocoLayout(Layout):
         return listing
 
     def _find_pair(
-        self, image: dict[str, Any], boxes: list[tuple[list[float], str]], seen: set[str]
+        self, image: dict[str, Any], modalities: list[str], boxes: list[tuple[list[float], str]], seen: set[str]
     ) -> PairRecord | Problem:
         name = _name(image)
         if name in seen:
             return Problem(ProblemKind.DUPLICATED, name, "twice in the split: used once")
         seen.add(name)
-        if not image.get(_THERMAL_KEY):
-            return Problem(ProblemKind.UNMATCHED, name, f"no thermal file name ({_THERMAL_KEY}): pair left out")
-        rgb, thermal = (self.root / str(image[key]) for key in (_RGB_KEY, _THERMAL_KEY))
-        for side, path in (("RGB", rgb), ("thermal", thermal)):
+        paths = {}
+        for modality in modalities:
+            title, key = modality_named(modality).title, _key(modality)
+            if not image.get(key):
+                return Problem(ProblemKind.UNMATCHED, name, f"no {title} file name ({key}): pair left out")
+            paths[modality] = path = self.root / str(image[key])
             if not path.is_file():
-                return Problem(ProblemKind.UNMATCHED, name, f"no {side} picture {str(path)!r}: pair left out")
+                return Problem(ProblemKind.UNMATCHED, name, f"no {title} picture {str(path)!r}: pair left out")
             try:
                 check_complete(path)
             except UnreadableImageError as error:
@@ -107,7 +116,7 @@ class CocoLayout(Layout):
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported when it is read
             corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
-        return PairRecord(name, rgb, thermal, annotation, str(image.get("group", "")))
+        return PairRecord(name, paths, annotation, str(image.get("group", "")))
 
     def _file(self, split: str) -> Path | None:
         names = (f"{split}.json", f"instances_{split}.json")

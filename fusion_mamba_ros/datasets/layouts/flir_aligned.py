@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..image_files import list_pictures
-from ..pair_record import LayoutListing
-from ..voc_labels import read_voc_labels
-from .layout import Layout
-from .pairing_by_stem import list_pairs
-from .split_lists import list_stems, read_groups, read_names
+from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.pair_record import LayoutListing
+from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
+from fusion_mamba_ros.datasets.layouts.layout import Layout
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.split_lists import list_stems, read_groups, read_names
 
 _RGB, _THERMAL = "_RGB", "_PreviewData"
 _LISTS = {"train": "align_train.txt", "val": "align_validation.txt", "test": "align_test.txt"}
@@ -67,8 +67,7 @@ class FlirAlignedLayout(Layout):
         rgb, thermal = self._pictures()
         return list_pairs(
             self.split_names(split),
-            rgb,
-            thermal,
+            {"rgb": rgb, "thermal": thermal},
             lambda stem: read_voc_labels(labels / f"{stem}{_THERMAL}.xml"),
             lambda stem: groups.get(stem, ""),
         )

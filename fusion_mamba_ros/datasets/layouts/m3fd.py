@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..image_files import list_pictures
-from ..pair_record import LayoutListing
-from ..voc_labels import read_voc_labels
-from .layout import Layout
-from .pairing_by_stem import list_pairs
-from .split_lists import list_splits, list_stems, read_groups, read_names
+from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.pair_record import LayoutListing
+from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
+from fusion_mamba_ros.datasets.layouts.layout import Layout
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
 
 
 class M3fdLayout(Layout):
@@ -53,8 +53,7 @@ class M3fdLayout(Layout):
         labels, groups = self.folder("Annotation"), read_groups(self.root)
         return list_pairs(
             self.split_names(split),
-            list_pictures(self.folder("Vis")),
-            list_pictures(self.folder("Ir")),
+            {"rgb": list_pictures(self.folder("Vis")), "thermal": list_pictures(self.folder("Ir"))},
             lambda stem: read_voc_labels(labels / f"{stem}.xml"),
             lambda stem: groups.get(stem, ""),
         )

@@ -1,32 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired-YOLO folder: `rgb/`, `thermal/`, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
+"""Paired-YOLO folder: one folder for each modality, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from ..image_files import list_pictures
-from ..pair_record import LayoutListing
-from ..yolo_labels import read_yolo_labels
-from .layout import Layout
-from .pairing_by_stem import list_pairs
-from .split_lists import list_splits, list_stems, read_groups, read_names
+from fusion_mamba_ros.perception.modality import known_modalities, modality_named
+from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.pair_record import LayoutListing
+from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
+from fusion_mamba_ros.datasets.layouts.layout import Layout
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
 
 # MSRS and MFNet name their pictures 00123D.png by day and 00123N.png by night.
 _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")
 
 
 class PairedYoloLayout(Layout):
-    """`rgb/STEM.*`, `thermal/STEM.*`, `labels/STEM.txt`; optional `classes.txt`, split lists and `groups/GROUP.txt`."""
+    """`rgb/STEM.*`, `thermal/STEM.*`, `labels/STEM.txt`; optional `classes.txt`, split lists and `groups/GROUP.txt`.
 
-    FORM = "rgb/, thermal/, labels/ and split lists train.txt, val.txt"
+    Every registered modality may have a folder of its name; one without a folder is missing in the whole dataset.
+    """
+
+    FORM = "rgb/, thermal/ (at least one of them), labels/ and split lists train.txt, val.txt"
     DEFAULT_CLASSES = ("person", "bicycle", "car")
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has the two picture folders."""
-        return (root / "rgb").is_dir() and (root / "thermal").is_dir()
+        """Return whether ``root`` has the folders of two modalities, or of one and `labels/`."""
+        folders = sum((root / name).is_dir() for name in known_modalities())
+        return folders > 1 or (folders == 1 and (root / "labels").is_dir())
+
+    def _pictures(self) -> dict[str, dict[str, list[Path]]]:
+        """Return the image files of each modality that has a folder, by stem."""
+        present = (name for name in known_modalities() if (self.root / name).is_dir())
+        return {name: list_pictures(self.root / name) for name in present}
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that have a list, or `all`: every picture in the folders."""
@@ -36,20 +46,16 @@ class PairedYoloLayout(Layout):
         """Return the stems in the split's list, or of all pictures."""
         if split != "all":
             return read_names(self.root / f"{split}.txt")
-        return sorted({*list_pictures(self.folder("rgb")), *list_pictures(self.folder("thermal"))})
+        return sorted(set().union(*self._pictures().values()))
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of pictures and label files."""
-        return {
-            "RGB picture": set(list_pictures(self.folder("rgb"))),
-            "thermal picture": set(list_pictures(self.folder("thermal"))),
-            "label file": list_stems(self.root / "labels", ".txt"),
-        }
+        pictures = {f"{modality_named(name).title} picture": set(files) for name, files in self._pictures().items()}
+        return {**pictures, "label file": list_stems(self.root / "labels", ".txt")}
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split; groups from `groups/`, else from MSRS names ending in D (day) or N (night)."""
         labels, names, groups = self.folder("labels"), self.class_names(), read_groups(self.root)
-        rgb, thermal = list_pictures(self.folder("rgb")), list_pictures(self.folder("thermal"))
 
         def group_of(stem: str) -> str:
             match = _DAY_NIGHT.match(stem)
@@ -57,8 +63,7 @@ class PairedYoloLayout(Layout):
 
         return list_pairs(
             self.split_names(split),
-            rgb,
-            thermal,
+            self._pictures(),
             lambda stem: read_yolo_labels(labels / f"{stem}.txt", names),
             group_of,
         )

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Match the RGB picture, the thermal picture and the label file of each pair by stem, never by position."""
+"""Match the images of all modalities and the label file of each pair by stem, never by position."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ..annotation import Annotation
-from ..image_files import check_complete
-from ..pair_record import LayoutListing, PairRecord
-from ..problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.datasets.annotation import Annotation
+from fusion_mamba_ros.datasets.image_files import check_complete
+from fusion_mamba_ros.datasets.pair_record import LayoutListing, PairRecord
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
 
 
 def list_pairs(
     stems: Iterable[str],
-    rgb: Mapping[str, list[Path]],
-    thermal: Mapping[str, list[Path]],
+    pictures: Mapping[str, Mapping[str, list[Path]]],
     read_annotation: Callable[[str], Annotation],
     group_of: Callable[[str], str],
 ) -> LayoutListing:
-    """Return the pairs among ``stems`` whose two pictures and label file are all there and complete.
+    """Return the pairs among ``stems`` whose images and label file are all there and complete.
 
-    ``rgb`` and ``thermal`` hold the picture files by stem; ``read_annotation`` raises ``DatasetError`` or ``OSError``
+    ``pictures``: each modality that the dataset has, with its image files by stem;
+    ``read_annotation`` raises ``DatasetError`` or ``OSError``
     where a label file is missing or unreadable. Whatever is left out is a problem under its name.
     """
     listing = LayoutListing()
@@ -31,28 +32,31 @@ def list_pairs(
             listing.problems.append(Problem(ProblemKind.DUPLICATED, stem, "twice in the split: used once"))
             continue
         seen.add(stem)
-        found = _find_pair(stem, rgb.get(stem, []), thermal.get(stem, []), read_annotation)
+        files = {name: by_stem.get(stem, []) for name, by_stem in pictures.items()}
+        found = _find_pair(stem, files, read_annotation)
         if isinstance(found, Problem):
             listing.problems.append(found)
         else:
-            rgb_file, thermal_file, annotation = found
-            listing.records.append(PairRecord(stem, rgb_file, thermal_file, annotation, group_of(stem)))
+            images, annotation = found
+            listing.records.append(PairRecord(stem, images, annotation, group_of(stem)))
     return listing
 
 
 def _find_pair(
-    stem: str, rgb: list[Path], thermal: list[Path], read_annotation: Callable[[str], Annotation]
-) -> tuple[Path, Path, Annotation] | Problem:
-    for side, files in (("RGB", rgb), ("thermal", thermal)):
-        if not files:
-            return Problem(ProblemKind.UNMATCHED, stem, f"no {side} picture: pair left out")
-        if len(files) > 1:
-            names = ", ".join(file.name for file in files)
-            return Problem(ProblemKind.DUPLICATED, stem, f"several {side} pictures ({names}): pair left out")
+    stem: str, files: Mapping[str, list[Path]], read_annotation: Callable[[str], Annotation]
+) -> tuple[dict[str, Path], Annotation] | Problem:
+    for modality, found in files.items():
+        title = modality_named(modality).title
+        if not found:
+            return Problem(ProblemKind.UNMATCHED, stem, f"no {title} picture: pair left out")
+        if len(found) > 1:
+            names = ", ".join(file.name for file in found)
+            return Problem(ProblemKind.DUPLICATED, stem, f"several {title} pictures ({names}): pair left out")
+    images = {modality: found[0] for modality, found in files.items()}
     try:
-        check_complete(rgb[0])
-        check_complete(thermal[0])
-        return rgb[0], thermal[0], read_annotation(stem)
+        for path in images.values():
+            check_complete(path)
+        return images, read_annotation(stem)
     except FileNotFoundError as error:
         detail = f"no label file {str(error.filename)!r}: pair left out (an empty file says that nothing is to be seen)"
         return Problem(ProblemKind.UNMATCHED, stem, detail)

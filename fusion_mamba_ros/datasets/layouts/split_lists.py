@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..image_files import PICTURE_SUFFIXES
-from ..problems import DatasetError
+from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 SPLITS = ("train", "val", "test")
 _GROUPS = "groups"

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write camera pictures and labels into a rosbag2 (mcap) that any ROS 2 tool reads. No ROS."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+
+from fusion_mamba_ros.perception.image_writer import encode_image
+from fusion_mamba_ros.bags.bag_reading import BagError
+from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+
+# Version 8 differs from 9 in how quality of service is spelled only, and Humble reads it too.
+VERSION: Literal[8, 9] = 8
+_JPEG_QUALITY = 95
+_FOREVER = QosTime(9223372036, 854775807)
+
+RELIABLE = Qos(
+    QosHistory.KEEP_LAST,
+    10,
+    QosReliability.RELIABLE,
+    QosDurability.VOLATILE,
+    _FOREVER,
+    _FOREVER,
+    QosLiveliness.AUTOMATIC,
+    _FOREVER,
+    False,
+)
+
+
+class ImageBagWriter:
+    """A new bag for images of cameras and labelled boxes; `close` finishes it, `abort` removes it.
+
+    ``topics`` maps a camera's name to its topic; with ``compressed`` the pictures go to ``<topic>/compressed``, three
+    channels as JPEG, one channel as PNG without loss. ``frame_ids`` maps the camera's name to the frame of its header.
+    Raises `BagError` if ``path`` exists or cannot be written; then nothing is left there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        topics: dict[str, str],
+        frame_ids: dict[str, str],
+        compressed: bool = False,
+        label_topic: str | None = None,
+    ) -> None:
+        if path.exists():
+            raise BagError(f"'{path}' exists already: remove it or choose another name")
+        self._path, self._compressed, self._frame_ids = path, compressed, frame_ids
+        self._typestore = detection_typestore()
+        self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
+        suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
+        try:
+            self._writer.open()
+        except WriterError as error:  # made by another process just now: not ours to remove
+            raise BagError(f"'{path}' exists already: remove it or choose another name") from error
+        except OSError as error:
+            self.abort()
+            raise self._unwritable(error) from error
+        try:
+            with self._disk():
+                self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
+                self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
+        except BaseException:
+            self.abort()
+            raise
+
+    def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
+        """Write a picture: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
+        encoding = _encoding_of(picture)
+        header = self._typestore.types["std_msgs/msg/Header"](
+            time_message(self._typestore, stamp_ns), self._frame_ids[camera]
+        )
+        if self._compressed:
+            message = self._compress(header, picture, encoding)
+        else:
+            height, width = picture.shape[:2]
+            data = np.ascontiguousarray(picture)
+            step = data.strides[0]
+            message = self._typestore.types[IMAGE](
+                header, height, width, encoding, int(data.dtype.byteorder == ">"), step, data.reshape(-1).view(np.uint8)
+            )
+        self._write(self._cameras[camera], stamp_ns, message)
+
+    def write_labels(
+        self, camera: str, stamp_ns: int, boxes: npt.NDArray[np.float32], class_names: Sequence[str]
+    ) -> None:
+        """Write the true boxes (n, 4) x1 y1 x2 y2 of a picture of ``camera``."""
+        if self._labels is None:
+            raise ValueError("the bag was opened without a topic for labels")
+        message = labelled_boxes(
+            self._typestore,
+            stamp_ns=stamp_ns,
+            frame_id=self._frame_ids[camera],
+            boxes=boxes,
+            class_ids=class_names,
+            scores=[1.0] * len(boxes),
+        )
+        self._write(self._labels, stamp_ns, message)
+
+    def close(self) -> None:
+        """Finish the bag. Raises `BagError` if it cannot be written."""
+        with self._disk():
+            self._writer.close()
+
+    def abort(self) -> None:
+        """Remove the unfinished bag."""
+        # On a full disk, closing fails while it writes what is still buffered; the file is removed anyway.
+        with suppress(OSError):
+            self._writer.abort()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> BagError:
+        return BagError(f"bag '{self._path}' cannot be written: {error.strerror or error}")
+
+    def _connect(self, topic: str, kind: str) -> Connection:
+        name = topic if topic.startswith("/") else f"/{topic}"
+        return self._writer.add_connection(name, kind, typestore=self._typestore, offered_qos_profiles=[RELIABLE])
+
+    def _write(self, connection: Connection, stamp_ns: int, message: Any) -> None:
+        data = self._typestore.serialize_cdr(message, connection.msgtype)
+        with self._disk():
+            self._writer.write(connection, stamp_ns, data)
+
+    def _compress(self, header: Any, picture: npt.NDArray[Any], encoding: str) -> Any:
+        if picture.ndim == 3:
+            data = encode_image(picture, ".jpg", jpeg_quality=_JPEG_QUALITY)
+            kind = f"{encoding}; jpeg compressed bgr8"
+        else:
+            data = encode_image(picture, ".png", png_compression=1)
+            kind = f"{encoding}; png compressed {encoding}"
+        return self._typestore.types[COMPRESSED_IMAGE](header, kind, np.frombuffer(data, np.uint8))
+
+
+def _encoding_of(picture: npt.NDArray[Any]) -> str:
+    if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+        return "rgb8"
+    if picture.ndim == 2 and picture.dtype in (np.uint8, np.uint16):
+        return "mono8" if picture.dtype == np.uint8 else "mono16"
+    raise ValueError(f"a picture of shape {picture.shape} and {picture.dtype} is neither RGB nor 8- or 16-bit thermal")

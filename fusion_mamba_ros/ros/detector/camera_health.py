@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judge whether both cameras, and the clock that they are timed by, deliver."""
+
+from __future__ import annotations
+
+from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
+from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.presence import Absence
+
+# Pairing refuses such a frame by itself, without a reason of its own.
+_STAMP_AHEAD = "a stamp ran ahead of the clock and the next one did not confirm it"
+
+
+def camera_status(seen: Observation) -> Status:
+    """Return whether both cameras deliver good images and the clock runs."""
+    status = Status("cameras")
+    for side in Side:
+        status.values[f"{side.value} rate (Hz)"] = seen.summary.input_rates_hz.get(side, 0.0)
+        for name, count in seen.counters[side].items():
+            status.values[f"{side.value} {name}"] = count
+    status.values["clock jumps"] = seen.clock_jumps
+    if not seen.active:
+        status.messages.append("inactive")
+        return status
+    if not seen.clock_runs:
+        status.note(Level.ERROR, "use_sim_time is set and no /clock arrives")
+    elif seen.clock_stopped:
+        status.note(
+            Level.ERROR,
+            f"the node's clock has stood still for {seen.clock_stopped_sec:.1f} s: /clock has stopped or is paused",
+        )
+    for side in Side:
+        refused, received = seen.since_last_report(side, "refused"), seen.since_last_report(side, "received")
+        if refused:
+            reason = seen.refusals.get(side, _STAMP_AHEAD)
+            status.note(Level.WARN, f"{refused} of {received} {side.value} images refused: {reason}")
+    if seen.clock_runs:
+        _judge_missing(status, seen)
+    return status
+
+
+def _judge_missing(status: Status, seen: Observation) -> None:
+    missing = seen.missing
+    reasons = [f"{side.value} is missing: {_why_missing(side, seen)}" for side in Side if side in missing]
+    if len(missing) == 2:
+        status.note(Level.ERROR, "no camera delivers fresh images; " + "; ".join(reasons))
+    elif missing:
+        status.note(Level.WARN if seen.missing_modality == "continue" else Level.ERROR, reasons[0])
+
+
+def _why_missing(side: Side, seen: Observation) -> str:
+    received, refused, late = (seen.since_last_report(side, name) for name in ("received", "refused", "late"))
+    if received == 0:
+        return "nothing arrives"
+    if refused == received:
+        return "its images are refused"
+    absence = seen.missing[side]
+    if absence is Absence.FROZEN:
+        return "its image is frozen"
+    if absence is Absence.APART:
+        return "its stamps are never within pairing.max_offset_sec of those of the other camera"
+    if late + refused == received:
+        return "its stamps do not increase"
+    return "no fresh image came within pairing.timeout_sec"

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that exists while the node is active: subscriptions, pairing and the inference thread."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+
+from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
+from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_picture, rows_of
+from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
+from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
+from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
+from fusion_mamba_ros.ros.detector.message_conversion import idle_status, side_counters, to_nanoseconds
+from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
+from fusion_mamba_ros.ros.detector.pairing_filter import PairingFilter
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.ros.detector.stream_statistics import Output, StreamStatistics
+from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
+from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
+from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
+from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+from fusion_mamba_ros.streams.presence import Absence
+
+# Longer than any inference that will still come to an end; less when the process itself must end in time.
+_STOP_TIMEOUT_SEC = 10.0
+_STOP_TIMEOUT_AT_EXIT_SEC = 1.0
+
+
+class DetectionSession:
+    """From two subscriptions through pairing and inference to the outputs.
+
+    Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
+    activation, closed on deactivation. Raises, and leaves nothing subscribed and no thread, if a QoS override is not
+    allowed or a part of it cannot be created.
+    ``warm_up_sec``: how long the inferences of the warm-up took. ``steady_ns``: the steady clock, for tests.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        predictor: DetectionSource,
+        outputs: Outputs,
+        parameters: DetectorParameters,
+        *,
+        warm_up_sec: Sequence[float] = (),
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.started_ns = steady_ns()
+        self.statistics = StreamStatistics()
+        self.refusals = Refusals(steady_ns=steady_ns)
+        self.parameters = parameters
+        self._steady_ns = steady_ns
+        self._node = node
+        self._outputs = outputs
+        self._reports = ThrottledReports(node.get_logger())
+        self._ledger = FrameLedger()
+        self._closed = False
+        self._status = FusionStatus()
+        self._offset_estimator = ClockOffsetEstimator()
+        self._estimated_offset_sec: float | None = None
+        self._frozen = FrozenPicture(_nanoseconds(parameters.thermal_freeze_timeout_sec))
+        predictor.reset_stream()
+        self.processor = PairProcessor(
+            predictor,
+            self._ledger,
+            publish=self._publish,
+            on_published=self._on_published,
+            report=self._reports.error,
+            continue_alone=lambda: self.parameters.missing_modality == "continue",
+            monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
+            refusals=self.refusals,
+            steady_ns=steady_ns,
+        )
+        compressed = parameters.image_transport == "compressed"
+        self.subscriptions: dict[Side, ImageSubscription] = {}
+        # What was made is unmade in reverse order if what follows fails: nothing stays subscribed, no thread is left.
+        with ExitStack() as undo:
+            for side in Side:
+                self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
+                undo.callback(self.subscriptions[side].close)
+            self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
+            undo.callback(self._worker.stop, timeout_sec=0.0)
+            self._filter = PairingFilter(
+                node,
+                self.subscriptions[Side.RGB],
+                self.subscriptions[Side.THERMAL],
+                limits_from(parameters),
+                is_fresh=self._is_fresh,
+                refuse=self._fault_of,
+                on_refused=self.refusals.note,
+                steady_ns=steady_ns,
+            )
+            self._filter.registerCallback(self._on_released)
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Stop: nothing is published after this returns."""
+        self._closed = True
+        self._filter.close()
+        for subscription in self.subscriptions.values():
+            subscription.close()
+        timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
+        if not self._worker.stop(timeout_sec=timeout_sec):
+            self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
+
+    def has_ended(self) -> bool:
+        """Return whether, after `close`, the last inference has come to its end: only then is the predictor free."""
+        return self._worker.stop(timeout_sec=0.0)
+
+    def change_parameters(self, parameters: DetectorParameters) -> None:
+        """Adopt changed limits."""
+        self.parameters = parameters
+        self._filter.pairing.limits = limits_from(parameters)
+        self._frozen.freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+
+    def follow_publishers(self) -> None:
+        """Adopt the QoS of publishers that have come or gone."""
+        for subscription in self.subscriptions.values():
+            subscription.follow_publishers()
+
+    def counters(self) -> tuple[Mapping[Side, FrameCounters], int]:
+        """Return where every frame has ended, and the number of arrays published."""
+        return count_frames(self._filter.pairing, self._ledger)
+
+    def absences(self) -> Mapping[Side, Absence]:
+        """Return the cameras without a fresh image, by the node's clock, each with the reason."""
+        return self._filter.pairing.absences(now_ns=self._filter.now_ns())
+
+    def clock_jumps(self) -> int:
+        """Return how often stamps or the node's clock jumped back."""
+        return self._filter.pairing.counters().clock_jumps
+
+    def estimated_thermal_offset_sec(self) -> float | None:
+        """Return what pairing.thermal_offset_sec should be, as far as the stream tells; renewed every five seconds."""
+        return self._estimated_offset_sec
+
+    def estimate_clock_offset(self) -> None:
+        """Renew the estimate, in the executor's thread; takes some ten milliseconds."""
+        estimate = self._offset_estimator.estimate()
+        self._estimated_offset_sec = None if estimate is None else estimate.thermal_offset_ns * 1e-9
+
+    def publish_idle_status(self) -> None:
+        """Say on `~/status` that there is no array."""
+        status = idle_status(self._node.get_clock().now().to_msg())
+        self._complete(status)
+        self._outputs.publish_status(status)
+
+    def _fault_of(self, side: Side, message: Any) -> str | None:
+        self.statistics.note_arrival(side, self._steady_ns())
+        return fault_of(message)
+
+    def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        pixels = motion_picture(message) if stamp_ns > 0 else None
+        if pixels is not None:
+            self._offset_estimator.add(side, stamp_ns, pixels)
+        if side is Side.RGB or self._frozen.freeze_timeout_ns == 0:
+            return True
+        return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
+
+    def _on_released(self, released: Pair | LoneFrame) -> None:
+        if isinstance(released, LoneFrame) and self.parameters.missing_modality == "stop":
+            self._ledger.record_all(released, Outcome.UNPAIRED)
+            return
+        replaced = self._worker.submit(Job(released, self._steady_ns()))
+        if replaced is not None:
+            self._ledger.record_all(replaced.released, Outcome.DROPPED)
+
+    def _publish(self, result: Result) -> bool:
+        """Publish everything about ``result``, in the inference thread; return False once the session is closed."""
+        if self._closed:
+            return False
+        self._status = self._outputs.publish_detections(result, class_id_format=self.parameters.class_id_format)
+        self.statistics.note_output(
+            Output(
+                steady_ns=self._steady_ns(),
+                mode=result.mode.value,
+                offset_ns=result.offset_ns,
+                age_ms=self._status.age_sec * 1e3,
+                inference_ms=result.inference_ms,
+            )
+        )
+        return True
+
+    def _on_published(self, result: Result) -> None:
+        self._complete(self._status)
+        self._outputs.publish_status(self._status)
+        try:
+            self._outputs.publish_picture(result)
+        except Exception as error:
+            # By now the array is out: what fails here costs the debug image only.
+            self._report_failure("the debug image could not be published", error)
+
+    def _complete(self, status: FusionStatus) -> None:
+        counters, status.published = self.counters()
+        status.rgb = side_counters(counters[Side.RGB])
+        status.thermal = side_counters(counters[Side.THERMAL])
+        estimate = self.estimated_thermal_offset_sec()
+        status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
+
+    def _on_worker_error(self, error: Exception) -> None:
+        self._report_failure("a result could not be published", error)
+
+    def _report_failure(self, what: str, error: Exception) -> None:
+        if not self._closed:
+            self._reports.error(f"{what}: {describe_failure(error)}")
+
+
+def limits_from(parameters: DetectorParameters) -> PairingLimits:
+    """Return the limits of pairing that the parameters ask for."""
+    return PairingLimits(
+        max_offset_ns=_nanoseconds(parameters.pairing_max_offset_sec),
+        thermal_offset_ns=_nanoseconds(parameters.pairing_thermal_offset_sec),
+        timeout_ns=_nanoseconds(parameters.pairing_timeout_sec),
+        queue_size=parameters.pairing_queue_size,
+    )
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)

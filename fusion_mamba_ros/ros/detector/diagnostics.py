@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/diagnostics` once a second, by the steady clock: simulated time may never begin, stop or jump."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
+
+from fusion_mamba_ros.ros.detector.camera_health import camera_status
+from fusion_mamba_ros.ros.detector.clock_watch import ClockWatch
+from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.health import Observation, Status
+from fusion_mamba_ros.ros.detector.inference_health import inference_status
+from fusion_mamba_ros.ros.detector.output_health import output_status
+from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
+from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
+from fusion_mamba_ros.streams.frames import Side
+
+PERIOD_SEC = 1.0
+_TICKS_PER_ESTIMATE = 5
+
+
+class Diagnostics:
+    """Reports the health of a configured node; while it is active, of its session.
+
+    The same tick says on `~/status` that there is no array, and lets subscriptions follow their publishers.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        predictor: DetectionSource,
+        *,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._node = node
+        self._predictor = predictor
+        self._steady_ns = steady_ns
+        self._clock_watch = ClockWatch()
+        self._session: DetectionSession | None = None
+        self._previous: dict[Side, FrameCounters] = {}
+        self._previous_published = 0
+        self._logged_missing: frozenset[Side] = frozenset()
+        self._ticks = 0
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def watch(self, session: DetectionSession | None) -> None:
+        """Report about ``session`` from now on; None: the node is inactive."""
+        self._session = session
+        self._previous = {side: FrameCounters() for side in Side}
+        self._previous_published = 0
+        self._logged_missing = frozenset()
+
+    def close(self) -> None:
+        """Stop reporting."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
+    def _tick(self) -> None:
+        session = self._session
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        seen = self._observe()
+        self._previous = dict(seen.counters)
+        cameras = camera_status(seen)
+        statuses = (cameras, pairing_status(seen), inference_status(seen, self._figures()), output_status(seen))
+        message.status = [self._message(status) for status in statuses]
+        self._publisher.publish(message)
+        if session is not None:
+            self._log_missing(frozenset(seen.missing), cameras)
+            session.follow_publishers()
+            self._ticks += 1
+            if self._ticks % _TICKS_PER_ESTIMATE == 0:
+                session.estimate_clock_offset()
+            published = session.counters()[1]
+            if published == self._previous_published:
+                session.publish_idle_status()
+            self._previous_published = published
+
+    def _log_missing(self, missing: frozenset[Side], cameras: Status) -> None:
+        """Log once that a camera is missing, and that it is back: not everybody reads diagnostics."""
+        if missing == self._logged_missing:
+            return
+        self._logged_missing = missing
+        if missing:
+            self._node.get_logger().warning(cameras.message)
+        else:
+            self._node.get_logger().info("both cameras deliver")
+
+    def _observe(self) -> Observation:
+        session = self._session
+        now_ns, steady_ns = int(self._node.get_clock().now().nanoseconds), self._steady_ns()
+        clock_stopped_sec = self._clock_watch.stopped_sec(now_ns, steady_ns)
+        if session is None:
+            return Observation()
+        parameters = session.parameters
+        return Observation(
+            active=True,
+            clock_runs=now_ns > 0,
+            clock_stopped_sec=clock_stopped_sec,
+            steady_ns=steady_ns,
+            active_since_ns=session.started_ns,
+            absences=session.absences(),
+            counters=session.counters()[0],
+            previous=self._previous,
+            refusals=session.refusals.recent(),
+            clock_jumps=session.clock_jumps(),
+            summary=session.statistics.summary(steady_ns),
+            inference=session.processor.monitor.observe(),
+            missing_modality=parameters.missing_modality,
+            pairing_timeout_sec=parameters.pairing_timeout_sec,
+            max_offset_sec=parameters.pairing_max_offset_sec,
+            thermal_offset_sec=parameters.pairing_thermal_offset_sec,
+            estimated_thermal_offset_sec=session.estimated_thermal_offset_sec(),
+            inference_timeout_sec=parameters.inference_timeout_sec,
+        )
+
+    def _figures(self) -> dict[str, Any]:
+        device = self._predictor.device
+        figures: dict[str, Any] = {
+            "device": device,
+            "memory of the process (MB)": _resident_mb(),
+            "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        if torch.cuda.is_initialized():
+            figures["memory of the device (MB)"] = torch.cuda.memory_allocated() / 2**20
+            figures["memory of the device, peak (MB)"] = torch.cuda.max_memory_allocated() / 2**20
+        modes: Mapping[str, Any] = self._predictor.metadata.metrics.get("modes", {})
+        for mode in self._predictor.modes:
+            measured = modes.get(mode.value, {})
+            figures[f"mAP50 {mode.value}"] = measured.get("mAP50", "not measured")
+            figures[f"mAP {mode.value}"] = measured.get("mAP", "not measured")
+        return figures
+
+    def _message(self, status: Status) -> DiagnosticStatus:
+        values = [KeyValue(key=name, value=_text(value)) for name, value in status.values.items()]
+        return DiagnosticStatus(
+            level=bytes([status.level]),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.subject}",
+            message=status.message,
+            hardware_id=str(self._predictor.device),
+            values=values,
+        )
+
+
+def _resident_mb() -> float | None:
+    """Return the memory that the process holds now, None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * resource.getpagesize() / 2**20
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the health of the node is judged by, and the status that a judgement ends in.
+
+The judgements, as documented in `docs/reference/node.md`: `camera_health`, `pairing_health`, `inference_health`,
+`output_health`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity
+from fusion_mamba_ros.ros.detector.stream_statistics import Summary
+from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.presence import Absence
+
+# A /clock of 1 Hz still moves in between.
+CLOCK_STOPPED_SEC = 2.0
+
+
+class Level(IntEnum):
+    """Severity; values are those of `diagnostic_msgs/DiagnosticStatus`."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass
+class Status:
+    """The judgement on one subject: the worst level, everything that is wrong in words, and the figures."""
+
+    subject: str
+    level: Level = Level.OK
+    messages: list[str] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, level: Level, message: str) -> None:
+        """Add something that is wrong."""
+        self.level = max(self.level, level)
+        self.messages.append(message)
+
+    @property
+    def message(self) -> str:
+        """All that is wrong, worst or not, or OK."""
+        return "; ".join(self.messages) or "OK"
+
+
+def _no_frames() -> Mapping[Side, FrameCounters]:
+    return {side: FrameCounters() for side in Side}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that health is judged by, at one moment; the defaults are those of an inactive node.
+
+    ``counters`` of now and ``previous`` ones of the last report. ``absences``: what pairing says, by the node's clock.
+    ``refusals``: the latest reason of each camera that had an image refused. ``clock_stopped_sec``: for how long the
+    node's clock has stood still by the steady one.
+    """
+
+    active: bool = False
+    clock_runs: bool = True
+    clock_stopped_sec: float = 0.0
+    steady_ns: int = 0
+    active_since_ns: int = 0
+    absences: Mapping[Side, Absence] = field(default_factory=dict)
+    counters: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    previous: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    refusals: Mapping[Side, str] = field(default_factory=dict)
+    clock_jumps: int = 0
+    summary: Summary = field(default_factory=Summary)
+    inference: InferenceActivity = field(default_factory=InferenceActivity)
+    missing_modality: str = "continue"
+    pairing_timeout_sec: float = 0.5
+    max_offset_sec: float = 0.05
+    thermal_offset_sec: float = 0.0
+    estimated_thermal_offset_sec: float | None = None
+    inference_timeout_sec: float = 0.0
+
+    @property
+    def clock_stopped(self) -> bool:
+        """Whether the node's clock stands still."""
+        return self.clock_stopped_sec >= CLOCK_STOPPED_SEC
+
+    @property
+    def missing(self) -> Mapping[Side, Absence]:
+        """The cameras without a fresh image, each with the reason.
+
+        Pairing's timeouts stand still with the node's clock; then cameras are missed by the steady clock.
+        """
+        missing = dict(self.absences)
+        if self.clock_stopped:
+            for side in Side:
+                last_ns = self.summary.last_arrival_ns.get(side, self.active_since_ns)
+                if (self.steady_ns - last_ns) * 1e-9 > self.pairing_timeout_sec + CLOCK_STOPPED_SEC:
+                    missing[side] = Absence.SILENT
+        return missing
+
+    def since_last_report(self, side: Side, counter: str) -> int:
+        """Return by how much a counter of one camera has grown."""
+        return int(getattr(self.counters[side], counter) - getattr(self.previous[side], counter))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between this package's types and ROS messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
+
+from fusion_mamba_ros.msg import FusionStatus, SideCounters
+from fusion_mamba_ros.perception.detections import Detections
+from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+
+_NANOSECONDS = 1_000_000_000
+
+
+def to_nanoseconds(stamp: Time) -> int:
+    """Return a ROS stamp as nanoseconds."""
+    return int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
+
+
+def to_stamp(nanoseconds: int) -> Time:
+    """Return nanoseconds as a ROS stamp."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def detection_array(detections: Detections, header: Header, class_ids: Sequence[str]) -> Detection2DArray:
+    """Return ``detections`` as an array message, best first; it and each detection in it carry ``header``.
+
+    ``class_ids``: the text of ``hypothesis.class_id`` for each label. Centers and sizes are pixels of the image that
+    ``header`` belongs to; ``id`` and the pose stay empty.
+    """
+    array = Detection2DArray(header=header)
+    boxes = detections.boxes.tolist()
+    array.detections = [
+        _detection(header, box, score, class_ids[label])
+        for box, score, label in zip(boxes, detections.scores.tolist(), detections.labels.tolist(), strict=True)
+    ]
+    return array
+
+
+def _detection(header: Header, box: list[float], score: float, class_id: str) -> Detection2D:
+    x1, y1, x2, y2 = box
+    # Field by field: the constructors' keyword arguments are slower, and an array is built for every pair.
+    detection = Detection2D()
+    detection.header = header
+    bbox = detection.bbox
+    bbox.center.position.x = (x1 + x2) / 2
+    bbox.center.position.y = (y1 + y2) / 2
+    bbox.size_x = x2 - x1
+    bbox.size_y = y2 - y1
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id = class_id
+    result.hypothesis.score = score
+    detection.results = [result]
+    return detection
+
+
+def label_info(class_names: Sequence[str], *, threshold: float, stamp: Time) -> LabelInfo:
+    """Return the names of all classes of the checkpoint by index, and the score threshold in force."""
+    message = LabelInfo(threshold=threshold)
+    message.header.stamp = stamp
+    message.class_map = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(class_names)]
+    return message
+
+
+def idle_status(stamp: Time) -> FusionStatus:
+    """Return the status of a moment without array."""
+    status = FusionStatus(mode=FusionStatus.NONE)
+    status.header.stamp = stamp
+    status.pair_offset_sec = status.age_sec = math.nan
+    status.pairing_ms = status.queue_ms = status.decode_ms = status.inference_ms = status.publish_ms = math.nan
+    return status
+
+
+def side_counters(counters: FrameCounters) -> SideCounters:
+    """Return the counters of one camera as a message."""
+    return SideCounters(**dict(counters.items()))

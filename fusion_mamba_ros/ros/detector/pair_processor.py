@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the inference thread does with one pair: decode, predict, publish, record the outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import torch
+from std_msgs.msg import Header
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.mode import modalities_in, mode_of
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
+from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
+from fusion_mamba_ros.streams.message_decoding import picture_of
+
+
+class DetectionSource(Protocol):
+    """What the node needs of a `perception.Predictor`; a test may hand in another."""
+
+    thresholds: Thresholds
+    metadata: CheckpointMetadata
+    device: Any
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes it can work in."""
+
+    def warm_up(self) -> Sequence[float] | None:
+        """Run one prediction for each mode; return their times in seconds, None if they were not measured."""
+
+    def reset_stream(self) -> None:
+        """Forget what was learnt from earlier images."""
+
+    def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
+        """Return the detections of one pair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Detections with what they were made from and what that took, ready to be published.
+
+    ``header``: of the array. ``images``: the decoded images, for drawing; ``reference_size``: (width, height) of the
+    last RGB image, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
+    unless fused. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
+    """
+
+    detections: Detections
+    mode: Mode
+    header: Header
+    images: dict[str, npt.NDArray[Any]]
+    reference_size: tuple[int, int] | None
+    offset_ns: int | None
+    arrived_ns: int
+    pairing_ms: float
+    queue_ms: float
+    decode_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A pair, or a lone frame, with the steady time at which pairing released it."""
+
+    released: Pair | LoneFrame
+    released_ns: int
+
+
+class PairProcessor:
+    """Turns jobs into results, in the inference thread. The outcome of every frame of a job is recorded in the ledger.
+
+    ``publish(result)`` builds and sends the array and returns whether it did; ``on_published(result)`` follows when
+    its frames are counted; ``report(sentence)`` logs a lost frame;
+    ``continue_alone()``: whether a frame whose partner cannot be decoded goes on without it.
+    ``monitor`` is told what the thread is doing, ``refusals`` why an image could not be decoded.
+    """
+
+    def __init__(
+        self,
+        predictor: DetectionSource,
+        ledger: FrameLedger,
+        *,
+        publish: Callable[[Result], bool],
+        on_published: Callable[[Result], None],
+        report: Callable[[str], None],
+        continue_alone: Callable[[], bool],
+        monitor: InferenceMonitor | None = None,
+        refusals: Refusals | None = None,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._predictor = predictor
+        self._ledger = ledger
+        self._publish = publish
+        self._on_published = on_published
+        self._report = report
+        self._continue_alone = continue_alone
+        self._rgb_frame_id = ""
+        self._rgb_size: tuple[int, int] | None = None
+        self.monitor = monitor or InferenceMonitor(steady_ns=steady_ns)
+        self._refusals = refusals or Refusals(steady_ns=steady_ns)
+        self._steady_ns = steady_ns
+
+    def process(self, job: Job) -> None:
+        """Publish the result of ``job``, or say why there is none."""
+        self.monitor.enter("decoding the images")
+        try:
+            self._process(job)
+        finally:
+            self.monitor.finish()
+
+    def _process(self, job: Job) -> None:
+        taken_ns = self._steady_ns()
+        frames, images = self._decoded(job.released)
+        decoded_ns = self._steady_ns()
+        if not frames:
+            return
+        # Of a pair, a model of one camera looks at that one's image only.
+        modalities = modalities_in(self._predictor.modes)
+        images = {name: image for name, image in images.items() if name in modalities}
+        mode = mode_of(images, modalities) if images else None
+        lost_partner = len(frames) < len(job.released.frames)
+        if mode is None or mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
+            self._record(frames, Outcome.UNPAIRED)
+            return
+        detections = self._predicted(frames, images)
+        if detections is None:
+            return
+        inferred_ns = self._steady_ns()
+        arrived_ns = max(frame.payload.steady_ns for frame in frames)
+        result = Result(
+            detections=detections,
+            mode=mode,
+            header=self._header(job.released, images),
+            images=images,
+            reference_size=self._rgb_size,
+            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and len(images) == 2 else None,
+            arrived_ns=arrived_ns,
+            pairing_ms=(job.released_ns - arrived_ns) * 1e-6,
+            queue_ms=(taken_ns - job.released_ns) * 1e-6,
+            decode_ms=(decoded_ns - taken_ns) * 1e-6,
+            inference_ms=(inferred_ns - decoded_ns) * 1e-6,
+        )
+        self.monitor.enter("publishing the array")
+        try:
+            published = self._publish(result)
+        except Exception as error:
+            reason = f"the array could not be published: {describe_failure(error)}"
+            self.monitor.record_failure(reason, non_finite=False)
+            self._record(frames, Outcome.FAILED)
+            raise
+        if not published:
+            self._record(frames, Outcome.DROPPED)
+            return
+        self._record(frames, Outcome.ALONE if len(frames) == 1 else Outcome.PAIRED)
+        self._ledger.count_published()
+        self._on_published(result)
+
+    def _decoded(self, released: Pair | LoneFrame) -> tuple[list[Frame], dict[str, npt.NDArray[Any]]]:
+        """Return the frames that could be decoded, with their images; record and report the others."""
+        frames: list[Frame] = []
+        images: dict[str, npt.NDArray[Any]] = {}
+        for frame in released.frames:
+            try:
+                image = picture_of(frame.payload.message)
+                pixels = image.to_rgb() if frame.side is Side.RGB else image.to_thermal()
+            except ImageDecodingError as error:
+                self._refusals.note(frame.side, str(error))
+                self._ledger.record(frame.side, Outcome.REFUSED)
+                self._report(f"{frame.side.value} image refused: {error}")
+                continue
+            except Exception as error:
+                reason = f"{frame.side.value} image could not be decoded and is lost: {describe_failure(error)}"
+                self.monitor.record_failure(reason, non_finite=False)
+                self._ledger.record(frame.side, Outcome.FAILED)
+                self._report(reason)
+                continue
+            images[frame.side.value] = pixels
+            frames.append(frame)
+            if frame.side is Side.RGB:
+                self._rgb_frame_id = frame.payload.message.header.frame_id
+                self._rgb_size = (image.width, image.height)
+        return frames, images
+
+    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]]) -> Detections | None:
+        self.monitor.enter("inference")
+        started_ns = self._steady_ns()
+        try:
+            detections = self._predictor.predict(images, reference_size=self._rgb_size)
+        except Exception as error:
+            reason = describe_failure(error)
+            self.monitor.record_failure(reason, non_finite=isinstance(error, NonFiniteOutputError))
+        else:
+            self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
+            return detections
+        # Outside the handler: there the traceback still holds the tensors that are to be freed.
+        self._record(frames, Outcome.FAILED)
+        self._report(f"inference failed, the frame is lost: {reason}")
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return None
+
+    def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
+        """Return the header of the RGB frame, or one made for the thermal image where that is all there is."""
+        if isinstance(released, Pair):
+            if Side.RGB.value in images:
+                return released.rgb.payload.message.header
+            # Where RGB is damaged its stamp still holds; thermal's may be later than that of the next RGB image.
+            shift_ns = 0 if Mode.FUSED in self._predictor.modes else released.offset_ns
+            thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
+        elif released.frame.side is Side.RGB:
+            return released.frame.payload.message.header
+        else:
+            thermal, stamp_ns = released.frame, released.stamp_ns
+        thermal_frame_id = thermal.payload.message.header.frame_id
+        return Header(stamp=to_stamp(stamp_ns), frame_id=self._rgb_frame_id or thermal_frame_id)
+
+    def _record(self, frames: list[Frame], outcome: Outcome) -> None:
+        for frame in frames:
+            self._ledger.record(frame.side, outcome)
+
+
+def describe_failure(error: Exception) -> str:
+    """Return what went wrong in inference, in one line; lack of memory by its name."""
+    text = " ".join(str(error).split())
+    if isinstance(error, NonFiniteOutputError):
+        return text
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "allocate memory" in text:
+        return f"out of memory: {text}"
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairing as a message filter: stands where an ApproximateTimeSynchronizer would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import message_filters
+from rclpy.clock import JumpThreshold
+from rclpy.node import Node
+
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
+from fusion_mamba_ros.streams.frames import Frame, Side
+from fusion_mamba_ros.streams.pairing import Pairing
+from fusion_mamba_ros.streams.pairing_limits import PairingLimits
+
+# A timer that is not needed still has a period.
+_IDLE_SEC = 3600.0
+_SHORTEST_SEC = 0.001
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """The payload of a frame: a message and when it came in on the steady clock, which no jump of time touches."""
+
+    message: Any
+    steady_ns: int
+
+
+class PairingFilter(message_filters.SimpleFilter):
+    """Calls back with a `Pair` or a `LoneFrame` of `ReceivedImage`, in the thread of the node's executor.
+
+    ``rgb`` and ``thermal``: message filters whose messages have a header. ``is_fresh(side, message, now_ns)`` tells
+    frozen images; ``refuse(side, message)`` returns why a message is no image, or None; ``on_refused(side, reason)``
+    is called for each image that is refused for its fields or its zero stamp, before it is counted. Unlike
+    ApproximateTimeSynchronizer it goes on when an input dies or a bag loops, and calls back outside any lock.
+    Timeouts run on the node's clock.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        rgb: message_filters.SimpleFilter,
+        thermal: message_filters.SimpleFilter,
+        limits: PairingLimits,
+        *,
+        is_fresh: Callable[[Side, Any, int], bool] = lambda side, message, now_ns: True,
+        refuse: Callable[[Side, Any], str | None] = lambda side, message: None,
+        on_refused: Callable[[Side, str], None] = lambda side, reason: None,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        super().__init__()
+        self.pairing = Pairing(limits)
+        self._node = node
+        self._reports = ThrottledReports(node.get_logger())
+        self._clock = node.get_clock()
+        self._is_fresh = is_fresh
+        self._refuse = refuse
+        self._on_refused = on_refused
+        self._steady_ns = steady_ns
+        self._closed = False
+        self._timer = node.create_timer(_IDLE_SEC, self._release, clock=self._clock)
+        # Jumps of simulated time are seen by `Pairing` itself; a switch between clocks is not a jump.
+        threshold = JumpThreshold(min_forward=None, min_backward=None, on_clock_change=True)
+        self._jumps = self._clock.create_jump_callback(threshold, post_callback=self._on_clock_change)
+        rgb.registerCallback(self._on_image, Side.RGB)
+        thermal.registerCallback(self._on_image, Side.THERMAL)
+
+    def close(self) -> None:
+        """Stop calling back; frames that wait are given up."""
+        if not self._closed:
+            self._closed = True
+            self._jumps.unregister()
+            self._node.destroy_timer(self._timer)
+            self.pairing.clear()
+            self.callbacks.clear()
+
+    def now_ns(self) -> int:
+        """Return the node's clock."""
+        return int(self._clock.now().nanoseconds)
+
+    def _on_image(self, message: Any, side: Side) -> None:
+        steady_ns = self._steady_ns()
+        if self._closed:
+            return
+        now_ns = self.now_ns()
+        reason = self._refuse(side, message)
+        if reason is not None:
+            self._on_refused(side, reason)
+            self.pairing.count_refused(side)
+            self._reports.warning(f"{side.value} image refused: {reason}")
+            return
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        if stamp_ns <= 0:
+            self._on_refused(side, "its stamp is zero or negative: let the driver set it")
+            self._reports.warning(f"{side.value} image refused, its stamp is zero or negative: let the driver set it")
+        fresh = self._is_fresh(side, message, now_ns)
+        self.pairing.add(Frame(side, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
+        self._release()
+
+    def _release(self) -> None:
+        if self._closed:
+            return
+        now_ns = self.now_ns()
+        for released in self.pairing.match(now_ns=now_ns):
+            self.signalMessage(released)
+        self._arm(now_ns)
+
+    def _arm(self, now_ns: int) -> None:
+        wakeup_ns = self.pairing.next_wakeup_ns()
+        delay_sec = _IDLE_SEC if wakeup_ns is None else max(_SHORTEST_SEC, (wakeup_ns - now_ns) * 1e-9)
+        self._timer.timer_period_ns = int(delay_sec * 1e9)
+        self._timer.reset()
+
+    def _on_clock_change(self, _: object) -> None:
+        if not self._closed:
+            self.pairing.clear()

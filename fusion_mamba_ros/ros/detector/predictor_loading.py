@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The predictor that the node's parameters ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
+from fusion_mamba_ros.perception.compute import choose_device, choose_precision
+from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
+from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.registration import Homography, homography_from
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.threads import set_threads
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
+
+
+def load_predictor(parameters: DetectorParameters) -> Predictor:
+    """Return the predictor of the checkpoint that the parameters name, of the package's own if they name none.
+
+    Raises ``ValueError``, one sentence.
+    """
+    set_threads(parameters.threads)
+    # Asked first, because a wrong device name should not wait for a file to be read.
+    choose_precision(parameters.precision, choose_device(parameters.device))
+    model, metadata = load_checkpoint(
+        Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
+    )
+    return Predictor(
+        model,
+        metadata,
+        device=parameters.device,
+        precision=parameters.precision,
+        thresholds=thresholds_of(parameters),
+        thermal=thermal_scaling_of(parameters, metadata),
+        homography=homography_of(parameters, metadata),
+        stream=True,
+    )
+
+
+def thresholds_of(parameters: DetectorParameters) -> Thresholds:
+    """Return what counts as a detection."""
+    return Thresholds(
+        score_threshold=parameters.score_threshold,
+        nms_threshold=parameters.nms_threshold,
+        max_detections=parameters.max_detections,
+        classes=parameters.classes or None,
+    )
+
+
+def thermal_scaling_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> ThermalScaling:
+    """Return how thermal counts become grey levels: as in training unless the parameters say otherwise."""
+    scaling = metadata.thermal
+    if parameters.thermal_polarity != "checkpoint":
+        scaling = replace(scaling, polarity=parameters.thermal_polarity)
+    if parameters.thermal_scaling == "checkpoint":
+        return scaling
+    if parameters.thermal_scaling == "range":
+        return replace(
+            scaling, method="range", range_min=parameters.thermal_range_min, range_max=parameters.thermal_range_max
+        )
+    return replace(scaling, method=parameters.thermal_scaling)
+
+
+def homography_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Homography:
+    """Return how thermal coordinates become RGB coordinates: as in training unless the parameters say otherwise."""
+    return homography_from(parameters.registration_homography or metadata.homography)
