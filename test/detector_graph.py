@@ -27,9 +27,9 @@ from rclpy.node import Node
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.msg import FusionStatus
-from fusion_mamba_ros.ros.large_image_transport import profile_environment
 from fusion_mamba_ros.ros.bag_tools.lifecycle_client import LifecycleClient
 from fusion_mamba_ros.ros.bag_tools.service_client import ServiceClient
+from fusion_mamba_ros.ros.large_image_transport import profile_environment
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0

@@ -14,17 +14,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fusion_mamba_ros"
 
-# Room to the rooms it may import besides itself.
+# Layer to the layers that it may import besides itself.
 ARROWS = {
     "network": set(),
     "streams": set(),
-    "perception": {"network"},
-    "datasets": {"perception", "network", "streams"},
-    "evaluation": {"datasets", "perception", "network", "streams"},
+    "synthetic": set(),
+    "perception": {"network", "streams"},
+    "registration": {"perception"},
+    "deployment": {"perception", "network"},
+    "datasets": {"perception", "network", "streams", "synthetic"},
+    "bags": {"datasets", "perception", "streams", "synthetic"},
+    "evaluation": {"bags", "datasets", "perception", "network", "streams"},
     "training": {"evaluation", "datasets", "perception", "network"},
-    "analysis": {"training", "evaluation", "datasets", "perception", "network"},
-    "commands": {"analysis", "training", "evaluation", "datasets", "perception", "network", "streams"},
-    "ros": {"openmp_policy", "training", "evaluation", "datasets", "perception", "network", "streams"},
+    "analysis": {"training", "evaluation", "bags", "datasets", "perception", "network"},
+    "commands": {
+        *("analysis", "training", "evaluation", "bags", "datasets", "registration", "deployment"),
+        *("perception", "network", "streams", "synthetic", "openmp_policy"),
+    },
+    "ros": {"evaluation", "bags", "datasets", "deployment", "perception", "network", "streams", "openmp_policy"},
     "openmp_policy": set(),
     "cli": {"commands", "openmp_policy"},
     "__main__": {"cli"},
@@ -62,7 +69,7 @@ NETWORK_CLIENTS = {
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
+def layer_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else path.stem
 
@@ -82,21 +89,21 @@ def imported(path: Path) -> Iterator[str]:
             yield from (value.value for value in node.args if isinstance(value, ast.Constant))
 
 
-def test_every_room_has_its_arrows_written_down() -> None:
-    assert {room_of(path) for path in FILES} <= set(ARROWS)
+def test_every_layer_has_its_arrows_written_down() -> None:
+    assert {layer_of(path) for path in FILES} <= set(ARROWS)
 
 
-@pytest.mark.parametrize("room", sorted(ARROWS))
-def test_a_room_imports_only_where_its_arrows_point(room: str) -> None:
-    allowed = ARROWS[room] | {room}
+@pytest.mark.parametrize("layer", sorted(ARROWS))
+def test_a_layer_imports_only_where_its_arrows_point(layer: str) -> None:
+    allowed = ARROWS[layer] | {layer}
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in FILES
-        if room_of(path) == room
+        if layer_of(path) == layer
         for name in imported(path)
         if name.startswith("fusion_mamba_ros.")
         and (name.split(".")[1] in ARROWS or (PACKAGE / name.split(".")[1]).exists())
-        and name.split(".")[1] not in allowed | ({"msg"} if room == "ros" else set())
+        and name.split(".")[1] not in allowed | ({"msg"} if layer == "ros" else set())
     }
     assert not wrong
 
@@ -105,7 +112,7 @@ def test_nothing_outside_ros_imports_ros() -> None:
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in FILES
-        if room_of(path) != "ros"
+        if layer_of(path) != "ros"
         for name in imported(path)
         if name.split(".")[0] in ROS or name.startswith("fusion_mamba_ros.msg")
     }
@@ -127,7 +134,7 @@ def test_network_knows_tensors_and_no_pictures() -> None:
         f"{path.relative_to(ROOT)} imports {name}"
         for path in FILES
         for name in imported(path)
-        if room_of(path) == "network" and name.split(".")[0] in {"numpy", "cv2", "PIL"}
+        if layer_of(path) == "network" and name.split(".")[0] in {"numpy", "cv2", "PIL"}
     }
     assert not wrong
 
@@ -168,7 +175,7 @@ print('imported')
 
 def test_everything_but_ros_imports_on_a_machine_without_ros() -> None:
     # The Triton kernel's file is imported on CUDA only, where Triton is installed.
-    paths = [path for path in FILES if room_of(path) not in ("ros", "__main__") and "triton" not in path.stem]
+    paths = [path for path in FILES if layer_of(path) not in ("ros", "__main__") and "triton" not in path.stem]
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     script = IMPORT_WITHOUT_ROS.format(forbidden=sorted(ROS), modules=modules)
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)

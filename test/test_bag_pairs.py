@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.bags.bag_pairs import sample_bag_pairs
 from fusion_mamba_ros.bags.bag_reading import BagError
+from fusion_mamba_ros.cli import app
 
 TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
 

@@ -7,10 +7,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 from typer.testing import CliRunner
 
-from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.bags.bag_reading import Bag, BagError
 from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, boxes_of, detection_typestore, labelled_boxes
+from fusion_mamba_ros.cli import app
 
 TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 UNDERLAY = Path(__file__).parent.parent / "underlay" / "vision_msgs" / "msg"

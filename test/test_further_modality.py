@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.datasets import DatasetError, open_dataset
-from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
+from fusion_mamba_ros.datasets.scene_source import SceneRecord
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
 from fusion_mamba_ros.training.recipe import Recipe
 from fusion_mamba_ros.training.train import Run, train
 
@@ -182,3 +183,11 @@ def test_data_without_any_modality_of_the_model_are_refused(tmp_path):
     recipe = Recipe.from_dict({**scenes.RECIPE, "model": {"modalities": ["thermal"]}})
     with pytest.raises(ValueError, match="no pair of split 'train' has an image of thermal: the data have RGB"):
         train(Run(recipe, data, tmp_path / "run"), Console(file=io.StringIO()))
+
+
+def test_boxes_of_a_scene_without_rgb_are_in_pixels_of_its_first_image() -> None:
+    arguments = ("night_5_000007", "night", 5, 7)
+    with_rgb, _ = SceneRecord(*arguments, modalities=("rgb", "thermal")).read(CLASS_NAMES)
+    without, _ = SceneRecord(*arguments, modalities=("thermal",)).read(CLASS_NAMES)
+    assert len(with_rgb.labels) and with_rgb.size == (640, 480) and without.size == (640, 512)
+    np.testing.assert_allclose(without.boxes, with_rgb.boxes * [1, 512 / 480, 1, 512 / 480], rtol=1e-5)

@@ -22,9 +22,9 @@ from rosgraph_msgs.msg import Clock
 from vision_msgs.msg import LabelInfo
 
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.ros.bag_tools.replay_observer import spin_executor_until
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
-from fusion_mamba_ros.ros.bag_tools.replay_observer import spin_executor_until
 
 START_NS = 7_200_000_000_000
 

@@ -10,11 +10,11 @@ import pytest
 from rosbags.highlevel import AnyReader
 from typer.testing import CliRunner
 
-from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
 from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.bags.vision_messages import boxes_of, detection_typestore, stamp_ns_of
+from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
 
 DATA = os.environ.get("FUSION_MAMBA_DATA")
 

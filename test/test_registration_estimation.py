@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.registration.edge_orientation import edge_orientation
 from fusion_mamba_ros.perception.registration import homography_from, map_points
+from fusion_mamba_ros.registration.edge_orientation import edge_orientation
 from fusion_mamba_ros.registration.estimation import (
     RegistrationError,
     RegistrationEstimate,

@@ -15,8 +15,8 @@ from rosbags.typesys import Stores, get_typestore
 from fusion_mamba_ros.bags.bag_reading import Bag, BagError
 from fusion_mamba_ros.bags.bag_writing import COMPRESSED_IMAGE, IMAGE, ImageBagWriter
 from fusion_mamba_ros.bags.camera_recording import RecordingOptions, record_scene, record_sequences
-from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
 from fusion_mamba_ros.bags.vision_messages import stamp_ns_of
+from fusion_mamba_ros.evaluation.replay_report import draw_replay, read_recording, summarise
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.detections import Mode

@@ -35,8 +35,8 @@ def main() -> int:
     os.environ["ROS_DOMAIN_ID"] = str(arguments.domain_id)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     from fusion_mamba_ros.bags.bag_reading import BagError
-    from fusion_mamba_ros.ros.large_image_transport import use_large_image_transport
     from fusion_mamba_ros.ros.bag_tools.replay import ReplayError
+    from fusion_mamba_ros.ros.large_image_transport import use_large_image_transport
 
     use_large_image_transport()
     try:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion_mamba_ros.datasets.pair_source import ImagePair
 from fusion_mamba_ros.bags.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.bags.vision_messages import stamp_ns_of
+from fusion_mamba_ros.datasets.pair_source import ImagePair
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
 _MOST_OFFSET_SEC = 1e9

@@ -22,9 +22,9 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
-from fusion_mamba_ros.perception.image_writer import encode_image
 from fusion_mamba_ros.bags.bag_reading import BagError
 from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
+from fusion_mamba_ros.perception.image_writer import encode_image
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.datasets.image_sequence import (
     FolderFrames,
     ImageSequence,
@@ -22,8 +23,6 @@ from fusion_mamba_ros.datasets.image_sequence import (
     open_image_sequence,
 )
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
-
-from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 
 LABEL_TOPIC = "/ground_truth"
 FRAME_IDS = {"rgb": "rgb_camera_optical_frame", "thermal": "thermal_camera_optical_frame"}

@@ -34,10 +34,10 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
+        from fusion_mamba_ros.commands.output_folder import make_output_folder
         from fusion_mamba_ros.datasets.check_dataset import check_dataset
         from fusion_mamba_ros.datasets.open_dataset import open_dataset, unlisted_problems
         from fusion_mamba_ros.datasets.problems import count_problems
-        from fusion_mamba_ros.commands.output_folder import make_output_folder
 
         try:
             dataset = open_dataset(data, split, validate_on_test=True)

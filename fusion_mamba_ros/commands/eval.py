@@ -43,13 +43,13 @@ def register(app: typer.Typer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Table
 
+        from fusion_mamba_ros.commands.output_folder import make_output_folder
         from fusion_mamba_ros.datasets.joined_dataset import open_datasets
         from fusion_mamba_ros.datasets.unknown_classes import count_unknown_boxes
         from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
         from fusion_mamba_ros.evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from fusion_mamba_ros.perception.detections import Mode
         from fusion_mamba_ros.perception.predictor import Predictor
-        from fusion_mamba_ros.commands.output_folder import make_output_folder
 
         try:
             predictor = Predictor.from_checkpoint(

@@ -52,14 +52,14 @@ def make_bag(
     """
     import time
 
-    from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
-    from fusion_mamba_ros.datasets.problems import DatasetError
     from fusion_mamba_ros.bags.bag_reading import BagError
     from fusion_mamba_ros.bags.camera_recording import (
         RecordingOptions,
         record_scene,
         record_sequences,
     )
+    from fusion_mamba_ros.datasets.image_sequence import ImageSequenceError
+    from fusion_mamba_ros.datasets.problems import DatasetError
 
     try:
         # Beyond that, nanoseconds are no number; whether a stamp can hold them is checked with the other options.

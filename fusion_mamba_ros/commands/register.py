@@ -48,9 +48,9 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.atomic_write import write_atomically
         from fusion_mamba_ros.perception.image_writer import write_image
         from fusion_mamba_ros.perception.letterbox import size_of
+        from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
         from fusion_mamba_ros.registration.estimation import estimate_registration
         from fusion_mamba_ros.registration.report import blend_sheet, registration_yaml, residual_table
-        from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
 
         try:
             if not math.isfinite(thermal_offset):

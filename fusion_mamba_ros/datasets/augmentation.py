@@ -9,8 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
-from fusion_mamba_ros.perception.modality import in_order, modality_named
 from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
 from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 from fusion_mamba_ros.datasets.darkness_augmentation import darken
@@ -31,6 +29,8 @@ from fusion_mamba_ros.datasets.rgb_augmentation import augment_rgb
 from fusion_mamba_ros.datasets.sample import Sample
 from fusion_mamba_ros.datasets.smoke_augmentation import smoke
 from fusion_mamba_ros.datasets.thermal_augmentation import augment_thermal
+from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL
+from fusion_mamba_ros.perception.modality import in_order, modality_named
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.datasets.pair_record import PairRecord
 from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 from fusion_mamba_ros.datasets.problems import Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.perception.modality import modality_named
 
 
 @dataclass

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fusion_mamba_ros.perception.documents import parse_yaml
-from fusion_mamba_ros.perception.registration import Homographies, homographies_from
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
 from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.datasets.scene_source import SceneSource
+from fusion_mamba_ros.perception.documents import parse_yaml
+from fusion_mamba_ros.perception.registration import Homographies, homographies_from
 
 
 @dataclass(frozen=True)

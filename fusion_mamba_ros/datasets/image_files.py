@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion_mamba_ros.datasets.problems import UnreadableImageError
 from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.streams.decoder_output import lost_data, run_decoder
 from fusion_mamba_ros.streams.image_headers import find_damage, is_jpeg, is_png, read_header
-from fusion_mamba_ros.datasets.problems import UnreadableImageError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from fusion_mamba_ros.perception.registration import Homographies
 from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.image_files import read_image
 from fusion_mamba_ros.datasets.problems import Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.registration import Homographies
 
 
 class Record(Protocol):

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from fusion_mamba_ros.perception.modality import REFERENCE, in_order
-from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.datasets.pair_record import Record
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.modality import REFERENCE, in_order
+from fusion_mamba_ros.perception.registration import Homography
 
 
 class PairedDataset(Sequence[Sample]):

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.letterbox import Letterbox
 from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
+from fusion_mamba_ros.perception.letterbox import Letterbox
 
 Matrix = npt.NDArray[np.float64]  # (3, 3), homogeneous pixel coordinates with pixel i covers [i, i + 1)
 

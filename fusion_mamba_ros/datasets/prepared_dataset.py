@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.modality import modality_named
-from fusion_mamba_ros.perception.registration import relative_homographies, warp_to_rgb_view
-from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 from fusion_mamba_ros.datasets.problems import UnreadableImageError
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.perception.registration import relative_homographies, warp_to_rgb_view
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 DEFAULT_SCALING = ThermalScaling()
 

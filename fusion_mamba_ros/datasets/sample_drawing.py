@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.drawing import PALETTE
-from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.datasets.prepared_dataset import DEFAULT_SCALING, prepare
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.drawing import PALETTE
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT_SCALE = 0.38

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fusion_mamba_ros.perception.modality import known_modalities
-from fusion_mamba_ros.perception.registration import Homographies
 from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem
-from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.modality import known_modalities
+from fusion_mamba_ros.perception.registration import Homographies
+from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
 
 # Seeds of one split never reach those of the next, so no street is in two splits.
 _SEEDS_PER_SPLIT = 1_000_000
@@ -35,10 +35,13 @@ class SceneRecord:
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample; boxes of classes that ``class_names`` does not have are left out."""
         scene = ProceduralScene(self.seed, night=self.group == "night", modalities=self.modalities)
-        sample = scene.render(self.frame_index)
-        annotation = Annotation(sample.boxes.astype(np.float64), tuple(CLASS_NAMES[label] for label in sample.labels))
+        frame = scene.render(self.frame_index)
+        sample = Sample(self.name, frame.images, group=frame.group)
+        # Boxes are in pixels of RGB; without it, in those of the sample's own reference image of the same view.
+        factor = np.tile(np.array(sample.size) / scene.rgb_size, 2)
+        annotation = Annotation(frame.boxes * factor, tuple(CLASS_NAMES[label] for label in frame.labels))
         boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
-        return replace(sample, name=self.name, boxes=boxes, labels=labels), []
+        return replace(sample, boxes=boxes, labels=labels), []
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from fusion_mamba_ros.datasets.problems import DatasetError
-from fusion_mamba_ros.perception.calibration import Calibration
-from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.evaluation.operating_point import best_operating_point
+from fusion_mamba_ros.perception.calibration import Calibration
+from fusion_mamba_ros.perception.detections import Detections
 
 # Classes with fewer right or fewer wrong detections keep their scores.
 MINIMUM_COUNT = 10

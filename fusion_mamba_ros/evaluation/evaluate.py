@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
 from fusion_mamba_ros.datasets.sample import Sample
-from fusion_mamba_ros.perception.detections import Detections, Mode
-from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
-from fusion_mamba_ros.perception.predictor import Thresholds
-from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
 from fusion_mamba_ros.evaluation.box_matching import confusion_matrix
 from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
 from fusion_mamba_ros.evaluation.detection_metrics import MAX_DETECTIONS, DetectionMetrics, measure, require_packages
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
 from fusion_mamba_ros.evaluation.operating_point import OperatingPoint, best_operating_point
+from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
+from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
 
 # The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fusion_mamba_ros.datasets.problems import UnreadableImageError
-from fusion_mamba_ros.perception.atomic_write import write_atomically
-from fusion_mamba_ros.perception.image_writer import write_image
-from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.evaluation import html_page
 from fusion_mamba_ros.evaluation.box_matching import confusion_matrix
 from fusion_mamba_ros.evaluation.calibration_error import BINS, LOWEST_SCORE
@@ -19,6 +16,9 @@ from fusion_mamba_ros.evaluation.detection_metrics import DetectionMetrics
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, EvaluatedDataset, Evaluation, ModeEvaluation
 from fusion_mamba_ros.evaluation.metrics_charts import confusion_chart, precision_recall_chart
 from fusion_mamba_ros.evaluation.worst_frames import draw_frame, worst_frames
+from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.image_writer import write_image
+from fusion_mamba_ros.perception.predictor import Thresholds
 
 _COLUMNS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "mAR")
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_mamba_ros.bags.bag_reading import Bag
+from fusion_mamba_ros.bags.vision_messages import boxes_of, stamp_ns_of
 from fusion_mamba_ros.perception.annotation_writer import AnnotationWriter
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.drawing import draw_pair
@@ -20,9 +22,6 @@ from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.streams.message_decoding import picture_of
-
-from fusion_mamba_ros.bags.bag_reading import Bag
-from fusion_mamba_ros.bags.vision_messages import boxes_of, stamp_ns_of
 
 DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"
 COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")

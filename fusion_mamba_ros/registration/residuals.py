@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.registration.edge_orientation import edge_orientation
 from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography, map_points, warp_to_rgb_view
+from fusion_mamba_ros.registration.edge_orientation import edge_orientation
 
 Grey = npt.NDArray[np.uint8]
 GreyPair = tuple[Grey, Grey]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.synthetic.scene_frame import SceneFrame
 from fusion_mamba_ros.synthetic.street.backdrop import Backdrop
 from fusion_mamba_ros.synthetic.street.camera import StreetCamera
 from fusion_mamba_ros.synthetic.street.canvas import Sprite
@@ -80,7 +80,7 @@ class ProceduralScene:
         for depth, occluder in self.backdrop.occluders:
             empty.paint(occluder, self._recorded(occluder), depth)
 
-    def render(self, frame_index: int) -> Sample:
+    def render(self, frame_index: int) -> SceneFrame:
         """Return the sample at ``frame_index`` with its boxes; frames can be asked for in any order."""
         pictures = Pictures(self.backdrop.rgb.copy(), self.backdrop.celsius.copy(), self.backdrop.distance.copy())
         extents: dict[int, _Extent] = {}
@@ -108,7 +108,7 @@ class ProceduralScene:
             "thermal": self._thermal_sensor.record(pictures.celsius, rng),
             "depth": np.minimum(pictures.distance * 1000, 65535).astype(np.uint16),
         }
-        return Sample(
+        return SceneFrame(
             name=f"{'night' if self.night else 'day'}_{self.seed}_{frame_index:06d}",
             images={name: images[name] for name in self.modalities},
             boxes=boxes,

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.datasets.layouts.coco import CocoLayout
 from fusion_mamba_ros.datasets.layouts.flir_aligned import FlirAlignedLayout
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.m3fd import M3fdLayout
 from fusion_mamba_ros.datasets.layouts.paired_yolo import PairedYoloLayout
 from fusion_mamba_ros.datasets.layouts.split_folders import SplitFoldersLayout
+from fusion_mamba_ros.datasets.problems import DatasetError
 
 __all__ = ["LAYOUTS", "Layout", "find_layout"]
 

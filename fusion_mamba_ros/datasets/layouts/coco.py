@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fusion_mamba_ros.perception.documents import parse_json
-from fusion_mamba_ros.perception.modality import REFERENCE, known_modalities, modality_named
 from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.image_files import check_complete
-from fusion_mamba_ros.datasets.pair_record import LayoutListing, PairRecord
-from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
+from fusion_mamba_ros.datasets.pair_record import LayoutListing, PairRecord
+from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.perception.documents import parse_json
+from fusion_mamba_ros.perception.modality import REFERENCE, known_modalities, modality_named
 
 _RGB_KEY = "file_name"
 

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from fusion_mamba_ros.datasets.layouts.split_lists import read_names
 from fusion_mamba_ros.datasets.pair_record import LayoutListing
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind
-from fusion_mamba_ros.datasets.layouts.split_lists import read_names
 
 
 class Layout(ABC):

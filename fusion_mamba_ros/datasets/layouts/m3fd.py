@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusion_mamba_ros.datasets.image_files import list_pictures
-from fusion_mamba_ros.datasets.pair_record import LayoutListing
-from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
+from fusion_mamba_ros.datasets.pair_record import LayoutListing
+from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
 
 
 class M3fdLayout(Layout):

@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fusion_mamba_ros.perception.modality import known_modalities, modality_named
 from fusion_mamba_ros.datasets.image_files import list_pictures
-from fusion_mamba_ros.datasets.pair_record import LayoutListing
-from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
+from fusion_mamba_ros.datasets.pair_record import LayoutListing
+from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
+from fusion_mamba_ros.perception.modality import known_modalities, modality_named
 
 # MSRS and MFNet name their pictures 00123D.png by day and 00123N.png by night.
 _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")

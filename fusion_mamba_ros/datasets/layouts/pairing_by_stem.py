@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.image_files import check_complete
 from fusion_mamba_ros.datasets.pair_record import LayoutListing, PairRecord
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKind, UnreadableImageError
+from fusion_mamba_ros.perception.modality import modality_named
 
 
 def list_pairs(

@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.layouts.layout import Layout
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS, list_splits, list_stems, read_groups, read_names
 from fusion_mamba_ros.datasets.pair_record import LayoutListing
 from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
 from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
-from fusion_mamba_ros.datasets.layouts.layout import Layout
-from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
-from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS, list_splits, list_stems, read_groups, read_names
+from fusion_mamba_ros.perception.modality import modality_named
 
 _FOLDERS = {"rgb": "visible", "thermal": "infrared"}
 

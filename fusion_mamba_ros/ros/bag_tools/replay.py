@@ -15,9 +15,9 @@ from fusion_mamba_ros.evaluation.replay_report import ThermalView
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.perception.checkpoint import read_metadata
 from fusion_mamba_ros.ros.bag_tools.child_process import ChildProcess, ReplayError
+from fusion_mamba_ros.ros.bag_tools.replay_observer import observe
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import homography_of, thermal_scaling_of
-from fusion_mamba_ros.ros.bag_tools.replay_observer import observe
 
 __all__ = ["ReplayError", "ReplayOptions", "replay", "thermal_view_of"]
 

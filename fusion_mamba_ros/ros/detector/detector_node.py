@@ -20,9 +20,14 @@ from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.detector.parameter_server import ParameterServer
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
-from fusion_mamba_ros.ros.detector.predictor_loading import homography_of, load_predictor, thermal_scaling_of, thresholds_of
-from fusion_mamba_ros.ros.process import run_node
+from fusion_mamba_ros.ros.detector.predictor_loading import (
+    homography_of,
+    load_predictor,
+    thermal_scaling_of,
+    thresholds_of,
+)
 from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parameters, warn_of_unused_qos_overrides
+from fusion_mamba_ros.ros.process import run_node
 
 _DESCRIPTION = """\
 Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
