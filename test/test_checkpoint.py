@@ -251,10 +251,16 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
     assert built == [1]
 
 
-@pytest.mark.parametrize("field", ["classes", "dssf_count", "state_size", "reg_max", "fusion_channels"])
+@pytest.mark.parametrize("field", ["classes", "reg_max"])
 def test_whole_numbers_of_a_model_have_an_upper_limit(field: str) -> None:
     with pytest.raises(ValueError, match=rf"{field} is 4000000000: give a whole number of at most"):
         ModelConfig.from_dict({field: 4_000_000_000})
+
+
+@pytest.mark.parametrize("field", ["dssf_count", "state_size", "max_channels"])
+def test_whole_numbers_of_a_fusion_have_an_upper_limit(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"{field} is 4000000000: give a whole number of at most"):
+        ModelConfig.from_dict({"fusion_mamba": {field: 4_000_000_000}})
 
 
 @pytest.mark.parametrize(
