@@ -41,7 +41,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _bracket_depth(text: str) -> int:
-    """Return how deep brackets nest, those in texts included: the parser's time grows with the square of that."""
+    """Return how deep brackets nest, those in texts included: cheaper than letting the parser exhaust the stack."""
     depth = most = 0
     for match in _BRACKET.finditer(text):
         depth = depth + 1 if match[0] in "[{" else max(depth - 1, 0)
