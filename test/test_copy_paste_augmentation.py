@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from test_augmentation import PLAIN, SIZE, patch_sample
 
-from fusion_mamba_ros.datasets import Augmentation, PairedSample
+from fusion_mamba_ros.datasets import Augmentation, Sample
 from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 
 
-def empty(size=(320, 256), level: int = 0) -> PairedSample:
+def empty(size=(320, 256), level: int = 0) -> Sample:
     grey = np.full((size[1], size[0]), level, np.uint8)
-    return PairedSample("empty", np.dstack([grey] * 3), grey, group="night")
+    return Sample("empty", {"rgb": np.dstack([grey] * 3), "thermal": grey}, group="night")
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -25,18 +25,18 @@ def test_object_comes_in_both_images_at_its_box_with_its_size_and_height(seed: i
     x1, y1, x2, y2 = changed.boxes[0].astype(int)
     expected = donor.boxes[0] / 2
     assert abs(y1 - expected[1]) <= 1 and abs((x2 - x1) - (expected[2] - expected[0])) <= 1
-    for image in (changed.rgb[..., 0], changed.thermal):
+    for image in (changed.images["rgb"][..., 0], changed.images["thermal"]):
         inside = image[y1:y2, x1:x2]
         # Soft for two pixels, then the object; nothing beside it.
         assert (inside[2:-2, 2:-2] == 255).all() and image.astype(int).sum() == inside.astype(int).sum()
         np.testing.assert_array_equal(inside[len(inside) // 2, :3], [85, 170, 255])
-    assert not empty().thermal.any()
+    assert not empty().images["thermal"].any()
 
 
 def test_the_given_images_stay_as_they_are() -> None:
     sample, donor = empty(), patch_sample(0)
     paste_objects(sample, donor, 3, np.random.default_rng(0))
-    assert not sample.rgb.any() and not sample.thermal.any() and not len(sample.boxes)
+    assert not sample.images["rgb"].any() and not sample.images["thermal"].any() and not len(sample.boxes)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,11 +55,9 @@ def test_objects_that_are_there_stay_visible(seed: int) -> None:
 def test_no_place_no_object_and_a_stream_less_no_object() -> None:
     rows = np.array([[0, y, 320, y + 8] for y in range(0, 256, 8)], np.float32)
     whole = replace(empty(), boxes=rows, labels=np.zeros(32, np.int64))
-    wide = PairedSample(
-        "wide", whole.rgb, whole.thermal, np.array([[0, 8, 320, 250]], np.float32), np.zeros(1, np.int64)
-    )
+    wide = Sample("wide", whole.images, np.array([[0, 8, 320, 250]], np.float32), np.zeros(1, np.int64))
     assert len(paste_objects(whole, wide, 1, np.random.default_rng(0)).boxes) == 32
-    lone = replace(empty(), rgb=None)
+    lone = replace(empty(), images={"thermal": empty().images["thermal"]})
     assert paste_objects(lone, patch_sample(0), 3, np.random.default_rng(0)) is lone
     assert paste_objects(empty(), empty(), 3, np.random.default_rng(0)).boxes.shape == (0, 4)
 
