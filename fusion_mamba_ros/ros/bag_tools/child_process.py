@@ -20,10 +20,14 @@ class ReplayError(RuntimeError):
 
 
 class ChildProcess:
-    """A child process of this package whose output goes to a file; a context manager that ends it."""
+    """A child process of this package whose output goes to a file; a context manager that ends it.
+
+    ``module`` is the module of its `main`, below `fusion_mamba_ros.ros`.
+    """
 
     def __init__(self, module: str, arguments: list[str], logs: Path) -> None:
-        self.module, self.log = module, logs / f"{module}.log"
+        self.name = module.rpartition(".")[2]
+        self.log = logs / f"{self.name}.log"
         with self.log.open("wb") as output:
             self._child = subprocess.Popen(
                 [sys.executable, "-c", _RUN.format(module=module), *arguments],
@@ -48,13 +52,13 @@ class ChildProcess:
         """Raise `ReplayError` if the process has ended."""
         code = self.poll()
         if code is not None:
-            raise ReplayError(f"{self.module} ended with code {code}: {self.last_line()}")
+            raise ReplayError(f"{self.name} ended with code {code}: {self.last_line()}")
 
     def require_success(self) -> None:
         """Raise `ReplayError` unless the process has ended with code 0."""
         code = self.poll()
         if code != 0:
-            raise ReplayError(f"{self.module} ended with code {code}: {self.last_line()}")
+            raise ReplayError(f"{self.name} ended with code {code}: {self.last_line()}")
 
     def last_line(self) -> str:
         """Return what the process said last, for an error message."""

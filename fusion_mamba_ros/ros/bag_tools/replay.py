@@ -63,14 +63,14 @@ def replay(
     arguments = _node_arguments(options, compressed)
     with (
         observe(recording, on_progress) as observer,
-        ChildProcess("detector_node", arguments, options.logs) as detector,
+        ChildProcess("detector.detector_node", arguments, options.logs) as detector,
     ):
         observer.bring_up(detector)
         player_arguments = [
             str(bag_path), "--rate", f"{options.rate:g}", "--topics", options.rgb_topic, options.thermal_topic,
             "--wait-for-subscribers", "30", "--require-subscribers",
         ]  # fmt: skip
-        with ChildProcess("bag_player", player_arguments, options.logs) as player:
+        with ChildProcess("bag_tools.bag_player", player_arguments, options.logs) as player:
             done = lambda: player.poll() is not None or detector.poll() is not None  # noqa: E731
             if not observer.spin_until(done, duration_sec + _PLAYER_GRACE_SEC):
                 raise ReplayError(f"bag_player did not end {_PLAYER_GRACE_SEC:g} s after the end of the bag")
