@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the node for a long time, inject one fault after another, and watch its memory, threads and recovery.
 
-    python tools/soak.py                           # 30 minutes, with a checkpoint made for the purpose
-    python tools/soak.py --seconds 60 --every 4.5  # as in the test suite
+    python tools/soak.py                         # 30 minutes, with a checkpoint made for the purpose
+    python tools/soak.py --seconds 50 --every 4  # as in the test suite
     python tools/soak.py --checkpoint FILE
 
 Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles
