@@ -14,7 +14,7 @@ import os
 SPIN_ROUNDS = 10_000
 # LLVM's and Intel's runtimes, which torch of conda links: milliseconds before a thread sleeps.
 BLOCK_TIME_MS = 1
-_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+WAITING_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
 def set_waiting_policy() -> None:
@@ -22,6 +22,6 @@ def set_waiting_policy() -> None:
 
     To be called before torch is imported: its OpenMP runtime reads the environment once, when it is loaded.
     """
-    if not any(name in os.environ for name in _VARIABLES):
+    if not any(name in os.environ for name in WAITING_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_ROUNDS)
         os.environ["KMP_BLOCKTIME"] = str(BLOCK_TIME_MS)

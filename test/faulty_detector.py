@@ -18,8 +18,8 @@ from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
 from fusion_mamba_ros.ros.process import run_node
 
-RAISE, HANG, SLOW, NAN = 201, 203, 204, 205
-HANG_SEC, SLOW_SEC = 8.0, 1.2
+RAISE, HANG, SLOW, NAN, STALL = 201, 203, 204, 205, 206
+HANG_SEC, SLOW_SEC, STALL_SEC = 8.0, 1.2, 2.0
 
 
 class FaultyPredictor:
@@ -41,7 +41,7 @@ class FaultyPredictor:
         command = int(next(iter(images.values())).flat[0])
         if command == RAISE:
             raise RuntimeError("the detector was asked to fail")
-        time.sleep({HANG: HANG_SEC, SLOW: SLOW_SEC}.get(command, 0.0))
+        time.sleep({HANG: HANG_SEC, SLOW: SLOW_SEC, STALL: STALL_SEC}.get(command, 0.0))
         if command != NAN:
             return self._predictor.predict(images, reference_size=reference_size)
         with torch.no_grad():

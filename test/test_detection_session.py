@@ -130,6 +130,24 @@ def test_a_debug_picture_that_fails_costs_the_picture_only(node: ActiveNode, mon
     assert node._session is not None and node._session.counters()[1] >= 1
 
 
+@pytest.mark.parametrize("part", ["InferenceWorker", "PairingFilter"])
+def test_a_session_that_cannot_be_created_leaves_no_subscription_and_no_thread(
+    node: ActiveNode, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no more of these")
+
+    assert node.trigger_deactivate() == SUCCESS
+    topics = [subscription.topic_name for subscription in node.subscriptions]
+    monkeypatch.setattr(detection_session, part, fail)
+    assert node.trigger_activate() == FAILURE
+    assert node.log.says("activate failed: no more of these")
+    assert [subscription.topic_name for subscription in node.subscriptions] == topics
+    wait_until(lambda: "inference" not in [thread.name for thread in threading.enumerate()], "the thread's end")
+    monkeypatch.undo()
+    assert node.trigger_activate() == SUCCESS
+
+
 @pytest.fixture
 def hanging(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> ActiveNode:
     """A node that was deactivated while its inference would not end."""

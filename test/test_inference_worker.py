@@ -75,3 +75,29 @@ def test_an_idle_thread_keeps_no_item_alive() -> None:
     assert seen.wait(30)
     wait_until(lambda: alive() is None, "the item to be freed")
     assert worker.stop(timeout_sec=30)
+
+
+def test_a_detached_thread_that_never_ends_keeps_nothing_alive() -> None:
+    import weakref
+
+    class Owner:
+        def on_error(self, error: Exception) -> None: ...
+
+    inside, go = threading.Event(), threading.Event()
+
+    def hang(item: int) -> None:
+        inside.set()
+        assert go.wait(90)
+        raise ValueError(item)
+
+    owner = Owner()
+    alive = weakref.ref(owner)
+    worker: InferenceWorker[int] = InferenceWorker(hang, on_error=owner.on_error)
+    worker.submit(1)
+    assert inside.wait(30)
+    del owner
+    assert alive() is not None and not worker.stop(timeout_sec=0.01)
+    worker.detach()
+    assert alive() is None
+    go.set()
+    assert worker.stop(timeout_sec=30)

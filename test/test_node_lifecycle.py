@@ -120,9 +120,7 @@ def test_a_signal_ends_the_process_with_code_0(
     segments = process.shared_memory()
     assert segments
     assert process.stop(number) == 0, process.log
-    # The thread of an inference that does not end keeps the node, and its participant.
-    if moment != "in mid-inference":
-        assert not [path for path in segments if path.exists()]
+    assert not [path for path in segments if path.exists()]
 
 
 def test_a_bad_start_value_ends_the_process_with_one_sentence(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fusion_mamba_ros.openmp_policy import SPIN_ROUNDS
+from fusion_mamba_ros.openmp_policy import SPIN_ROUNDS, WAITING_VARIABLES
 
 ROOT = Path(__file__).parents[1]
-VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 # Prints the policy at the moment at which torch is looked for, and ends there.
 WATCH = """
 import os, sys
@@ -36,7 +35,7 @@ ENTRY_POINTS = {
 def policy_of(entry_point: str, **environment: str) -> list[str]:
     if entry_point == "detector_node" and importlib.util.find_spec("rclpy") is None:
         pytest.skip("ROS is not installed")
-    rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    rest = {name: value for name, value in os.environ.items() if name not in WAITING_VARIABLES}
     program = [sys.executable, "-c", WATCH + ENTRY_POINTS[entry_point]]
     ended = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=rest | environment, timeout=90)
     lines = [line.split()[1:] for line in ended.stdout.splitlines() if line.startswith("policy")]

@@ -185,3 +185,19 @@ def test_an_output_that_is_not_finite_is_a_failed_inference_with_a_count_of_its_
     processing.processor.process(pair())
     assert len(processing.published) == 1
     assert (monitor.observe().non_finite, monitor.observe().failures_in_a_row) == (3, 0)
+
+
+def test_a_detached_processor_publishes_nothing_and_keeps_no_callback() -> None:
+    import weakref
+
+    processing = Processing()
+    published, processor = processing.published, processing.processor
+    processor.detach()
+    processor.process(pair())
+    processor.process(pair(damaged=Side.RGB))
+    assert not published and not processing.reports
+    assert processing.outcomes()[Side.THERMAL] == {Outcome.DROPPED: 1, Outcome.UNPAIRED: 1}
+    # The callbacks are bound to `processing`.
+    alive = weakref.ref(processing)
+    del processing
+    assert alive() is None

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from fusion_mamba_ros.perception.threads import set_threads
 
 RUNNER = CliRunner()
 
@@ -189,3 +190,21 @@ def test_an_image_that_cannot_be_written_in_the_middle_is_said(checkpoint, tmp_p
     assert result.exit_code == 2
     assert "a.jpg' could not be written" in result.stderr
     assert len(read(tmp_path / "out")["images"]) == 1
+
+
+def test_threads_is_the_number_of_threads_that_compute(checkpoint, tmp_path):
+    rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2)
+    set_threads(0)
+    wanted = torch.get_num_threads() + 1
+    try:
+        result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--threads", wanted)
+        assert result.exit_code == 0, result.output
+        assert torch.get_num_threads() == wanted
+    finally:
+        set_threads(0)
+
+
+@pytest.mark.parametrize("command", ["calibrate", "eval", "predict", "train"])
+def test_every_command_that_runs_the_network_refuses_a_negative_number_of_threads(command):
+    result = RUNNER.invoke(app, [command, "--threads", "-1"])
+    assert result.exit_code == 2 and "--threads" in result.output

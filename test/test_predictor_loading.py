@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("rclpy")
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.threads import set_threads
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
 
@@ -63,3 +65,16 @@ def test_another_polarity_leaves_the_method_of_training(checkpoint: Path) -> Non
 def test_the_home_folder_may_be_abbreviated(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(checkpoint.parent))
     assert load_predictor(parameters("~/model.safetensors")).class_names == ("person",)
+
+
+def test_threads_is_the_number_of_threads_of_torch_and_0_what_it_was_before(checkpoint: Path) -> None:
+    set_threads(0)
+    automatic = torch.get_num_threads()
+    try:
+        for count in (automatic + 2, 1, automatic + 1):
+            load_predictor(parameters(checkpoint, threads=count))
+            assert torch.get_num_threads() == count
+        load_predictor(parameters(checkpoint, threads=0))
+        assert torch.get_num_threads() == automatic
+    finally:
+        set_threads(0)

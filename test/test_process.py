@@ -49,6 +49,20 @@ def create(_):
     return node
 run_node(create)
 """
+HALF_FAILING = """
+from rclpy.node import Node
+from fusion_mamba_ros.ros.process import run_node
+def create(_):
+    node, rounds = Node("half_failing"), []
+    def work():
+        rounds.append(1)
+        if len(rounds) == 400:
+            node.get_logger().info("400 rounds of work")
+    node.create_timer(0.002, work)
+    node.create_timer(0.002, lambda: 1 / 0)
+    return node
+run_node(create)
+"""
 DETECTOR = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 
 
@@ -133,6 +147,20 @@ def test_a_node_of_which_nothing_works_ends_with_code_1_and_a_short_log() -> Non
     assert ended.returncode == 1, ended.stderr
     assert "the last 100 callbacks have all failed" in ended.stderr
     assert 1 <= ended.stderr.count("callback failed with ZeroDivisionError") < 100
+
+
+def test_a_callback_that_always_fails_beside_one_that_works_costs_a_short_log_only(tmp_path: Path) -> None:
+    isolate()
+    process = DetectorProcess(["-c", HALF_FAILING], tmp_path / "log")
+    try:
+        # As many failures as work: far more than the hundred in a row that would end the process.
+        wait_until(lambda: "400 rounds of work" in process.log, "the work")
+        assert process.process.poll() is None
+        assert process.stop() == 0
+        assert 1 <= process.log.count("callback failed with ZeroDivisionError") < 50
+        assert "have all failed" not in process.log
+    finally:
+        process.kill()
 
 
 def test_twenty_restarts_leave_no_shared_memory_and_no_node(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the node for a long time with two live cameras that stop from time to time; check its memory and threads.
+"""Run the node for a long time, inject one fault after another, and watch its memory, threads and recovery.
 
-    python tools/soak.py                   # 30 minutes, with a small untrained checkpoint
-    python tools/soak.py --seconds 60      # as in the test suite
+    python tools/soak.py                         # 30 minutes, with a checkpoint made for the purpose
+    python tools/soak.py --seconds 50 --every 4  # as in the test suite
     python tools/soak.py --checkpoint FILE
 
-The exit code is 1 if memory grows by more than 1 % or the number of threads or file handles grows after the first
-fifth of the time. It is also 1 if the node ends or if its counters are inconsistent.
+Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles
+become more, if the node ends, if its counters do not add up, if a fault has no effect, or if fused output does not
+resume within 2 s after a fault. The faults: `test/soak_faults.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +26,19 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-from detector_graph import DetectorProcess, Graph, isolate  # noqa: E402
+from detector_graph import DetectorProcess, Graph, isolate, wait_until  # noqa: E402
 from ros_cameras import Cameras  # noqa: E402
-
-from fusion_mamba_ros.streams.frames import Side  # noqa: E402
+from soak_faults import FaultInjector  # noqa: E402
 
 SAMPLE_SEC = 1.0
 MOST_GROWTH = 0.01
-RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
+# The real node and predictor, whose inference fails where the first pixel of an image says so.
+PROGRAM = str(ROOT / "test" / "faulty_detector.py")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Resources of the node at one moment: resident anonymous memory in MB, threads, file handles."""
+    """What the node holds at one moment: resident memory in MB, threads, file handles."""
 
     memory_mb: float
     threads: int
@@ -44,46 +46,65 @@ class Sample:
 
 
 def sample(pid: int) -> Sample:
-    """Return the resources that process ``pid`` uses now."""
+    """Return what process ``pid`` holds now."""
     process = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    # Count anonymous memory only: all processes share the segments of the middleware.
+    # Anonymous memory: shared segments of the middleware belong to all of its processes.
     memory_kb = int(status["RssAnon"].split()[0])
     return Sample(memory_kb / 1024, int(status["Threads"]), len(os.listdir(process / "fd")))
 
 
 def make_checkpoint(path: Path) -> None:
-    """Write a checkpoint of a small untrained network: the detections do not matter here."""
+    """Write a small untrained network: what it sees does not matter here."""
     import torch
 
     from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
     from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 
     torch.manual_seed(0)
-    model = FusionMambaDetector(ModelConfig(classes=1, fusion="add"))
+    model = FusionMambaDetector(ModelConfig(classes=1, dssf_count=1, fusion="add"))
     save_checkpoint(path, model, CheckpointMetadata(("person",), (96, 96)))
 
 
-def soak(detector: DetectorProcess, graph: Graph, seconds: float) -> list[Sample]:
-    """Run the cameras for ``seconds`` and return the samples; every ten seconds one camera stops for one second."""
+def soak(detector: DetectorProcess, graph: Graph, seconds: float, every_sec: float) -> tuple[list[Sample], list[str]]:
+    """Drive the node for ``seconds`` with a fault every ``every_sec``; return what it held, and what went wrong."""
     cameras = Cameras(graph)
+    wait_until(lambda: graph.statuses and graph.statuses[-1].mode == "fused", "fused output")
+    injector = FaultInjector(graph, cameras, every_sec=every_sec)
     samples: list[Sample] = []
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(detector, graph, cameras, seconds, samples, over), daemon=True)
     start = time.monotonic()
-    while (elapsed := time.monotonic() - start) < seconds:
-        cycle, phase = divmod(int(elapsed), 10)
-        away = (Side.THERMAL, Side.RGB)[cycle % 2] if phase == 9 else None
-        cameras.running = {side: side is not away for side in Side}
-        if detector.process.poll() is not None:
-            raise SystemExit(f"the node ended with code {detector.process.returncode}:\n{detector.log}")
+    watcher.start()
+    while time.monotonic() - start < seconds and watcher.is_alive():
+        injector.run_one()
+        graph.counters_add_up()
+    over.set()
+    watcher.join()
+    cameras.close()
+    if detector.process.poll() is not None:
+        raise SystemExit(f"the node ended with code {detector.process.returncode}:\n{detector.log}")
+    print("\n" + injector.summary())
+    return samples, injector.failures
+
+
+def _watch(
+    detector: DetectorProcess,
+    graph: Graph,
+    cameras: Cameras,
+    seconds: float,
+    samples: list[Sample],
+    over: threading.Event,
+) -> None:
+    """Take a sample every second, until ``over`` or the node's end."""
+    start = time.monotonic()
+    while not over.wait(SAMPLE_SEC) and detector.process.poll() is None:
         samples.append(sample(detector.process.pid))
-        # Discard received messages, so that this process does not grow.
+        # What was received is not needed; the observer must not be the one that grows.
         del graph.arrays[:-10], graph.statuses[:-10]
         for sent in cameras.sent.values():
             del sent[:-10]
-        _show(elapsed, seconds, samples[-1], graph)
-        time.sleep(SAMPLE_SEC)
-    cameras.close()
-    return samples
+        _show(time.monotonic() - start, seconds, samples[-1], graph)
 
 
 def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
@@ -93,10 +114,10 @@ def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
 
 
 def judge(samples: list[Sample]) -> list[str]:
-    """Return one sentence for each resource that grew; the first fifth of the samples is warm-up."""
-    steady = samples[len(samples) // 5 :]
-    third = max(1, len(steady) // 3)
-    early, late = steady[:third], steady[-third:]
+    """Return what grew; the first fifth of the samples is warm-up."""
+    settled = samples[len(samples) // 5 :]
+    third = max(1, len(settled) // 3)
+    early, late = settled[:third], settled[-third:]
     before, after = (float(np.median([s.memory_mb for s in part])) for part in (early, late))
     growth = after / before - 1
     print(f"\nmemory {before:.1f} MB, at the end {after:.1f} MB: {growth:+.2%}")
@@ -110,21 +131,23 @@ def judge(samples: list[Sample]) -> list[str]:
 
 
 def main() -> int:
-    """Run the soak test, print the result and return the exit code."""
+    """Soak, print a verdict, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--checkpoint", type=Path, help="default: a small untrained checkpoint")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds from one fault to the next (10)")
+    parser.add_argument("--checkpoint", type=Path, help="default: a small untrained one")
     options = parser.parse_args()
     isolate()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = options.checkpoint or Path(folder) / "small.safetensors"
         if options.checkpoint is None:
             make_checkpoint(checkpoint)
-        detector = DetectorProcess(["-c", RUN], Path(folder) / "detector.log", f"checkpoint:={checkpoint}")
+        detector = DetectorProcess([PROGRAM], Path(folder) / "detector.log", f"checkpoint:={checkpoint}")
         graph = Graph()
         try:
             graph.activate()
-            faults = judge(soak(detector, graph, options.seconds))
+            samples, faults = soak(detector, graph, options.seconds, options.every)
+            faults += judge(samples)
             graph.counters_add_up()
             code = detector.stop()
         finally:
@@ -132,7 +155,7 @@ def main() -> int:
             detector.kill()
     if code != 0:
         faults.append(f"the node ended with code {code}")
-    print("; ".join(faults) or "nothing grew")
+    print("; ".join(faults) or "nothing grew, and output came back after every fault")
     return 1 if faults else 0
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
         split: Annotated[str, typer.Option(help="Split to fit to; not one that was trained on.")] = "val",
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         batch_size: Annotated[int, typer.Option(min=1, help="Pairs in one pass through the network.")] = 8,
+        threads: ThreadsOption = 0,
     ) -> None:
         """Fit a temperature for each class to labelled pairs, and store it with the score threshold of highest F1.
 
@@ -34,8 +37,10 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
         from fusion_mamba_ros.perception.checkpoint import is_half, load_checkpoint, save_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
+        from fusion_mamba_ros.perception.threads import set_threads
 
         try:
+            set_threads(threads)
             model, metadata = load_checkpoint(checkpoint)
             predictor = Predictor.from_checkpoint(checkpoint, device, thresholds=PROTOCOL, calibrated=False)
             dataset = open_datasets(data, split, classes=metadata.class_names)

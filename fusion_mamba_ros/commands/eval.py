@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
         strict: Annotated[
             bool, typer.Option("--strict", help="Refuse data with problems instead of skipping.")
         ] = False,
+        threads: ThreadsOption = 0,
     ) -> None:
         """Measure a checkpoint on labelled pairs, in each mode and group.
 
@@ -50,8 +52,10 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from fusion_mamba_ros.perception.detections import Mode
         from fusion_mamba_ros.perception.predictor import Predictor
+        from fusion_mamba_ros.perception.threads import set_threads
 
         try:
+            set_threads(threads)
             predictor = Predictor.from_checkpoint(
                 checkpoint, device, precision, thresholds=PROTOCOL, calibrated=calibrated
             )

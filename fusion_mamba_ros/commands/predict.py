@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
@@ -57,6 +58,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--continue-alone", help="Go on with one camera where its partner has no picture.")
         ] = False,
         pictures: Annotated[bool, typer.Option(help="Write annotated pictures or video, not only the JSON.")] = True,
+        threads: ThreadsOption = 0,
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
 
@@ -69,8 +71,10 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.registration import read_homography
+        from fusion_mamba_ros.perception.threads import set_threads
 
         try:
+            set_threads(threads)
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
+        threads: ThreadsOption = 0,
     ) -> None:
         """Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
 
@@ -55,9 +56,9 @@ def register(app: typer.Typer) -> None:
         --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
         """
         try:
-            import torch
             from rich.console import Console
 
+            from fusion_mamba_ros.perception.threads import set_threads
             from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
             from fusion_mamba_ros.training.start_weights import fields_of_checkpoint
             from fusion_mamba_ros.training.train import Run
@@ -67,8 +68,7 @@ def register(app: typer.Typer) -> None:
             remedy = "pip install lightning-fabric tensorboard pycocotools matplotlib"
             typer.echo(f"error: training needs {error.name}: {remedy}", err=True)
             raise typer.Exit(2) from error
-        if threads:
-            torch.set_num_threads(threads)
+        set_threads(threads)
         try:
             if resume and (config is not None or set_ or weights is not None):
                 raise TrainingError(

@@ -113,6 +113,9 @@ class DetectionSession:
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=timeout_sec):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
+            # The thread's frames refer to worker and processor, and must not keep the node and its DDS participant.
+            self.processor.detach()
+            self._worker.detach()
 
     def has_ended(self) -> bool:
         """Return whether, after `close`, the last inference has come to its end: only then is the predictor free."""

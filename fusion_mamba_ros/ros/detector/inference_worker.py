@@ -41,6 +41,10 @@ class InferenceWorker(Generic[Item]):
         self._thread.join(timeout_sec)
         return not self._thread.is_alive()
 
+    def detach(self) -> None:
+        """Drop ``on_error``: a thread that never ends must not keep what it refers to."""
+        self._on_error = lambda _: None
+
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -111,6 +111,13 @@ class PairProcessor:
         self._refusals = refusals or Refusals(steady_ns=steady_ns)
         self._steady_ns = steady_ns
 
+    def detach(self) -> None:
+        """Drop all callbacks, and publish nothing more: a thread that never ends must not keep what they refer to."""
+        self._publish = lambda _: False
+        self._on_published = lambda _: None
+        self._report = lambda _: None
+        self._continue_alone = lambda: False
+
     def process(self, job: Job) -> None:
         """Publish the result of ``job``, or say why there is none."""
         self.monitor.enter("decoding the images")
