@@ -14,14 +14,14 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.msg import SideCounters
+from fusion_mamba_ros.msg import CameraCounters
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
 from fusion_mamba_ros.ros.detector.message_conversion import (
+    camera_counters,
     detection_array,
     idle_status,
     label_info,
-    side_counters,
     to_nanoseconds,
     to_stamp,
 )
@@ -81,7 +81,7 @@ def test_the_status_without_array_holds_no_number() -> None:
 
 def test_the_counters_of_node_and_message_are_the_same() -> None:
     names = [name for name, _ in FrameCounters().items()]
-    assert names == list(SideCounters.get_fields_and_field_types())
+    assert names == list(CameraCounters.get_fields_and_field_types())
     counters = FrameCounters(**{name: number for number, name in enumerate(names)})
-    message = side_counters(counters)
+    message = camera_counters(counters)
     assert [getattr(message, name) for name in names] == list(range(len(names)))

@@ -10,6 +10,9 @@ from typing import Any
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
 
+# Value of score_threshold that asks for that of the checkpoint.
+CHECKPOINT_SCORE_THRESHOLD = -1.0
+
 SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "checkpoint",
@@ -40,11 +43,11 @@ SPECS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "score_threshold",
-        0.25,
-        "Detections below this score are not published.",
+        CHECKPOINT_SCORE_THRESHOLD,
+        "Detections below this score are not published; -1: the threshold stored in the checkpoint, 0.25 without one.",
         float,
         live=True,
-        minimum=0.0,
+        minimum=-1.0,
         maximum=1.0,
     ),
     ParameterSpec(
@@ -115,6 +118,16 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         minimum=1,
         maximum=1000,
+    ),
+    ParameterSpec(
+        "further.max_offset_sec",
+        0.05,
+        "An image of a modality besides RGB and thermal is used if its stamp differs from the array's by at most this, "
+        "seconds.",
+        float,
+        live=True,
+        minimum=0.0,
+        maximum=10.0,
     ),
     ParameterSpec(
         "missing_modality",
@@ -207,6 +220,7 @@ class DetectorParameters:
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
     pairing_queue_size: int
+    further_max_offset_sec: float
     missing_modality: str
     inference_timeout_sec: float
     thermal_scaling: str
@@ -223,6 +237,11 @@ class DetectorParameters:
         checked = {spec.name.replace(".", "_"): spec.value_of(values[spec.name]) for spec in SPECS}
         checked["classes"] = _class_names(checked["classes"])
         checked["registration_homography"] = _homography(checked["registration_homography"])
+        score = checked["score_threshold"]
+        if score < 0 and score != CHECKPOINT_SCORE_THRESHOLD:
+            raise ParameterError(
+                f"parameter score_threshold is {score:g}: expected 0 to 1, or -1 for that of the checkpoint"
+            )
         if not checked["thermal_range_min"] < checked["thermal_range_max"]:
             raise ParameterError(
                 f"parameter thermal.range_min is {checked['thermal_range_min']:g}, thermal.range_max is "
