@@ -11,10 +11,12 @@ import pytest
 pytest.importorskip("rclpy")
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
-from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor, thresholds_of
 
 TRAINED = ThermalScaling(method="range", range_min=7000, range_max=9000, polarity="black_hot")
 HOMOGRAPHY = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.05), (0.0, 0.0, 1.0))
@@ -63,3 +65,20 @@ def test_another_polarity_leaves_the_method_of_training(checkpoint: Path) -> Non
 def test_the_home_folder_may_be_abbreviated(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(checkpoint.parent))
     assert load_predictor(parameters("~/model.safetensors")).class_names == ("person",)
+
+
+@pytest.mark.parametrize(
+    ("stored", "chosen", "expected"),
+    [(None, -1.0, 0.25), (0.41, -1.0, 0.41), (0.0, -1.0, 0.0), (0.41, 0.6, 0.6), (0.41, 0.0, 0.0), (None, 0.6, 0.6)],
+)
+def test_score_threshold_is_that_of_the_checkpoint_unless_one_is_set(
+    stored: float | None, chosen: float, expected: float
+) -> None:
+    calibration = None if stored is None else Calibration((1.0,), stored)
+    metadata = CheckpointMetadata(("person",), (64, 64), calibration=calibration)
+    assert thresholds_of(parameters("", score_threshold=chosen), metadata).score_threshold == expected
+
+
+def test_a_negative_score_threshold_other_than_minus_one_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"score_threshold is -0.5: expected 0 to 1, or -1 for that of the check"):
+        parameters("", score_threshold=-0.5)

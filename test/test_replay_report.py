@@ -49,6 +49,7 @@ def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
     )
     return PublishedArray(START_NS + index * PERIOD_NS, frame_id, detections)
 
+
 COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
 
 
