@@ -80,5 +80,5 @@ def test_score_threshold_is_that_of_the_checkpoint_unless_one_is_set(
 
 
 def test_a_negative_score_threshold_other_than_minus_one_is_refused() -> None:
-    with pytest.raises(ParameterError, match=r"score_threshold is -0.5: expected 0 to 1, or -1 for that of the check"):
+    with pytest.raises(ParameterError, match=r"score_threshold is -0.5: expected 0 to 1, or -1"):
         parameters("", score_threshold=-0.5)

@@ -47,8 +47,9 @@ SPECS: tuple[ParameterSpec, ...] = (
         "Detections below this score are not published; -1: the threshold stored in the checkpoint, 0.25 without one.",
         float,
         live=True,
-        minimum=-1.0,
+        minimum=0.0,
         maximum=1.0,
+        special=CHECKPOINT_SCORE_THRESHOLD,
     ),
     ParameterSpec(
         "nms_threshold",
@@ -237,11 +238,6 @@ class DetectorParameters:
         checked = {spec.name.replace(".", "_"): spec.value_of(values[spec.name]) for spec in SPECS}
         checked["classes"] = _class_names(checked["classes"])
         checked["registration_homography"] = _homography(checked["registration_homography"])
-        score = checked["score_threshold"]
-        if score < 0 and score != CHECKPOINT_SCORE_THRESHOLD:
-            raise ParameterError(
-                f"parameter score_threshold is {score:g}: expected 0 to 1, or -1 for that of the checkpoint"
-            )
         if not checked["thermal_range_min"] < checked["thermal_range_max"]:
             raise ParameterError(
                 f"parameter thermal.range_min is {checked['thermal_range_min']:g}, thermal.range_max is "
