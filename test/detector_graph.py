@@ -188,11 +188,12 @@ class Graph:
     def counters_add_up(self) -> FusionStatus:
         """Return the newest status, having checked that each frame is in exactly one counter."""
         status = self.statuses[-1]
-        for side in (status.rgb, status.thermal):
-            parts = (
-                side.paired, side.alone, side.unpaired, side.late, side.refused, side.dropped, side.failed, side.waiting
-            )  # fmt: skip
-            assert side.received == sum(parts), side
+        for camera in (status.rgb, status.thermal):
+            counts = [getattr(camera, name) for name in camera.get_fields_and_field_types()]
+            assert 2 * camera.received == sum(counts), camera
+        for modality in status.further:
+            parts = (modality.used, modality.unused, modality.refused, modality.waiting)
+            assert modality.received == sum(parts), modality
         return status
 
     def close(self) -> None:

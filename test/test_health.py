@@ -12,6 +12,7 @@ pytest.importorskip("rclpy")
 from fusion_mamba_ros.ros.detector.camera_health import camera_status
 from fusion_mamba_ros.ros.detector.clock_watch import ClockWatch
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.health import Level, Observation
 from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity, InferenceMonitor
@@ -19,6 +20,7 @@ from fusion_mamba_ros.ros.detector.output_health import output_status
 from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
 from fusion_mamba_ros.ros.detector.stream_statistics import WINDOW_NS, Output, StreamStatistics, Summary
 from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
 SECOND = 10**9
@@ -154,6 +156,27 @@ def test_surplus_frames_of_the_faster_camera_are_normal() -> None:
         THERMAL: FrameCounters(received=109, paired=109),
     }
     assert pairing_status(replace(GOOD, counters=counters)).level == Level.OK
+
+
+@pytest.mark.parametrize("absences", [{}, {THERMAL: Absence.SILENT}])
+@pytest.mark.parametrize(
+    ("missing", "refused", "message"),
+    [
+        ("", 4, "OK"),
+        ("", 5, "1 of 10 depth images refused"),
+        ("nothing arrives", 5, "depth is missing: nothing arrives"),
+    ],
+)
+def test_a_further_modality_is_judged_whatever_the_cameras_do(
+    absences: dict, missing: str, refused: int, message: str
+) -> None:
+    before = {"depth": FurtherState(NearestFrameCounters(received=10, used=6, refused=4))}
+    now = {"depth": FurtherState(NearestFrameCounters(received=20, used=15, refused=refused), missing)}
+    status = camera_status(replace(GOOD, absences=absences, further=now, previous_further=before))
+    assert status.level == (Level.WARN if absences or message != "OK" else Level.OK)
+    assert ("depth" in status.message) == (message != "OK")
+    assert message == "OK" or message in status.message
+    assert status.values["depth used"] == 15
 
 
 @pytest.mark.parametrize(("in_a_row", "level"), [(0, Level.WARN), (2, Level.WARN), (3, Level.ERROR)])

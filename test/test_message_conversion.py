@@ -14,14 +14,15 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.msg import SideCounters
+from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes
+from fusion_mamba_ros.msg import CameraCounters
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
 from fusion_mamba_ros.ros.detector.message_conversion import (
+    camera_counters,
     detection_array,
     idle_status,
     label_info,
-    side_counters,
     to_nanoseconds,
     to_stamp,
 )
@@ -81,7 +82,35 @@ def test_the_status_without_array_holds_no_number() -> None:
 
 def test_the_counters_of_node_and_message_are_the_same() -> None:
     names = [name for name, _ in FrameCounters().items()]
-    assert names == list(SideCounters.get_fields_and_field_types())
+    assert names == list(CameraCounters.get_fields_and_field_types())
     counters = FrameCounters(**{name: number for number, name in enumerate(names)})
-    message = side_counters(counters)
+    message = camera_counters(counters)
     assert [getattr(message, name) for name in names] == list(range(len(names)))
+
+
+def test_live_and_recorded_arrays_are_the_same_in_every_field() -> None:
+    seed = 11
+    print("seed", seed)
+    generator = np.random.default_rng(seed)
+    boxes = np.sort(generator.uniform(0, 640, (20, 2, 2)), axis=1).reshape(20, 4).astype(np.float32)
+    scores = np.sort(generator.uniform(0, 1, 20).astype(np.float32))[::-1].copy()
+    labels = generator.integers(0, 2, 20)
+    names = ("person", "car")
+    stamp_ns = 1_700_000_000_123_456_789
+    live = detection_array(
+        Detections(boxes, scores, labels), Header(stamp=to_stamp(stamp_ns), frame_id="rgb_camera"), names
+    )
+
+    typestore = detection_typestore()
+    recorded = labelled_boxes(
+        typestore,
+        stamp_ns=stamp_ns,
+        frame_id="rgb_camera",
+        boxes=boxes,
+        class_ids=[names[label] for label in labels],
+        scores=scores.tolist(),
+    )
+
+    read_back = deserialize_message(bytes(typestore.serialize_cdr(recorded, DETECTION_ARRAY)), Detection2DArray)
+    assert len(read_back.detections) == 20
+    assert read_back == live

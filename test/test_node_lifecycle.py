@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,12 @@ from ros_cameras import Cameras
 from stand_in_detector import HANG, StandIn
 from vision_msgs.msg import LabelInfo
 
+from fusion_mamba_ros.perception.calibration import Calibration
+from fusion_mamba_ros.perception.mode import modes_of
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -126,7 +131,7 @@ def test_a_signal_ends_the_process_with_code_0(
 def test_a_bad_start_value_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
     with running_detector(tmp_path / "log", "score_threshold:=7.5", active=False) as (process, _):
         assert process.process.wait(60) == 2
-        assert process.log.splitlines()[-1].endswith("parameter score_threshold is 7.5: expected 0 to 1")
+        assert process.log.splitlines()[-1].endswith("parameter score_threshold is 7.5: expected 0 to 1, or -1")
         assert "Traceback" not in process.log
 
 
@@ -139,16 +144,45 @@ def test_a_fixed_qos_that_the_publisher_does_not_offer_is_named(tmp_path: Path) 
         cameras.close()
 
 
+class DepthStandIn(StandIn):
+    """A stand-in of a checkpoint with depth and a stored score threshold."""
+
+    def __init__(self, parameters: DetectorParameters) -> None:
+        super().__init__(parameters)
+        self.modes = modes_of(("rgb", "thermal", "depth"))
+        self.metadata = replace(self.metadata, calibration=Calibration((1.0, 1.0), 0.375))
+
+
+def test_label_info_publishes_the_score_threshold_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[float] = []
+    monkeypatch.setattr(Outputs, "publish_labels", lambda outputs, threshold: published.append(threshold))
+    isolate()
+    context = Context()
+    rclpy.init(context=context)
+    node = DetectorNode(context=context, load=DepthStandIn)
+    assert node.trigger_configure() == SUCCESS
+    for value in (0.5, -1.0):
+        assert node.set_parameters([Parameter("score_threshold", value=value)])[0].successful
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    for _ in range(5):
+        executor.spin_once(timeout_sec=0.05)
+    assert (published[0], published[-1]) == (0.375, 0.375) and 0.5 in published
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.mark.parametrize("topic", ["/thermal/image_raw", "/depth/image_raw"])
 @pytest.mark.parametrize(("policy", "value"), [("reliability", "sometimes"), ("depth", "many")])
-def test_an_activation_that_fails_leaves_nothing_subscribed(policy: str, value: str) -> None:
+def test_an_activation_that_fails_leaves_nothing_subscribed(topic: str, policy: str, value: str) -> None:
     isolate()
     context = Context()
     rclpy.init(context=context)
     overrides = [
         Parameter("checkpoint", value="stand-in"),
-        Parameter(f"qos_overrides./thermal/image_raw.subscription.{policy}", value=value),
+        Parameter(f"qos_overrides.{topic}.subscription.{policy}", value=value),
     ]
-    node = DetectorNode(context=context, load=StandIn, parameter_overrides=overrides)
+    node = DetectorNode(context=context, load=DepthStandIn, parameter_overrides=overrides)
     assert node.trigger_configure() == SUCCESS
     before = [subscription.topic_name for subscription in node.subscriptions]
     assert node.trigger_activate() == TransitionCallbackReturn.FAILURE

@@ -120,7 +120,8 @@ def test_every_parameter_has_a_descriptor(context: Context, spec: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("score_threshold", 1.5, "parameter score_threshold is 1.5: expected 0 to 1"),
+        ("score_threshold", 1.5, "parameter score_threshold is 1.5: expected 0 to 1, or -1"),
+        ("score_threshold", -0.5, "parameter score_threshold is -0.5: expected 0 to 1, or -1"),
         ("score_threshold", float("nan"), "parameter score_threshold is nan: expected a finite number"),
         ("max_detections", "many", "parameter max_detections is 'many': expected 1 to 3000"),
         ("missing_modality", "wait", "parameter missing_modality is 'wait': expected one of continue, stop"),
@@ -193,7 +194,7 @@ def test_a_fault_of_the_check_still_answers_the_caller(context: Context) -> None
     server = Server(context, check=fail)
     accepted, reason = server.set(score_threshold=0.5)
     assert (accepted, reason) == (False, "parameters could not be changed: RuntimeError: the checkpoint is gone")
-    assert server.node.get_parameter("score_threshold").value == 0.25
+    assert server.node.get_parameter("score_threshold").value == -1.0
     server.node.destroy_node()
 
 
@@ -228,7 +229,7 @@ def test_a_change_that_another_callback_refuses_is_not_applied(
     callbacks.append(lambda parameters: refused)
     assert server.set(score_threshold=0.5) == (False, "not today")
     spin_until_idle(server)
-    assert server.changes == [] and server.server.current.score_threshold == 0.25
+    assert server.changes == [] and server.server.current.score_threshold == -1.0
     del callbacks[-1]
     assert server.set(score_threshold=0.75) == (True, "")
     spin_until_idle(server)

@@ -12,11 +12,13 @@ import torch
 pytest.importorskip("rclpy")
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.perception.threads import set_threads
+from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
-from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor, thresholds_of
 
 TRAINED = ThermalScaling(method="range", range_min=7000, range_max=9000, polarity="black_hot")
 HOMOGRAPHY = ((0.9, 0.0, 0.05), (0.0, 0.9, 0.05), (0.0, 0.0, 1.0))
@@ -78,3 +80,20 @@ def test_threads_is_the_number_of_threads_of_torch_and_0_what_it_was_before(chec
         assert torch.get_num_threads() == automatic
     finally:
         set_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("stored", "chosen", "expected"),
+    [(None, -1.0, 0.25), (0.41, -1.0, 0.41), (0.0, -1.0, 0.0), (0.41, 0.6, 0.6), (0.41, 0.0, 0.0), (None, 0.6, 0.6)],
+)
+def test_score_threshold_is_that_of_the_checkpoint_unless_one_is_set(
+    stored: float | None, chosen: float, expected: float
+) -> None:
+    calibration = None if stored is None else Calibration((1.0,), stored)
+    metadata = CheckpointMetadata(("person",), (64, 64), calibration=calibration)
+    assert thresholds_of(parameters("", score_threshold=chosen), metadata).score_threshold == expected
+
+
+def test_a_negative_score_threshold_other_than_minus_one_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"score_threshold is -0.5: expected 0 to 1, or -1"):
+        parameters("", score_threshold=-0.5)

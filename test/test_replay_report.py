@@ -8,7 +8,6 @@ import pytest
 
 from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.evaluation.replay_report import (
-    COUNTERS,
     PublishedArray,
     RecordedReplay,
     ThermalView,
@@ -49,6 +48,9 @@ def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
         mode,
     )
     return PublishedArray(START_NS + index * PERIOD_NS, frame_id, detections)
+
+
+COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
 
 
 def side(**counts):

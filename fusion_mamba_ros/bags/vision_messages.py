@@ -11,6 +11,8 @@ import numpy.typing as npt
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from fusion_mamba_ros.perception.detection_fields import fill_detection
+
 DETECTION_ARRAY = "vision_msgs/msg/Detection2DArray"
 
 _DEFINITIONS = {
@@ -54,12 +56,14 @@ def labelled_boxes(
         types["geometry_msgs/msg/Pose"](point, quaternion), np.zeros(36, np.float64)
     )
     detections = []
-    for (x1, y1, x2, y2), class_id, score in zip(boxes.tolist(), class_ids, scores, strict=True):
-        centre = types["vision_msgs/msg/Point2D"]((x1 + x2) / 2, (y1 + y2) / 2)
-        box = types["vision_msgs/msg/BoundingBox2D"](types["vision_msgs/msg/Pose2D"](centre, 0.0), x2 - x1, y2 - y1)
-        hypothesis = types["vision_msgs/msg/ObjectHypothesis"](class_id, score)
+    for box, class_id, score in zip(boxes.tolist(), class_ids, scores, strict=True):
+        centre = types["vision_msgs/msg/Pose2D"](types["vision_msgs/msg/Point2D"](0.0, 0.0), 0.0)
+        bounds = types["vision_msgs/msg/BoundingBox2D"](centre, 0.0, 0.0)
+        hypothesis = types["vision_msgs/msg/ObjectHypothesis"]("", 0.0)
         result = types["vision_msgs/msg/ObjectHypothesisWithPose"](hypothesis, pose)
-        detections.append(types["vision_msgs/msg/Detection2D"](header, [result], box, ""))
+        detection = types["vision_msgs/msg/Detection2D"](header, [], bounds, "")
+        fill_detection(detection, result, header=header, box=box, score=float(score), class_id=class_id)
+        detections.append(detection)
     return types[DETECTION_ARRAY](header, detections)
 
 

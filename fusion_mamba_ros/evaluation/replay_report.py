@@ -24,7 +24,6 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.streams.message_decoding import picture_of
 
 DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"
-COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
         frames = {"rgb": bag.topics[rgb_topic].count, "thermal": bag.topics[thermal_topic].count}
         headers = {(stamp_ns_of(fields), fields.header.frame_id) for _, fields in bag.read([rgb_topic])}
     last = recording.statuses[-1]
-    counters = {side: {name: int(getattr(getattr(last, side), name)) for name in COUNTERS} for side in frames}
+    # The names come with the recorded message, so that this module need not know them.
+    counters = {side: {name: int(count) for name, count in vars(getattr(last, side)).items()} for side in frames}
     ages_ms = [1e3 * status.age_sec for status in recording.statuses if status.mode != "none"]
     labels = Counter(
         recording.class_names[label] for array in recording.arrays for label in array.detections.labels.tolist()

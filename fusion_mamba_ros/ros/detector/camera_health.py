@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
 from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
 # Pairing refuses such a frame by itself, without a reason of its own.
@@ -18,6 +22,9 @@ def camera_status(seen: Observation) -> Status:
         status.values[f"{side.value} rate (Hz)"] = seen.summary.input_rates_hz.get(side, 0.0)
         for name, count in seen.counters[side].items():
             status.values[f"{side.value} {name}"] = count
+    for name, further in seen.further.items():
+        for counter, count in asdict(further.counters).items():
+            status.values[f"{name} {counter}"] = count
     status.values["clock jumps"] = seen.clock_jumps
     if not seen.active:
         status.messages.append("inactive")
@@ -36,7 +43,19 @@ def camera_status(seen: Observation) -> Status:
             status.note(Level.WARN, f"{refused} of {received} {side.value} images refused: {reason}")
     if seen.clock_runs:
         _judge_missing(status, seen)
+    _judge_further(status, seen)
     return status
+
+
+def _judge_further(status: Status, seen: Observation) -> None:
+    """Warn of modalities besides RGB and thermal that the last array lacks or whose images are refused."""
+    for name, now in seen.further.items():
+        before = seen.previous_further.get(name, FurtherState(NearestFrameCounters())).counters
+        refused, received = now.counters.refused - before.refused, now.counters.received - before.received
+        if now.missing:
+            status.note(Level.WARN, f"{name} is missing: {now.missing}")
+        elif refused:
+            status.note(Level.WARN, f"{refused} of {received} {name} images refused")
 
 
 def _judge_missing(status: Status, seen: Observation) -> None:

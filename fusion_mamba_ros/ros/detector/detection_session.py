@@ -12,13 +12,15 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 
 from fusion_mamba_ros.msg import FusionStatus
+from fusion_mamba_ros.perception.mode import modalities_in
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherState
 from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_picture, rows_of
 from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
-from fusion_mamba_ros.ros.detector.message_conversion import idle_status, side_counters, to_nanoseconds
+from fusion_mamba_ros.ros.detector.message_conversion import camera_counters, idle_status, to_nanoseconds
 from fusion_mamba_ros.ros.detector.outputs import Outputs
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
 from fusion_mamba_ros.ros.detector.pairing_filter import PairingFilter
@@ -78,6 +80,7 @@ class DetectionSession:
             on_published=self._on_published,
             report=self._reports.error,
             continue_alone=lambda: self.parameters.missing_modality == "continue",
+            further=lambda stamp_ns: self.further.select(stamp_ns),
             monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
             refusals=self.refusals,
             steady_ns=steady_ns,
@@ -89,6 +92,15 @@ class DetectionSession:
             for side in Side:
                 self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
                 undo.callback(self.subscriptions[side].close)
+            cameras = {side.value for side in Side}
+            self.further = FurtherImages(
+                node,
+                [name for name in modalities_in(predictor.modes) if name not in cameras],
+                compressed=compressed,
+                queue_size=parameters.pairing_queue_size,
+                max_offset_ns=_nanoseconds(parameters.further_max_offset_sec),
+            )
+            undo.callback(self.further.close)
             self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
@@ -110,6 +122,7 @@ class DetectionSession:
         self._filter.close()
         for subscription in self.subscriptions.values():
             subscription.close()
+        self.further.close()
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=timeout_sec):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
@@ -126,15 +139,23 @@ class DetectionSession:
         self.parameters = parameters
         self._filter.pairing.limits = limits_from(parameters)
         self._frozen.freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+        self.further.change_limits(
+            queue_size=parameters.pairing_queue_size, max_offset_ns=_nanoseconds(parameters.further_max_offset_sec)
+        )
 
     def follow_publishers(self) -> None:
         """Adopt the QoS of publishers that have come or gone."""
         for subscription in self.subscriptions.values():
             subscription.follow_publishers()
+        self.further.follow_publishers()
 
     def counters(self) -> tuple[Mapping[Side, FrameCounters], int]:
         """Return where every frame has ended, and the number of arrays published."""
         return count_frames(self._filter.pairing, self._ledger)
+
+    def further_states(self) -> Mapping[str, FurtherState]:
+        """Return the modalities besides RGB and thermal: counters, and why the last array lacks them."""
+        return self.further.states()
 
     def absences(self) -> Mapping[Side, Absence]:
         """Return the cameras without a fresh image, by the node's clock, each with the reason."""
@@ -156,7 +177,7 @@ class DetectionSession:
     def publish_idle_status(self) -> None:
         """Say on `~/status` that there is no array."""
         status = idle_status(self._node.get_clock().now().to_msg())
-        self._complete(status)
+        self._complete(status, {})
         self._outputs.publish_status(status)
 
     def _fault_of(self, side: Side, message: Any) -> str | None:
@@ -197,7 +218,7 @@ class DetectionSession:
         return True
 
     def _on_published(self, result: Result) -> None:
-        self._complete(self._status)
+        self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         try:
             self._outputs.publish_picture(result)
@@ -205,10 +226,12 @@ class DetectionSession:
             # By now the array is out: what fails here costs the debug image only.
             self._report_failure("the debug image could not be published", error)
 
-    def _complete(self, status: FusionStatus) -> None:
+    def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:
         counters, status.published = self.counters()
-        status.rgb = side_counters(counters[Side.RGB])
-        status.thermal = side_counters(counters[Side.THERMAL])
+        status.rgb = camera_counters(counters[Side.RGB])
+        status.thermal = camera_counters(counters[Side.THERMAL])
+        status.further = self.further.messages(further_offsets_ns)
+        status.non_finite = self.processor.monitor.non_finite
         estimate = self.estimated_thermal_offset_sec()
         status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
 

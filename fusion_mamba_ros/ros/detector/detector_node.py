@@ -33,7 +33,7 @@ _DESCRIPTION = """\
 Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
-inputs      rgb/image_raw, thermal/image_raw
+inputs      rgb/image_raw, thermal/image_raw; NAME/image_raw of each further modality of the checkpoint
 outputs     detections, label_info, debug_image, ~/status, /diagnostics
 parameters  with meaning, range and default: config/detector.yaml of the package
 
@@ -119,7 +119,8 @@ class DetectorNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._diagnostics.watch(self._session)
         warn_of_unused_qos_overrides(self)
-        topics = " and ".join(subscription.topic for subscription in self._session.subscriptions.values())
+        subscriptions = (*self._session.subscriptions.values(), *self._session.further.subscriptions.values())
+        topics = " and ".join(subscription.topic for subscription in subscriptions)
         self.get_logger().info(f"active: detecting on {topics}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -167,7 +168,7 @@ class DetectorNode(LifecycleNode):
             thermal_scaling_of(parameters, metadata),
             homography_of(parameters, metadata),
         )
-        self._outputs.publish_labels(parameters.score_threshold)
+        self._outputs.publish_labels(thresholds_of(parameters, metadata).score_threshold)
         self._diagnostics = Diagnostics(self, predictor)
         modes = ", ".join(mode.value for mode in predictor.modes)
         self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
@@ -197,11 +198,11 @@ class DetectorNode(LifecycleNode):
 
     def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
         if self._predictor is not None:
-            self._predictor.thresholds = thresholds_of(parameters)
+            self._predictor.thresholds = thresholds_of(parameters, self._predictor.metadata)
         if self._session is not None:
             self._session.change_parameters(parameters)
-        if self._outputs is not None:
-            self._outputs.publish_labels(parameters.score_threshold)
+        if self._outputs is not None and self._predictor is not None:
+            self._outputs.publish_labels(thresholds_of(parameters, self._predictor.metadata).score_threshold)
 
     def _end_session(self) -> None:
         session, self._session = self._session, None

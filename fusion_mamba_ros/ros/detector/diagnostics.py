@@ -18,6 +18,7 @@ from fusion_mamba_ros.ros.detector.camera_health import camera_status
 from fusion_mamba_ros.ros.detector.clock_watch import ClockWatch
 from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.health import Observation, Status
 from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.output_health import output_status
@@ -48,6 +49,7 @@ class Diagnostics:
         self._clock_watch = ClockWatch()
         self._session: DetectionSession | None = None
         self._previous: dict[Side, FrameCounters] = {}
+        self._previous_further: Mapping[str, FurtherState] = {}
         self._previous_published = 0
         self._logged_missing: frozenset[Side] = frozenset()
         self._ticks = 0
@@ -58,6 +60,7 @@ class Diagnostics:
         """Report about ``session`` from now on; None: the node is inactive."""
         self._session = session
         self._previous = {side: FrameCounters() for side in Side}
+        self._previous_further = {}
         self._previous_published = 0
         self._logged_missing = frozenset()
 
@@ -72,6 +75,7 @@ class Diagnostics:
         message.header.stamp = self._node.get_clock().now().to_msg()
         seen = self._observe()
         self._previous = dict(seen.counters)
+        self._previous_further = seen.further
         cameras = camera_status(seen)
         statuses = (cameras, pairing_status(seen), inference_status(seen, self._figures()), output_status(seen))
         message.status = [self._message(status) for status in statuses]
@@ -113,6 +117,8 @@ class Diagnostics:
             absences=session.absences(),
             counters=session.counters()[0],
             previous=self._previous,
+            further=session.further_states(),
+            previous_further=self._previous_further,
             refusals=session.refusals.recent(),
             clock_jumps=session.clock_jumps(),
             summary=session.statistics.summary(steady_ns),

@@ -13,7 +13,7 @@ from fusion_mamba_ros.streams.pairing import Pairing
 
 @dataclass(frozen=True)
 class FrameCounters:
-    """Fields and meaning are those of `SideCounters.msg`."""
+    """Fields and meaning are those of `CameraCounters.msg`."""
 
     received: int = 0
     paired: int = 0

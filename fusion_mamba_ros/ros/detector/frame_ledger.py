@@ -11,7 +11,7 @@ from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
 
 
 class Outcome(str, Enum):
-    """The end of a released frame; names are those of `SideCounters.msg`."""
+    """The end of a released frame; names are those of `CameraCounters.msg`."""
 
     PAIRED = "paired"
     ALONE = "alone"

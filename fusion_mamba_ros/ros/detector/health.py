@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity
 from fusion_mamba_ros.ros.detector.stream_statistics import Summary
 from fusion_mamba_ros.streams.frames import Side
@@ -58,9 +59,10 @@ def _no_frames() -> Mapping[Side, FrameCounters]:
 class Observation:
     """Everything that health is judged by, at one moment; the defaults are those of an inactive node.
 
-    ``counters`` of now and ``previous`` ones of the last report. ``absences``: what pairing says, by the node's clock.
-    ``refusals``: the latest reason of each camera that had an image refused. ``clock_stopped_sec``: for how long the
-    node's clock has stood still by the steady one.
+    ``counters`` of now and ``previous`` ones of the last report; ``further`` and
+    ``previous_further`` likewise, of modalities besides RGB and thermal. ``absences``: what pairing says, by the node's
+    clock. ``refusals``: the latest reason of each camera that had an image refused. ``clock_stopped_sec``: for how long
+    the node's clock has stood still by the steady one.
     """
 
     active: bool = False
@@ -71,6 +73,8 @@ class Observation:
     absences: Mapping[Side, Absence] = field(default_factory=dict)
     counters: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
     previous: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    further: Mapping[str, FurtherState] = field(default_factory=dict)
+    previous_further: Mapping[str, FurtherState] = field(default_factory=dict)
     refusals: Mapping[Side, str] = field(default_factory=dict)
     clock_jumps: int = 0
     summary: Summary = field(default_factory=Summary)

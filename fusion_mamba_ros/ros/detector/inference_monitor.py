@@ -78,6 +78,12 @@ class InferenceMonitor:
             self._last_failure = reason
             self._non_finite += non_finite
 
+    @property
+    def non_finite(self) -> int:
+        """Inferences whose output held NaN or infinity."""
+        with self._lock:
+            return self._non_finite
+
     def observe(self) -> InferenceActivity:
         """Return what the thread is doing now."""
         with self._lock:

@@ -10,7 +10,8 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
 
-from fusion_mamba_ros.msg import FusionStatus, SideCounters
+from fusion_mamba_ros.msg import CameraCounters, FusionStatus
+from fusion_mamba_ros.perception.detection_fields import fill_detection
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
 
@@ -44,19 +45,9 @@ def detection_array(detections: Detections, header: Header, class_ids: Sequence[
 
 
 def _detection(header: Header, box: list[float], score: float, class_id: str) -> Detection2D:
-    x1, y1, x2, y2 = box
-    # Field by field: the constructors' keyword arguments are slower, and an array is built for every pair.
+    # Constructors without arguments: keyword arguments are slower, and an array is built for every pair.
     detection = Detection2D()
-    detection.header = header
-    bbox = detection.bbox
-    bbox.center.position.x = (x1 + x2) / 2
-    bbox.center.position.y = (y1 + y2) / 2
-    bbox.size_x = x2 - x1
-    bbox.size_y = y2 - y1
-    result = ObjectHypothesisWithPose()
-    result.hypothesis.class_id = class_id
-    result.hypothesis.score = score
-    detection.results = [result]
+    fill_detection(detection, ObjectHypothesisWithPose(), header=header, box=box, score=score, class_id=class_id)
     return detection
 
 
@@ -77,6 +68,6 @@ def idle_status(stamp: Time) -> FusionStatus:
     return status
 
 
-def side_counters(counters: FrameCounters) -> SideCounters:
+def camera_counters(counters: FrameCounters) -> CameraCounters:
     """Return the counters of one camera as a message."""
-    return SideCounters(**dict(counters.items()))
+    return CameraCounters(**dict(counters.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -18,8 +18,9 @@ from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.mode import modalities_in, mode_of
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
+from fusion_mamba_ros.ros.detector.further_images import FurtherImage
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
-from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.refusals import Refusals
 from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
@@ -53,7 +54,8 @@ class Result:
 
     ``header``: of the array. ``images``: the decoded images, for drawing; ``reference_size``: (width, height) of the
     last RGB image, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
-    unless fused. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
+    without both. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
+    ``further_offsets_ns``: of the images of modalities besides RGB and thermal, stamp minus that of the array.
     """
 
     detections: Detections
@@ -67,6 +69,7 @@ class Result:
     queue_ms: float
     decode_ms: float
     inference_ms: float
+    further_offsets_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ class PairProcessor:
     ``publish(result)`` builds and sends the array and returns whether it did; ``on_published(result)`` follows when
     its frames are counted; ``report(sentence)`` logs a lost frame;
     ``continue_alone()``: whether a frame whose partner cannot be decoded goes on without it.
+    ``further(stamp_ns)``: the images of modalities besides RGB and thermal for an array with this stamp.
     ``monitor`` is told what the thread is doing, ``refusals`` why an image could not be decoded.
     """
 
@@ -95,6 +99,7 @@ class PairProcessor:
         on_published: Callable[[Result], None],
         report: Callable[[str], None],
         continue_alone: Callable[[], bool],
+        further: Callable[[int], Mapping[str, FurtherImage]] = lambda stamp_ns: {},
         monitor: InferenceMonitor | None = None,
         refusals: Refusals | None = None,
         steady_ns: Callable[[], int] = time.monotonic_ns,
@@ -105,6 +110,7 @@ class PairProcessor:
         self._on_published = on_published
         self._report = report
         self._continue_alone = continue_alone
+        self._further = further
         self._rgb_frame_id = ""
         self._rgb_size: tuple[int, int] | None = None
         self.monitor = monitor or InferenceMonitor(steady_ns=steady_ns)
@@ -129,17 +135,24 @@ class PairProcessor:
     def _process(self, job: Job) -> None:
         taken_ns = self._steady_ns()
         frames, images = self._decoded(job.released)
-        decoded_ns = self._steady_ns()
         if not frames:
             return
         # Of a pair, a model of one camera looks at that one's image only.
         modalities = modalities_in(self._predictor.modes)
         images = {name: image for name, image in images.items() if name in modalities}
-        mode = mode_of(images, modalities) if images else None
         lost_partner = len(frames) < len(job.released.frames)
-        if mode is None or mode not in self._predictor.modes or (lost_partner and not self._continue_alone()):
+        if not images or (lost_partner and not self._continue_alone()):
             self._record(frames, Outcome.UNPAIRED)
             return
+        is_pair = len(images) == 2
+        header = self._header(job.released, images)
+        further = self._further(to_nanoseconds(header.stamp))
+        images |= {name: image.pixels for name, image in further.items()}
+        mode = mode_of(images, modalities)
+        if mode not in self._predictor.modes:
+            self._record(frames, Outcome.UNPAIRED)
+            return
+        decoded_ns = self._steady_ns()
         detections = self._predicted(frames, images)
         if detections is None:
             return
@@ -148,15 +161,16 @@ class PairProcessor:
         result = Result(
             detections=detections,
             mode=mode,
-            header=self._header(job.released, images),
+            header=header,
             images=images,
             reference_size=self._rgb_size,
-            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and len(images) == 2 else None,
+            offset_ns=job.released.offset_ns if isinstance(job.released, Pair) and is_pair else None,
             arrived_ns=arrived_ns,
             pairing_ms=(job.released_ns - arrived_ns) * 1e-6,
             queue_ms=(taken_ns - job.released_ns) * 1e-6,
             decode_ms=(decoded_ns - taken_ns) * 1e-6,
             inference_ms=(inferred_ns - decoded_ns) * 1e-6,
+            further_offsets_ns={name: image.offset_ns for name, image in further.items()},
         )
         self.monitor.enter("publishing the array")
         try:
@@ -223,7 +237,7 @@ class PairProcessor:
             if Side.RGB.value in images:
                 return released.rgb.payload.message.header
             # Where RGB is damaged its stamp still holds; thermal's may be later than that of the next RGB image.
-            shift_ns = 0 if Mode.FUSED in self._predictor.modes else released.offset_ns
+            shift_ns = 0 if Side.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
             thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
         elif released.frame.side is Side.RGB:
             return released.frame.payload.message.header

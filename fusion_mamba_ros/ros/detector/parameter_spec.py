@@ -25,6 +25,7 @@ class ParameterError(ValueError):
 class ParameterSpec:
     """One parameter of a node.
 
+    ``special``: a float outside ``minimum`` to ``maximum`` that is allowed too and has a meaning of its own.
     ``kind``: the Python type of a value; ``element``: of the values of a list. ``live``: may change while the node is
     configured.
     """
@@ -38,6 +39,7 @@ class ParameterSpec:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     element: type = str
+    special: float | None = None
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor: description, constraints in words, and the numeric range."""
@@ -48,7 +50,9 @@ class ParameterSpec:
         when = "Changes take effect at once." if self.live else "May change only while the node is unconfigured."
         descriptor.additional_constraints = f"One of: {', '.join(self.choices)}. {when}" if self.choices else when
         if self.kind is float and self.minimum is not None and self.maximum is not None:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
+            # One range is all that a descriptor can hold; ``value_of`` refuses what lies between.
+            bounds = sorted((self.minimum, self.maximum, self.minimum if self.special is None else self.special))
+            descriptor.floating_point_range = [FloatingPointRange(from_value=bounds[0], to_value=bounds[-1])]
         if self.kind is int and self.minimum is not None and self.maximum is not None:
             descriptor.integer_range = [IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))]
         return descriptor
@@ -58,7 +62,8 @@ class ParameterSpec:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
-            return f"{self.minimum:g} to {self.maximum:g}"
+            special = "" if self.special is None else f", or {self.special:g}"
+            return f"{self.minimum:g} to {self.maximum:g}{special}"
         words: dict[type, str] = {str: "text", list: "a list"}
         return words.get(self.kind, self.kind.__name__)
 
@@ -79,7 +84,8 @@ class ParameterSpec:
             raise ParameterError(f"parameter {self.name} is {value!r}: expected {self.expectation()}")
         if self.choices and value not in self.choices:
             raise ParameterError(f"parameter {self.name} is '{value}': expected {self.expectation()}")
-        if self.minimum is not None and self.maximum is not None and not self.minimum <= value <= self.maximum:
+        in_range = self.minimum is None or self.maximum is None or self.minimum <= value <= self.maximum
+        if not in_range and value != self.special:
             raise ParameterError(f"parameter {self.name} is {value}: expected {self.expectation()}")
         return value
 

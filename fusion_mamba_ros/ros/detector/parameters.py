@@ -10,6 +10,9 @@ from typing import Any
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
 
+# Value of score_threshold that asks for that of the checkpoint.
+CHECKPOINT_SCORE_THRESHOLD = -1.0
+
 SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "checkpoint",
@@ -40,12 +43,13 @@ SPECS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "score_threshold",
-        0.25,
-        "Detections below this score are not published.",
+        CHECKPOINT_SCORE_THRESHOLD,
+        "Detections below this score are not published; -1: the threshold stored in the checkpoint, 0.25 without one.",
         float,
         live=True,
         minimum=0.0,
         maximum=1.0,
+        special=CHECKPOINT_SCORE_THRESHOLD,
     ),
     ParameterSpec(
         "nms_threshold",
@@ -115,6 +119,16 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         minimum=1,
         maximum=1000,
+    ),
+    ParameterSpec(
+        "further.max_offset_sec",
+        0.05,
+        "An image of a modality besides RGB and thermal is used if its stamp differs from the array's by at most this, "
+        "seconds.",
+        float,
+        live=True,
+        minimum=0.0,
+        maximum=10.0,
     ),
     ParameterSpec(
         "missing_modality",
@@ -207,6 +221,7 @@ class DetectorParameters:
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
     pairing_queue_size: int
+    further_max_offset_sec: float
     missing_modality: str
     inference_timeout_sec: float
     thermal_scaling: str

@@ -9,11 +9,11 @@ from pathlib import Path
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default_thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.perception.threads import set_threads
-from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector.parameters import CHECKPOINT_SCORE_THRESHOLD, DetectorParameters
 
 
 def load_predictor(parameters: DetectorParameters) -> Predictor:
@@ -32,17 +32,20 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
         metadata,
         device=parameters.device,
         precision=parameters.precision,
-        thresholds=thresholds_of(parameters),
+        thresholds=thresholds_of(parameters, metadata),
         thermal=thermal_scaling_of(parameters, metadata),
         homography=homography_of(parameters, metadata),
         stream=True,
     )
 
 
-def thresholds_of(parameters: DetectorParameters) -> Thresholds:
-    """Return what counts as a detection."""
+def thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
+    """Return the thresholds of post-processing; the score threshold may be that of the checkpoint."""
+    score_threshold = parameters.score_threshold
+    if score_threshold == CHECKPOINT_SCORE_THRESHOLD:
+        score_threshold = default_thresholds(metadata.calibration).score_threshold
     return Thresholds(
-        score_threshold=parameters.score_threshold,
+        score_threshold=score_threshold,
         nms_threshold=parameters.nms_threshold,
         max_detections=parameters.max_detections,
         classes=parameters.classes or None,

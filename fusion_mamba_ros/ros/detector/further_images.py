@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of modalities besides RGB and thermal: each array gets the frame that is nearest in time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy.typing as npt
+from rclpy.lifecycle import LifecycleNode
+
+from fusion_mamba_ros.msg import FurtherModality
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.ros.detector.image_message import fault_of
+from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
+from fusion_mamba_ros.streams.depth_decoding import ENCODING as METRES
+from fusion_mamba_ros.streams.depth_decoding import check_metres, millimetres_of
+from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
+from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters, NearestFrames
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherImage:
+    """A decoded image of a further modality; ``offset_ns``: its stamp minus that of the array."""
+
+    pixels: npt.NDArray[Any]
+    offset_ns: int
+
+
+@dataclass(frozen=True)
+class FurtherState:
+    """A further modality at one moment; ``missing``: why the last array lacks it, empty if it does not."""
+
+    counters: NearestFrameCounters
+    missing: str = ""
+
+
+class FurtherImages:
+    """Subscriptions and queues of the modalities ``names``; with none it does nothing.
+
+    The executor receives, the inference thread selects. Raises, and leaves nothing subscribed, if a QoS override is not
+    allowed. ``subscriptions``: by modality.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, names: Sequence[str], *, compressed: bool, queue_size: int, max_offset_ns: int
+    ) -> None:
+        self.max_offset_ns = max_offset_ns
+        self.subscriptions: dict[str, ImageSubscription] = {}
+        self._lock = threading.Lock()
+        self._reports = ThrottledReports(node.get_logger())
+        self._queues = {name: NearestFrames(queue_size) for name in names}
+        self._missing = dict.fromkeys(names, "")
+        try:
+            for name in names:
+                subscription = ImageSubscription(node, f"{name}/image_raw", compressed=compressed)
+                self.subscriptions[name] = subscription
+                subscription.registerCallback(self._on_image, name)
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self.subscriptions.values():
+            subscription.close()
+
+    def follow_publishers(self) -> None:
+        """Adopt the QoS of publishers that have come or gone."""
+        for subscription in self.subscriptions.values():
+            subscription.follow_publishers()
+
+    def change_limits(self, *, queue_size: int, max_offset_ns: int) -> None:
+        """Adopt changed limits."""
+        with self._lock:
+            self.max_offset_ns = max_offset_ns
+            for queue in self._queues.values():
+                queue.queue_size = queue_size
+
+    def select(self, stamp_ns: int) -> dict[str, FurtherImage]:
+        """Return the nearest image of each modality that has one near enough to an array with ``stamp_ns``."""
+        images = {}
+        for name in self._queues:
+            image, reason = self._nearest(name, stamp_ns)
+            self._missing[name] = reason
+            if image is not None:
+                images[name] = image
+            else:
+                self._reports.warning(f"{name} is missing: {reason}")
+        return images
+
+    def states(self) -> dict[str, FurtherState]:
+        """Return counters and absence of each modality."""
+        with self._lock:
+            return {name: FurtherState(queue.counters(), self._missing[name]) for name, queue in self._queues.items()}
+
+    def messages(self, offsets_ns: Mapping[str, int]) -> list[FurtherModality]:
+        """Return the part of the status about these modalities; ``offsets_ns`` of those that the array was given."""
+        return [
+            FurtherModality(
+                name=name,
+                in_array=name in offsets_ns,
+                offset_sec=offsets_ns[name] * 1e-9 if name in offsets_ns else float("nan"),
+                **asdict(state.counters),
+            )
+            for name, state in self.states().items()
+        ]
+
+    def _on_image(self, message: Any, name: str) -> None:
+        reason = _fault_of(message)
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        if reason is None and stamp_ns <= 0:
+            reason = "its stamp is zero or negative, let the driver set it"
+        with self._lock:
+            if reason is None:
+                self._queues[name].add(stamp_ns, message)
+            else:
+                self._queues[name].count_refused()
+        if reason is not None:
+            self._reports.warning(f"{name} image refused: {reason}")
+
+    def _nearest(self, name: str, stamp_ns: int) -> tuple[FurtherImage | None, str]:
+        """Return the image, or None and the reason; images that cannot be decoded are refused."""
+        queue, refusal = self._queues[name], ""
+        while True:
+            with self._lock:
+                frame, max_offset_ns = queue.select(stamp_ns, self.max_offset_ns), self.max_offset_ns
+                received = queue.counters().received
+            if frame is None:
+                apart = f"no image within further.max_offset_sec ({max_offset_ns * 1e-9:g} s) of the array"
+                return None, refusal or (apart if received else "nothing arrives")
+            try:
+                pixels = _pixels_of(frame.payload, channels=modality_named(name).channels)
+            except (ImageDecodingError, MemoryError) as error:
+                refusal = f"its image is refused: {error}"
+                with self._lock:
+                    queue.refuse(frame)
+                self._reports.warning(f"{name} image refused: {error}")
+                continue
+            with self._lock:
+                queue.mark_used(frame)
+            return FurtherImage(pixels, frame.stamp_ns - stamp_ns), ""
+
+
+def _fault_of(message: Any) -> str | None:
+    if getattr(message, "encoding", None) != METRES:
+        return fault_of(message)
+    try:
+        check_metres(message)
+    except ImageDecodingError as error:
+        return str(error)
+    return None
+
+
+def _pixels_of(message: Any, *, channels: int) -> npt.NDArray[Any]:
+    """Return (H, W) uint8, uint16 or float32 of one channel, (H, W, 3) uint8 of three."""
+    if channels == 1 and getattr(message, "encoding", None) == METRES:
+        return millimetres_of(message)
+    image = picture_of(message)
+    return image.to_rgb() if channels == 3 else image.to_thermal()
