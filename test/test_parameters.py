@@ -113,7 +113,8 @@ def test_every_parameter_has_a_descriptor(context: Context, spec: Any) -> None:
     assert ("at once" in descriptor.additional_constraints) == spec.live
     if spec.minimum is not None:
         (limits,) = [*descriptor.floating_point_range, *descriptor.integer_range]
-        assert (limits.from_value, limits.to_value) == (spec.minimum, spec.maximum)
+        allowed = [spec.minimum, spec.maximum] if spec.special is None else [spec.minimum, spec.maximum, spec.special]
+        assert (limits.from_value, limits.to_value) == (min(allowed), max(allowed))
     server.node.destroy_node()
 
 

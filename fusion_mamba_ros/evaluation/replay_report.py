@@ -88,7 +88,10 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
         headers = {(stamp_ns_of(fields), fields.header.frame_id) for _, fields in bag.read([rgb_topic])}
     last = recording.statuses[-1]
     # The names come with the recorded message, so that this module need not know them.
-    counters = {side: {name: int(count) for name, count in vars(getattr(last, side)).items()} for side in frames}
+    counters = {
+        side: {name: int(count) for name, count in vars(getattr(last, side)).items() if not name.startswith("_")}
+        for side in frames
+    }
     ages_ms = [1e3 * status.age_sec for status in recording.statuses if status.mode != "none"]
     labels = Counter(
         recording.class_names[label] for array in recording.arrays for label in array.detections.labels.tolist()

@@ -24,7 +24,7 @@ from rclpy.utilities import remove_ros_args
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 
 # Must stay below the 2 s after which whoever sent the signal may send SIGKILL.
-_GRACE_SEC = 1.5
+_GRACE_SEC = 1.8
 _POLL_SEC = 0.1
 # A node of which nothing works any more should be restarted by whoever watches the process.
 _FAILURES_TO_GIVE_UP = 100

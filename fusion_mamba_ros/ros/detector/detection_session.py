@@ -36,7 +36,7 @@ from fusion_mamba_ros.streams.presence import Absence
 
 # Longer than any inference that will still come to an end; less when the process itself must end in time.
 _STOP_TIMEOUT_SEC = 10.0
-_STOP_TIMEOUT_AT_EXIT_SEC = 1.0
+_STOP_TIMEOUT_AT_EXIT_SEC = 0.7
 
 
 class DetectionSession:

@@ -123,6 +123,7 @@ class PairProcessor:
         self._on_published = lambda _: None
         self._report = lambda _: None
         self._continue_alone = lambda: False
+        self._further = lambda _: {}
 
     def process(self, job: Job) -> None:
         """Publish the result of ``job``, or say why there is none."""
