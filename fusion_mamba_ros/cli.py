@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba`: everything that needs no ROS graph, one file in `commands/` for each command."""
+"""Command line `fusion-mamba`: all functions that need no ROS graph. `commands/` has one file for each command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-# Each module holds one function `register(app)` that adds its command; heavy imports belong inside the command.
+# Each module has a function `register(app)` that adds its command. Put heavy imports inside the command.
 COMMANDS: tuple[str, ...] = (
     "calibrate",
     "check_data",
@@ -58,10 +58,10 @@ for _command in COMMANDS:
 def main() -> None:
     """Run the command line.
 
-    An exception that no command foresaw ends in one line and exit code 1; `FUSION_MAMBA_TRACEBACK=1` shows where it
-    was raised, for a report.
+    An unexpected exception prints one line and exits with code 1. Set `FUSION_MAMBA_TRACEBACK=1` to see the traceback,
+    for example for a bug report.
     """
-    # Before a command imports torch.
+    # Set the policy before a command imports torch.
     set_waiting_policy()
     try:
         app()

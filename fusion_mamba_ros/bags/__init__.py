@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded bags: read, write, and take image pairs out of them."""
+"""Read and write rosbag2 bags, and extract image pairs from them."""

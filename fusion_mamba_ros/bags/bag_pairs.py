@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some RGB-thermal pairs of a bag, spread over its length."""
+"""Sample RGB-thermal pairs from a bag, evenly spread over its length."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def sample_bag_pairs(
     thermal_offset_sec: float = 0.0,
     max_offset_sec: float = 0.02,
 ) -> list[ImagePair]:
-    """Return at most ``count`` pairs, evenly spread: each RGB picture with the thermal one nearest in header stamp,
-    to which ``thermal_offset_sec`` is added.
+    """Return at most ``count`` image pairs, evenly spread over the bag.
 
-    Reads the bag twice, so that only the chosen pictures are ever decoded and held. Raises :class:`BagError` if a
-    topic is missing or no two stamps are within ``max_offset_sec``.
+    Each RGB frame is paired with the thermal frame whose header stamp is nearest. ``thermal_offset_sec`` is added to
+    the thermal stamps first. The function reads the bag twice, so that it decodes and holds only the chosen frames.
+    Raises :class:`BagError` if a topic is missing or no two stamps are within ``max_offset_sec``.
     """
     if not abs(thermal_offset_sec) <= _MOST_OFFSET_SEC:
         raise BagError(f"the offset of the thermal stamps is {thermal_offset_sec:g} s: expected seconds")
@@ -60,7 +60,7 @@ def sample_bag_pairs(
             number = seen[message.topic]
             seen[message.topic] += 1
             if number in wanted[message.topic]:
-                # A copy, because the decoded picture may be a view of the message.
+                # Copy the image, because the decoded image may be a view of the message.
                 picture = picture_of(fields)
                 pixels = picture.to_rgb() if message.topic == rgb_topic else picture.to_thermal()
                 pictures[message.topic, number] = np.ascontiguousarray(pixels).copy()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read rosbag2 bags (mcap or sqlite3), refusing in one sentence what is none. No ROS."""
+"""Read rosbag2 bags (mcap or sqlite3) without ROS.
+
+A path that is not a readable bag raises `BagError` with a one-sentence message.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class BagError(ValueError):
-    """A bag that cannot be used; the message is one sentence."""
+    """Error for a bag that cannot be used. The message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """One recorded message: when it was recorded, and its serialized bytes (CDR)."""
+    """One recorded message: its recording time and its serialized bytes (CDR)."""
 
     topic: str
     message_type: str
@@ -42,9 +45,9 @@ class BagMessage:
 
 
 class Bag:
-    """An open bag; a context manager.
+    """An open bag, usable as a context manager.
 
-    Raises `BagError` if the path does not exist, is no bag, is damaged or holds no message.
+    Raises `BagError` if the path does not exist, is not a bag, is damaged or holds no message.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +59,7 @@ class Bag:
             self._reader.open()
         except FileNotFoundError as error:
             raise BagError(f"'{path}' is no bag: it has no metadata.yaml") from error
-        except Exception as error:  # the library raises whatever damaged bytes lead to
+        except Exception as error:  # damaged bytes can make the library raise any exception
             raise BagError(f"'{path}' is no bag that can be read: {_first_line(error)}") from error
         count = self._checked_count()
         if not count:
@@ -65,13 +68,13 @@ class Bag:
         self._typestore: Typestore | None = None
 
     def _checked_count(self) -> int:
-        """Return how many messages metadata.yaml counts. Raises `BagError` on figures that are none."""
+        """Return the message count of metadata.yaml. Raises `BagError` if a figure in it is not a valid number."""
         try:
-            # The library takes over what the file says and reads it only here.
+            # The library stores the values of the file unchecked and uses them only in these properties.
             times = (self._reader.start_time, self._reader.duration)
             count: int = self._reader.message_count
             figures: list[Any] = [count, *times, *(connection.msgcount for connection in self._reader.connections)]
-        except Exception as error:  # as above
+        except Exception as error:  # any exception, as in __init__
             figures = [_first_line(error)]
         wrong = [figure for figure in figures if type(figure) is not int or not 0 <= figure < 2**63]
         if wrong:
@@ -81,7 +84,7 @@ class Bag:
 
     @property
     def topics(self) -> dict[str, BagTopic]:
-        """The topics that hold at least one message, by name."""
+        """Topics that hold at least one message, by name."""
         topics: dict[str, BagTopic] = {}
         for connection in self._reader.connections:
             if not connection.msgcount:
@@ -95,16 +98,16 @@ class Bag:
 
     @property
     def start_ns(self) -> int:
-        """When the first message was recorded."""
+        """Recording time of the first message, in nanoseconds."""
         return self._reader.start_time
 
     @property
     def duration_ns(self) -> int:
-        """From the first message to the last."""
+        """Time from the first message to the last, in nanoseconds."""
         return max(self._reader.duration - 1, 0)
 
     def require(self, names: Collection[str], kinds: Sequence[str] = ()) -> None:
-        """Raise `BagError` if a topic is missing, or of none of the message types ``kinds``."""
+        """Raise `BagError` if a topic is missing or its message type is not in ``kinds``. Empty ``kinds``: any type."""
         topics = self.topics
         for name in names:
             if name not in topics:
@@ -115,7 +118,7 @@ class Bag:
                 raise BagError(f"topic '{name}' of bag '{self.path}' holds {found}: expected {' or '.join(kinds)}")
 
     def messages(self, names: Collection[str] = ()) -> Iterator[BagMessage]:
-        """Yield the messages of the topics ``names`` (all if empty) in the order of recording, serialized.
+        """Yield the serialized messages of the topics ``names`` in recording order. Empty ``names``: all topics.
 
         Raises `BagError` if the file is damaged.
         """
@@ -126,11 +129,11 @@ class Bag:
                 yield BagMessage(connection.topic, connection.msgtype, recorded_ns, bytes(data))
         except BagError:
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # any exception, as in __init__
             raise BagError(f"bag '{self.path}' is damaged: {_first_line(error)}") from error
 
     def read(self, names: Collection[str] = ()) -> Iterator[tuple[BagMessage, Any]]:
-        """Yield (message, its fields); the types come from the definitions in the bag itself.
+        """Yield each message with its deserialized fields. The message types come from the definitions in the bag.
 
         Raises `BagError` if the file, a message or a definition is damaged.
         """
@@ -138,7 +141,7 @@ class Bag:
         for message in self.messages(names):
             try:
                 fields = typestore.deserialize_cdr(message.data, message.message_type)
-            except Exception as error:  # as above
+            except Exception as error:  # any exception, as in __init__
                 raise BagError(
                     f"bag '{self.path}': the message on '{message.topic}' recorded at "
                     f"{message.recorded_ns / 1e9:.3f} s is damaged: {_first_line(error)}"
@@ -163,7 +166,7 @@ class Bag:
             for connection in self._reader.connections:
                 try:
                     _register(typestore, connection)
-                except Exception as error:  # as above
+                except Exception as error:  # any exception, as in __init__
                     raise BagError(
                         f"bag '{self.path}': the definition of {connection.msgtype} on '{connection.topic}' is "
                         f"damaged: {_first_line(error)}"

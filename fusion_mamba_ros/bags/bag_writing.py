@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write camera pictures and labels into a rosbag2 (mcap) that any ROS 2 tool reads. No ROS."""
+"""Write camera images and labels into a rosbag2 (mcap) that any ROS 2 tool can read. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fusion_mamba_ros.perception.image_writer import encode_image
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
-# Version 8 differs from 9 in how quality of service is spelled only, and Humble reads it too.
+# Version 8 differs from version 9 only in the spelling of the QoS settings. Humble can read it too.
 VERSION: Literal[8, 9] = 8
 _JPEG_QUALITY = 95
 _FOREVER = QosTime(9223372036, 854775807)
@@ -48,11 +48,12 @@ RELIABLE = Qos(
 
 
 class ImageBagWriter:
-    """A new bag for images of cameras and labelled boxes; `close` finishes it, `abort` removes it.
+    """Writer of a new bag with camera images and labelled boxes. `close` finishes the bag, `abort` removes it.
 
-    ``topics`` maps a camera's name to its topic; with ``compressed`` the pictures go to ``<topic>/compressed``, three
-    channels as JPEG, one channel as PNG without loss. ``frame_ids`` maps the camera's name to the frame of its header.
-    Raises `BagError` if ``path`` exists or cannot be written; then nothing is left there.
+    ``topics`` maps each camera name to its topic. ``frame_ids`` maps each camera name to the frame id of its headers.
+    With ``compressed``, the images go to ``<topic>/compressed``: images of three channels as JPEG, images of one
+    channel as lossless PNG. Raises `BagError` if ``path`` exists or cannot be written. If the bag cannot be created,
+    no files remain at ``path``.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ImageBagWriter:
         suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
         try:
             self._writer.open()
-        except WriterError as error:  # made by another process just now: not ours to remove
+        except WriterError as error:  # another process has just created the path, so do not remove it
             raise BagError(f"'{path}' exists already: remove it or choose another name") from error
         except OSError as error:
             self.abort()
@@ -86,7 +87,7 @@ class ImageBagWriter:
             raise
 
     def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
-        """Write a picture: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
+        """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
         encoding = _encoding_of(picture)
         header = self._typestore.types["std_msgs/msg/Header"](
             time_message(self._typestore, stamp_ns), self._frame_ids[camera]
@@ -105,7 +106,7 @@ class ImageBagWriter:
     def write_labels(
         self, camera: str, stamp_ns: int, boxes: npt.NDArray[np.float32], class_names: Sequence[str]
     ) -> None:
-        """Write the true boxes (n, 4) x1 y1 x2 y2 of a picture of ``camera``."""
+        """Write the true boxes (n, 4) x1 y1 x2 y2 of an image of ``camera``."""
         if self._labels is None:
             raise ValueError("the bag was opened without a topic for labels")
         message = labelled_boxes(
@@ -125,7 +126,7 @@ class ImageBagWriter:
 
     def abort(self) -> None:
         """Remove the unfinished bag."""
-        # On a full disk, closing fails while it writes what is still buffered; the file is removed anyway.
+        # On a full disk, closing fails when it flushes the buffer. The error does not matter: the file is removed.
         with suppress(OSError):
             self._writer.abort()
         shutil.rmtree(self._path, ignore_errors=True)

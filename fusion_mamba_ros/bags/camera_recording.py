@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record two cameras' videos or folders, or a procedural scene, into a bag."""
+"""Write the videos or image folders of two cameras, or a procedural scene, to a bag."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ _FOLDER_RATE = 30.0
 _SCENE_RATE = 15.0
 _SHOWN_STEMS = 5
 _MOST_OFFSET_SEC = 1e6
-# Seconds of a ROS stamp are a signed 32-bit number; a year is left for the recording itself.
+# The seconds of a ROS stamp are a signed 32-bit number. One year is reserved for the recording itself.
 _STAMP_END_NS = (2**31 - 365 * 86400) * 1_000_000_000
 
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How pictures become a bag.
+    """Settings for writing images to a bag.
 
-    ``frames_per_second`` overrides the video's own rate (folders: 30, scenes: 15), ``thermal_frames_per_second`` that
-    of the thermal camera alone; ``thermal_offset_sec`` is added to the thermal stamps; ``shortest`` ends both cameras
-    where the shorter ends. Raises ``ValueError`` on a value out of range.
+    ``frames_per_second`` overrides the default rate: the video's own, 30 for folders, 15 for scenes.
+    ``thermal_frames_per_second`` overrides the rate of the thermal camera only. ``thermal_offset_sec`` is added to the
+    thermal stamps. ``shortest`` ends both cameras when the shorter one ends. Raises ``ValueError`` on a value out of
+    range.
     """
 
     rgb_topic: str = "/rgb/image_raw"
@@ -66,7 +67,7 @@ class RecordingOptions:
             raise ValueError(
                 f"the first stamp is {self.start_ns / 1e9:g} s: ROS stamps end at {_STAMP_END_NS / 1e9:g} s"
             )
-        # A stamp of zero or below means "no stamp" to whoever reads the bag.
+        # Readers of the bag treat a stamp of zero or below as "no stamp".
         if self.start_ns + min(self.thermal_offset_sec, 0) * 1e9 <= 0:
             raise ValueError(f"the first stamp is {self.start_ns / 1e9:g} s: expected a time after 1970")
         for topic in (self.rgb_topic, self.thermal_topic):
@@ -78,7 +79,7 @@ class RecordingOptions:
 
 @dataclass
 class Recording:
-    """What was written; ``notes`` are sentences for the user."""
+    """Summary of a written bag. ``notes`` are sentences for the user."""
 
     rgb_count: int = 0
     thermal_count: int = 0
@@ -87,10 +88,11 @@ class Recording:
 
 
 def record_sequences(out: Path, options: RecordingOptions, *, rgb: Path, thermal: Path) -> Recording:
-    """Write two videos or folders to the new bag ``out`` and return what was written.
+    """Write two videos or folders to the new bag ``out`` and return a summary.
 
-    All frames of both go in: where one camera has fewer, the other goes on alone, unless ``options.shortest``. Raises
-    `ImageSequenceError`, `BagError` or ``UnreadableImageError``, one sentence; then no bag is left behind.
+    The bag holds all frames of both cameras. If one camera ends early, the other continues alone, unless
+    ``options.shortest`` is set. Raises `ImageSequenceError`, `BagError` or ``UnreadableImageError`` with a one-sentence
+    message. After an error, no bag remains.
     """
     sequences: dict[str, ImageSequence] = {
         "rgb": open_image_sequence(rgb, thermal=False),
@@ -143,7 +145,7 @@ def record_sequences(out: Path, options: RecordingOptions, *, rgb: Path, thermal
 def record_scene(
     out: Path, options: RecordingOptions, *, night: bool, seed: int, seconds: float, radiometric: bool = False
 ) -> Recording:
-    """Write a procedural street to the new bag ``out``, its true boxes on `/ground_truth`; return what was written."""
+    """Write a procedural street to the new bag ``out`` and return a summary. The true boxes go to `/ground_truth`."""
     if not 0 < seconds <= 3600:
         raise ValueError(f"seconds is {seconds:g}: expected more than 0, at most 3600")
     rate = options.frames_per_second or _SCENE_RATE
@@ -179,7 +181,7 @@ def _length_note(
     paths: dict[str, Path],
     shortest: bool,
 ) -> list[str]:
-    """Return a sentence if one camera ended more than a frame before the other."""
+    """Return one sentence if one camera ended more than one frame before the other, else nothing."""
     short, long = sorted(last_sec, key=lambda camera: last_sec[camera])
     if shortest or last_sec[long] - last_sec[short] <= 1.0 / min(rates.values()):
         return []
@@ -194,7 +196,7 @@ def _length_note(
 
 @contextmanager
 def _new_bag(out: Path, options: RecordingOptions, *, labels: bool = False) -> Iterator[ImageBagWriter]:
-    """Open a new bag, and remove it if it does not come to its end."""
+    """Open a new bag. Remove it if an exception ends the recording."""
     bag = ImageBagWriter(
         out,
         topics={"rgb": options.rgb_topic, "thermal": options.thermal_topic},

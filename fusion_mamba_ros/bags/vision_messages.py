@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vision_msgs` for bags, on machines without ROS: the definitions of version 4.1.1 that detections consist of."""
+"""Read and write `vision_msgs` detections in bags on machines without ROS.
+
+The message definitions are those of `vision_msgs` 4.1.1.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _DEFINITIONS = {
 
 
 def detection_typestore() -> Typestore:
-    """Return the message types of ROS 2 Jazzy and those of 2D detections."""
+    """Return a typestore with the message types of ROS 2 Jazzy and of 2D detections."""
     typestore = get_typestore(Stores.ROS2_JAZZY)
     for name, definition in _DEFINITIONS.items():
         typestore.register(get_types_from_msg(definition, name))
@@ -45,7 +48,7 @@ def labelled_boxes(
     class_ids: Sequence[str],
     scores: Sequence[float],
 ) -> Any:
-    """Return a Detection2DArray of ``boxes`` (n, 4) x1 y1 x2 y2 in pixels."""
+    """Return a Detection2DArray of ``boxes`` (n, 4), x1 y1 x2 y2 in pixels."""
     types = typestore.types
     header = types["std_msgs/msg/Header"](time_message(typestore, stamp_ns), frame_id)
     point, quaternion = (
@@ -70,7 +73,7 @@ def labelled_boxes(
 def boxes_of(array: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[str]]:
     """Return boxes (n, 4) float32 x1 y1 x2 y2, scores (n,) float32 and class ids of a Detection2DArray.
 
-    Of several hypotheses the first counts; a detection without any is left out.
+    The function uses the first hypothesis of each detection. It skips a detection without hypotheses.
     """
     boxes, scores, class_ids = [], [], []
     for detection in array.detections:

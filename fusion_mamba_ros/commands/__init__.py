@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file for each `fusion-mamba` command."""
+"""Commands of the `fusion-mamba` command line. Each file holds one command."""

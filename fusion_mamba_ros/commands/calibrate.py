@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba calibrate`: scores that say how often a detection is right, and the threshold to use with them."""
+"""`fusion-mamba calibrate`: calibrate the scores of a checkpoint and choose its score threshold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Fit a temperature for each class to labelled pairs, and store it with the score threshold of highest F1.
 
-        The predictor applies both unless told otherwise. Fitted with both cameras, where the model has both.
+        The predictor applies both by default. The fit uses both cameras if the model has both.
 
         Example: fusion-mamba calibrate best.safetensors --data datasets/mine --out calibrated.safetensors
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba check-data`: what a paired dataset holds and what is wrong with it."""
+"""`fusion-mamba check-data`: count the content of a paired dataset and list its problems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         samples: Annotated[int, typer.Option(min=0, help="How many samples to draw, spread over the split.")] = 12,
         strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there is any problem.")] = False,
     ) -> None:
-        """Read every pair of a dataset, count what it holds and list what is wrong, by name.
+        """Read every pair of a dataset, count its images and boxes, and list its problems by name.
 
         Example: fusion-mamba check-data datasets/LLVIP --split train --out check/
         """
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _images(counts: Counter[str], pairs: int) -> str:
-    """Return how many images of each modality there are, those that are missing everywhere named as such."""
+    """Return the number of images of each known modality as text. A modality without images is listed as "no NAME"."""
     from fusion_mamba_ros.perception.modality import known_modalities, modality_named
 
     texts = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba compare`: is one detector really better than another?"""
+"""`fusion-mamba compare`: compare mAP50 of two evaluated detectors, with a confidence interval."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba distill`: start weights from images without labels and a pretrained backbone."""
+"""`fusion-mamba distill`: make start weights from unlabelled images and a pretrained backbone."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def register(app: typer.Typer) -> None:
         resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
         threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
     ) -> None:
-        """Teach each stream the features of a pretrained backbone; the result is a start for `train --weights`.
+        """Teach each stream the features of a pretrained backbone. Use the result with `train --weights`.
 
         Example: fusion-mamba distill --teacher lite0.safetensors --images images.yaml --out runs/distill
 
-        Ctrl-C saves; fusion-mamba distill --out runs/distill --resume goes on.
+        Ctrl-C saves the run. fusion-mamba distill --out runs/distill --resume continues it.
         """
         import torch
         from rich.console import Console

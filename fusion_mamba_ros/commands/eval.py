@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba eval`: COCO metrics of a checkpoint on labelled pairs."""
+"""`fusion-mamba eval`: compute the COCO metrics of a checkpoint on labelled pairs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
                 checkpoint, device, precision, thresholds=PROTOCOL, calibrated=calibrated
             )
             modes = _modes(mode, predictor.modes, Mode)
-            # An evaluation names its split itself, so a test split is asked for.
+            # The user of an evaluation names the split explicitly, so a test split is allowed.
             dataset = open_datasets(
                 data, split, classes=predictor.class_names, validate_on_test=True, refuse_problems=strict
             )
@@ -100,7 +100,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _modes(asked, possible, mode_type):  # type: ignore[no-untyped-def]
-    """Return the modes to evaluate. Raises ``ValueError`` if one is unknown or the model cannot work in it."""
+    """Return the modes to evaluate. Raises ``ValueError`` if the model does not support one of the ``asked`` modes."""
     names = [mode.value for mode in possible]
     wrong = [name for name in asked or () if name not in names]
     if wrong:

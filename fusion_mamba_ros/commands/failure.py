@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a command ends that cannot do what it was asked to."""
+"""End a command after an error, with a one-line message and exit code 2."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _MOST_CHARACTERS = 2000
 
 
 def fail(error: Exception) -> NoReturn:
-    """Print ``error`` as one line on stderr and leave with exit code 2.
+    """Print ``error`` as one line on stderr and exit with code 2.
 
-    Line ends and control characters, which a file's content may have brought into the message, are escaped, and a
-    very long message is shortened in its middle.
+    The function escapes line ends and control characters, which the content of a file may have brought into the
+    message. It shortens a very long message in the middle.
     """
     text = str(error) or type(error).__name__
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

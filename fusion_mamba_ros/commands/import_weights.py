@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba import-weights`: a published network as the start of a fused detector."""
+"""`fusion-mamba import-weights`: make start weights of a fused detector from a published network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def register(app: typer.Typer) -> None:
             typer.Option("--set", help="Field of the model: --set fusion=add --set modalities=\\[rgb]"),
         ] = None,
     ) -> None:
-        """Make a start for training from EfficientNet-Lite0 (ImageNet) or from an Ultralytics YOLOv8 or YOLOv5.
+        """Make start weights for training from EfficientNet-Lite0 (ImageNet) or an Ultralytics YOLOv8 or YOLOv5.
 
-        EfficientNet-Lite0 becomes the backbone of every stream. A YOLO's weights go onto every stream, the neck and the
-        head. What has no counterpart starts at random. No code in the file is run. The result is a start for
-        `train --weights`, not a detector to use.
+        EfficientNet-Lite0 becomes the backbone of every stream. YOLO weights are copied to every stream, the neck and
+        the head. Layers without a counterpart get random weights. No code in the file is run. Use the result with
+        `train --weights`. It is not a trained detector.
 
         Example: fusion-mamba import-weights efficientnet-lite0-57934424.pth --out start.safetensors
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba info`: what this installation can run on, and why it cannot run on the rest."""
+"""`fusion-mamba info`: show the devices and scan backends of this installation, with reasons for unavailable ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     def info(
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
     ) -> None:
-        """Show versions, devices, the selective scan's backends, and whether ROS is there.
+        """Show versions, devices, the backends of the selective scan, and whether ROS is installed.
 
         Example: fusion-mamba info
         """
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Return versions, devices, scan backends and ROS packages as plain values for JSON."""
+    """Return versions, devices, scan backends and ROS packages as plain values, ready for JSON."""
     import torch
 
     from fusion_mamba_ros import __version__
@@ -56,7 +56,7 @@ def _describe_backends(device_types: list[str]) -> list[dict[str, Any]]:
     from fusion_mamba_ros.network.selective_scan.backends import unavailable_reason
 
     with warnings.catch_warnings():
-        # The table says it.
+        # Ignore the warning about a slow backend, because the table shows it.
         warnings.simplefilter("ignore", RuntimeWarning)
         active = {device_type: active_backend(device_type) for device_type in device_types}
     rows = []

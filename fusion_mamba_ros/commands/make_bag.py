@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba make-bag`: two videos, two folders or a procedural scene become a rosbag2."""
+"""`fusion-mamba make-bag`: make a rosbag2 from two videos, two folders or a procedural scene."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def make_bag(
     ] = False,
     start: Annotated[float | None, typer.Option(help="Stamp of the first frame, seconds since 1970 (now).")] = None,
 ) -> None:
-    """Turn two videos, two folders of pictures or a procedural scene into a rosbag2 (mcap).
+    """Turn two videos, two folders of images or a procedural scene into a rosbag2 (mcap).
 
-    Every frame of both cameras is written: where one camera ends early, the other goes on alone. Pictures in folders
-    are matched by name. Thermal videos of three channels are read by their luma, 16-bit pictures become mono16. A
-    procedural scene brings its true boxes on /ground_truth.
+    The bag holds every frame of both cameras. If one camera ends early, the other continues alone. Images in folders
+    are matched by name. Thermal videos of three channels are converted to their luma. 16-bit thermal images become
+    mono16. The true boxes of a procedural scene go to /ground_truth.
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
     """
@@ -62,7 +62,7 @@ def make_bag(
     from fusion_mamba_ros.datasets.problems import DatasetError
 
     try:
-        # Beyond that, nanoseconds are no number; whether a stamp can hold them is checked with the other options.
+        # Reject values that cannot be converted to nanoseconds. RecordingOptions checks the range of ROS stamps.
         if start is not None and not abs(start) < 1e12:
             raise ValueError(f"--start is {start}: expected seconds since 1970")
         options = RecordingOptions(

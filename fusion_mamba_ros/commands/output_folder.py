@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that a command writes to, made before the work whose result it takes."""
+"""Create the output folder of a command before its work starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def make_output_folder(path: Path) -> None:
-    """Make the folder ``path`` and its parents; raises ``ValueError`` if it cannot be, for example where a file is."""
+    """Create the folder ``path`` and its parents.
+
+    Raises ``ValueError`` if this is impossible, for example because a file has this path.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

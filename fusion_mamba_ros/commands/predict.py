@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba predict`: detections on image pairs, folders and videos."""
+"""`fusion-mamba predict`: detect objects in image pairs, folders and videos."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
 
-        Writes annotated pictures (for videos one annotated.mp4), contact_sheet.png and detections.json (COCO layout,
-        boxes in pixels of the RGB image). With only one camera given, the detector runs on that one.
+        Writes annotated images (for videos one annotated.mp4), contact_sheet.png and detections.json (COCO layout,
+        boxes in pixels of the RGB image). If only one camera is given, the detector uses that camera alone.
 
         Example: fusion-mamba predict --rgb rgb/ --thermal thermal/ --out predictions/
         """
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _require_own_folder(out: Path, *inputs: Path | None) -> None:
-    """Refuse a folder that holds pictures to be read: an annotated one bears the name of its original."""
+    """Raise ``ValueError`` if ``out`` is an input folder: annotated images have the file names of their originals."""
     for path in inputs:
         if path and out.resolve() == (path if path.is_dir() else path.parent).resolve():
             raise ValueError(
@@ -149,7 +149,7 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
         with Progress(*columns, console=console) as progress:
             for pair in progress.track(source, total=source.count or None, description="predicting"):
                 images = {"rgb": pair.rgb, "thermal": pair.thermal}
-                # In a video the boxes stay in the RGB camera's pixels when it ends before the thermal one.
+                # If the RGB video ends before the thermal video, keep the boxes in pixels of the RGB camera.
                 if pair.rgb is not None and source.kind == "video":
                     reference_size = size_of(pair.rgb)
                 try:
@@ -179,7 +179,7 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
     except KeyboardInterrupt:
         source.notes.append("interrupted: what was done until then is written")
     finally:
-        # Also after an error in the middle: what was computed is not lost.
+        # Write the results also after an error or interrupt, so that computed frames are not lost.
         if modes:
             file.write(out / "detections.json")
             writer.close()
@@ -189,7 +189,7 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
         raise ValueError("no frame could be read from the input")
     typer.echo(f"{sum(modes.values())} images: " + ", ".join(f"{count} {mode}" for mode, count in modes.items()))
     typer.echo("objects: " + (", ".join(f"{count} {name}" for name, count in objects.most_common()) or "none"))
-    # The first one includes what PyTorch sets up once.
+    # Skip the first time, because it includes the one-time setup of PyTorch.
     times, what = (inference_ms[1:], "median") if len(inference_ms) > 1 else (inference_ms, "with its start")
     typer.echo(f"inference: {sorted(times)[len(times) // 2]:.1f} ms ({what}) on {predictor.device}")
     typer.echo(f"written: {out / 'detections.json'}" + "".join(f", {path}" for path in writer.written))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba publish`: a checkpoint to hand to others, half the size and with its measured metrics."""
+"""`fusion-mamba publish`: make a checkpoint for distribution, at half the size and with its measured metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
         note: Annotated[str, typer.Option(help="Sentence kept with the training provenance.")] = "",
     ) -> None:
-        """Store a checkpoint in float16 with the metrics measured for it, which the node shows in its diagnostics.
+        """Store a checkpoint in float16 with its measured metrics. The node shows the metrics in its diagnostics.
 
         Example: fusion-mamba publish runs/mine/best.safetensors --metrics eval/metrics.json --out mine.safetensors
         """
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
                 ) from error
             if not isinstance(measured, dict) or "modes" not in measured:
                 raise ValueError(f"metrics '{metrics}' has no 'modes': give the metrics.json that eval wrote")
-            # Names say enough to those who get the file; folders are nobody else's.
+            # Keep file names only: the local folders are private and useless to the recipients.
             for place in ("checkpoint", "data"):
                 if isinstance(measured.get(place), str):
                     measured[place] = ", ".join(Path(path).name for path in measured[place].split(", "))

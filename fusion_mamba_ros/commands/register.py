@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba register`: how the thermal camera's picture lies in the RGB camera's."""
+"""`fusion-mamba register`: estimate the registration of the thermal image to the RGB image."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def register(app: typer.Typer) -> None:
         polarity: Annotated[str, typer.Option(help="white_hot or black_hot.")] = "white_hot",
         out: Annotated[Path, typer.Option(help="YAML to write; the blend goes beside it.")] = Path("registration.yaml"),
     ) -> None:
-        """Estimate the homography from thermal to RGB from ordinary scenes, no calibration target needed.
+        """Estimate the homography from thermal to RGB from ordinary scenes, without a calibration target.
 
-        Prints the misalignment that remains in each region (one homography is true for one depth only: near things
-        keep a parallax), draws checkerboard blends before and after, and writes a YAML that node (params_file) and
-        'fusion-mamba predict --registration' take. Refuses when the pictures do not tell.
+        Prints the remaining misalignment of each region. A homography is exact for one depth only, so near objects keep
+        a parallax. Draws checkerboard blends before and after registration. Writes a YAML file for the node
+        (params_file) and for 'fusion-mamba predict --registration'. Fails if the images do not give enough evidence.
 
         Example: fusion-mamba register --rgb rgb.mp4 --thermal thermal.mp4 --out registration.yaml
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The option ``--threads`` of every command that runs the network."""
+"""Define the option ``--threads``, which commands that run the network share."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba train`: weights from labelled pairs."""
+"""`fusion-mamba train`: train a detector on labelled pairs."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def register(app: typer.Typer) -> None:
 
         Example: fusion-mamba train --config nano --data datasets/mine --out runs/mine
 
-        From other weights: --config finetune --weights CHECKPOINT takes their model, canvas and thermal scaling.
+        To start from other weights: --config finetune --weights CHECKPOINT uses the model, canvas and thermal scaling
+        of the checkpoint.
 
-        One stream alone, for comparison: add --set model.modalities=\\[rgb]. Several devices: torchrun
+        To train one stream alone, for comparison: add --set model.modalities=\\[rgb]. To use several devices: torchrun
         --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
         """
         try:
@@ -86,7 +87,7 @@ def register(app: typer.Typer) -> None:
                     typer.echo(f"warning: {warning.message}", err=True)
             splits = SplitChoice(train_split, val_split, val_fraction)
             run = Run(recipe, data, out, splits, resume, weights, accelerator)
-            # No markup: paths and names of pairs may hold brackets.
+            # Disable markup, because paths and pair names may contain brackets.
             complete = run_training(run, Console(highlight=False, markup=False))
         except (ValueError, OSError, ImportError) as error:
             fail(error)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection metrics, bag evaluation and reports. No ROS."""
+"""Detection metrics, replay evaluation and reports. Needs no ROS."""

@@ -13,10 +13,10 @@ from fusion_mamba_ros.evaluation.detection_results import DetectionResults, Imag
 
 @dataclass(frozen=True)
 class ImageMatches:
-    """Which detections found which true boxes.
+    """Matches between the detections and the true boxes of one image.
 
-    ``pairs`` (m, 2): index of the true box, index of the detection; ``misses``: true boxes that nothing found;
-    ``false_alarms``: detections that found nothing.
+    ``pairs`` (m, 2): index of the true box, index of the detection. ``misses``: indices of the true boxes without a
+    detection. ``false_alarms``: indices of the detections without a true box.
     """
 
     pairs: npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ class ImageMatches:
 
 
 def intersection_over_union(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the IoU (n, m) of boxes ``a`` (n, 4) and ``b`` (m, 4), x1 y1 x2 y2."""
+    """Return the IoU (n, m) of boxes ``a`` (n, 4) and ``b`` (m, 4), both x1 y1 x2 y2."""
     first, second = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     intersection = np.clip(sides, 0, None).prod(axis=-1)
@@ -36,9 +36,11 @@ def intersection_over_union(a: npt.NDArray[np.float32], b: npt.NDArray[np.float3
 def match_image(
     image: ImageResult, score_threshold: float, *, iou_threshold: float = 0.5, same_class: bool = True
 ) -> ImageMatches:
-    """Return the matches of detections at or above ``score_threshold``, best score first, each to its best free box.
+    """Return the matches of the detections with a score of at least ``score_threshold``.
 
-    ``same_class=False`` lets a detection find a box of another class, if none of its own is free (confusion matrix).
+    Detections are matched in the order of ``image.detections``, which is best score first. Each detection takes the
+    unmatched true box with the highest IoU, if this IoU is at least ``iou_threshold``. With ``same_class=False``,
+    a second pass matches the remaining detections to true boxes of any class (confusion matrix).
     """
     detections = image.detections
     chosen = np.flatnonzero(detections.scores >= score_threshold)
@@ -60,9 +62,9 @@ def match_image(
 
 
 def confusion_matrix(results: DetectionResults, score_threshold: float) -> npt.NDArray[np.int64]:
-    """Return counts (classes + 1, classes + 1): rows are true classes, columns detected ones, the last is nothing.
+    """Return the confusion matrix (classes + 1, classes + 1) at IoU 0.5: rows are true, columns detected classes.
 
-    The last column counts misses, the last row false alarms; IoU at least 0.5.
+    The last column counts misses, the last row counts false alarms.
     """
     nothing = len(results.class_names)
     matrix = np.zeros((nothing + 1, nothing + 1), np.int64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far scores are from the share of detections that are right."""
+"""Compute the expected calibration error: the difference between detection scores and precision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOWEST_SCORE = 0.05
 
 @dataclass(frozen=True)
 class ScoredDetections:
-    """All detections of a data set: ``scores`` (n,), whether each is ``correct`` (n,), and ``labels`` (n,)."""
+    """All detections of a dataset: ``scores`` (n,), ``correct`` (n,) flags and ``labels`` (n,)."""
 
     scores: npt.NDArray[np.float64]
     correct: npt.NDArray[np.bool_]
@@ -28,7 +28,10 @@ class ScoredDetections:
 
 
 def as_deployed(results: DetectionResults) -> DetectionResults:
-    """Return the results after NMS at the IoU that predictor and node use: the protocol's leaves more duplicates."""
+    """Return the results after NMS with the IoU threshold of predictor and node.
+
+    The IoU threshold of the evaluation protocol is higher and leaves more duplicates.
+    """
     limits = Thresholds()
     images = []
     for image in results.images:
@@ -46,7 +49,10 @@ def as_deployed(results: DetectionResults) -> DetectionResults:
 
 
 def scored_detections(results: DetectionResults, lowest: float = LOWEST_SCORE) -> ScoredDetections:
-    """Return the detections of at least ``lowest``; one is correct if it takes a true box of its class at IoU 0.5."""
+    """Return the detections with a score of at least ``lowest``.
+
+    A detection is correct if it is matched to a true box of its class at IoU 0.5.
+    """
     scores, correct, labels = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, np.int64)]
     for image in results.images:
         found = image.detections
@@ -62,13 +68,14 @@ def scored_detections(results: DetectionResults, lowest: float = LOWEST_SCORE) -
 def expected_calibration_error(
     scores: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], bins: int = BINS
 ) -> float | None:
-    """Return the mean of |precision - mean score| over ``bins`` equal intervals of score, weighted by their detections.
+    """Return the expected calibration error, or None without detections.
 
-    None without any detection. Source: arXiv 1706.04599, equation 3.
+    It is the mean of |precision - mean score| over ``bins`` equal score intervals, weighted by the number of detections
+    in each interval. Source: arXiv 1706.04599, equation 3.
     """
     if not len(scores):
         return None
     index = np.minimum((scores * bins).astype(int), bins - 1)
-    # Of each bin |correct - sum of scores|: counts cancel against the weights.
+    # The gap of a bin is |correct - sum of scores|, because its count cancels against its weight.
     gaps = np.bincount(index, correct.astype(float), bins) - np.bincount(index, scores, bins)
     return float(np.abs(gaps).sum() / len(scores))

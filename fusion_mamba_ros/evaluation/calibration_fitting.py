@@ -16,17 +16,17 @@ from fusion_mamba_ros.evaluation.operating_point import best_operating_point
 from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.detections import Detections
 
-# Classes with fewer right or fewer wrong detections keep their scores.
+# A class with fewer correct or fewer false detections than this keeps its scores (temperature 1).
 MINIMUM_COUNT = 10
 _RANGE = (0.1, 10.0)
 _STEPS = 50
 
 
 def fit_temperature(logits: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> float:
-    """Return the temperature of the highest likelihood, limited to 0.1 to 10.
+    """Return the maximum-likelihood temperature, limited to 0.1 to 10.
 
-    The negative log likelihood is convex in the inverse temperature; Newton's method with its steps halved until it
-    falls.
+    The negative log-likelihood is convex in the inverse temperature. The function minimises it with Newton's method. It
+    halves each step until the loss decreases.
     """
 
     def loss(inverse: float) -> float:
@@ -51,9 +51,9 @@ def fit_temperature(logits: npt.NDArray[np.float64], correct: npt.NDArray[np.boo
 
 
 def fit_calibration(results: DetectionResults) -> Calibration:
-    """Return the calibration of raw scores, fitted to what remains of ``results`` after the NMS of predictor and node.
+    """Return the calibration of raw scores, fitted to ``results`` after the NMS of predictor and node.
 
-    Raises ``DatasetError`` if there is no true box, or nothing was detected that is right.
+    Raises ``DatasetError`` if there is no true box or no correct detection.
     """
     deployed = as_deployed(results)
     found = scored_detections(deployed)
@@ -83,7 +83,7 @@ def fit_calibration(results: DetectionResults) -> Calibration:
 
 
 def calibrated_results(results: DetectionResults, calibration: Calibration) -> DetectionResults:
-    """Return the results with calibrated scores, best first."""
+    """Return the results with calibrated scores. The detections of each image are sorted by score, best first."""
     images = []
     for image in results.images:
         found = image.detections

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO detection metrics through pycocotools, at 300 detections for each image."""
+"""Compute COCO detection metrics with pycocotools, with up to 300 detections per image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IOU_50, _IOU_75 = 0, 5  # positions among 0.50, 0.55, ..., 0.95
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Precision at IoU 0.5 for the 101 recalls of ``RECALLS``, and the score at which each is reached."""
+    """Precision at IoU 0.5 for the 101 recalls of ``RECALLS``, and the score at which each recall is reached."""
 
     precision: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Average precision of one class; None where the data has no box of it. ``boxes`` counts the true ones."""
+    """Average precision of one class, None if the data has no box of it. ``boxes`` is the number of true boxes."""
 
     ap: float | None
     ap50: float | None
@@ -44,10 +44,10 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """COCO metrics in [0, 1], None where the data has no box that counts.
+    """COCO metrics in [0, 1]. A metric is None if the data has no true box for it.
 
-    ``map`` is the mean over IoU 0.50 to 0.95 in steps of 0.05 and over the classes that occur; ``map_small``,
-    ``map_medium``, ``map_large`` count true boxes below 32², up to 96² and above 96² pixels of the reference image;
+    ``map`` is the mean over IoU 0.50 to 0.95 in steps of 0.05 and over the classes that occur. ``map_small``,
+    ``map_medium`` and ``map_large`` use true boxes below 32², up to 96² and above 96² pixels of the reference image.
     ``recall`` is the mean recall with all 300 detections.
     """
 
@@ -63,7 +63,7 @@ class DetectionMetrics:
     boxes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics under their usual names, for JSON."""
+        """Return the metrics under their usual names as plain values for JSON."""
         return {
             "mAP": self.map,
             "mAP50": self.map50,
@@ -84,7 +84,7 @@ class DetectionMetrics:
 def measure(results: DetectionResults) -> DetectionMetrics:
     """Return the COCO metrics of ``results``. Prints nothing."""
     evaluator = run_coco_evaluation(results)
-    # (IoU, recall, class, area, detection limit) and without recall; -1 where there is nothing to find.
+    # Axes of precision: IoU, recall, class, area, detection limit. recall has no recall axis. -1: no true box.
     precision, recall = evaluator.eval["precision"][..., -1], evaluator.eval["recall"][..., -1]
     scores = evaluator.eval["scores"][..., -1]
     labels = np.concatenate([np.zeros(0, np.int64), *(image.truth_labels for image in results.images)])
@@ -112,14 +112,17 @@ def measure(results: DetectionResults) -> DetectionMetrics:
 
 
 def require_packages() -> None:
-    """Raise ``ImportError``, one sentence, where what measures or draws is missing; to be asked before the work."""
+    """Raise ``ImportError`` with a one-sentence message if pycocotools or matplotlib is missing.
+
+    Call this before an evaluation, so that a missing package does not waste the work.
+    """
     missing = [name for name in ("pycocotools", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"evaluation needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def run_coco_evaluation(results: DetectionResults) -> COCOeval:
-    """Return pycocotools' evaluator after ``evaluate`` and ``accumulate``; image and class ids count from 1."""
+    """Return the pycocotools evaluator after ``evaluate`` and ``accumulate``. Image and class ids start at 1."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

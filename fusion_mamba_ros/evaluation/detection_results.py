@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detections of a whole data set beside its true boxes, in memory and in a file."""
+"""Hold, save and load the detections of a whole dataset together with its true boxes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ import numpy.typing as npt
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.detections import Detections, Mode
 
-# Two hundred thousand images with three hundred detections each.
+# Enough for 200,000 images with 300 detections each.
 _MOST_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One image pair: true boxes (n, 4) x1 y1 x2 y2 and labels (n,), and what was detected, in the same pixels."""
+    """Result of one image pair: true boxes (n, 4) x1 y1 x2 y2, true labels (n,), and the detections.
+
+    True boxes and detections are in pixels of the same image.
+    """
 
     name: str
     truth_boxes: npt.NDArray[np.float32]
@@ -34,7 +37,7 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class DetectionResults:
-    """The results of one detector in one mode, in the order of the data set."""
+    """Results of one detector in one mode, in the order of the dataset."""
 
     class_names: tuple[str, ...]
     mode: Mode
@@ -42,11 +45,11 @@ class DetectionResults:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Return the groups that occur, sorted; images without a group belong to none."""
+        """Return the sorted names of the groups that occur. Images without a group are in no group."""
         return tuple(sorted({image.group for image in self.images} - {""}))
 
     def of_group(self, group: str) -> DetectionResults:
-        """Return the results of the images of one group."""
+        """Return the results of the images in one group."""
         return replace(self, images=tuple(image for image in self.images if image.group == group))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -72,7 +75,7 @@ class DetectionResults:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DetectionResults:
-        """Return what ``save`` wrote. Raises ``ValueError`` naming the file if it cannot be read."""
+        """Return the results in a file that ``save`` wrote. Raises ``ValueError``, which names the unreadable file."""
         try:
             arrays = _read_arrays(Path(path))
             mode = Mode(str(arrays["mode"]))
@@ -95,7 +98,7 @@ class DetectionResults:
             raise ValueError(
                 f"detections file {str(path)!r} does not exist: give what `fusion-mamba eval` wrote"
             ) from error
-        except Exception as error:  # a damaged archive can raise anything
+        except Exception as error:  # a damaged archive can raise any exception
             raise ValueError(
                 f"detections file {str(path)!r} cannot be read: {error or type(error).__name__}"
             ) from error
@@ -103,7 +106,7 @@ class DetectionResults:
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a `.npz` file. Raises ``ValueError`` if it would unpack to more than is ever written."""
+    """Return the arrays of a `.npz` file. Raises ``ValueError`` if the unpacked file is too large or invalid."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > _MOST_BYTES:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a detector over a data set in each mode and measure it."""
+"""Run a detector on a dataset in each mode and compute its metrics."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
 
-# The protocol: everything the detector offers counts, as in COCO; NMS as YOLOv8 validates.
+# Evaluation protocol: a very low score threshold as in COCO, and the NMS settings of YOLOv8 validation.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)
 
 Images = dict[str, npt.NDArray[Any] | None]
 
 
 class PredictBatch(Protocol):
-    """``Predictor.predict_batch``: detections of several pairs in pixels of ``reference_size`` (width, height)."""
+    """Interface of ``Predictor.predict_batch``.
+
+    It returns the detections of several image pairs, in pixels of ``reference_size`` (width, height).
+    """
 
     def __call__(
         self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homographies
@@ -37,7 +40,7 @@ class PredictBatch(Protocol):
 
 
 class EvaluatedDataset(Protocol):
-    """What is evaluated: a ``PairedDataset`` or ``PreparedDataset``."""
+    """Interface of an evaluated dataset, for example ``PairedDataset`` or ``PreparedDataset``."""
 
     @property
     def class_names(self) -> tuple[str, ...]: ...
@@ -52,9 +55,10 @@ class EvaluatedDataset(Protocol):
 
 @dataclass(frozen=True)
 class ModeEvaluation:
-    """One mode: its ``results``, the ``metrics`` over all images and of each group, and the best operating point.
+    """Evaluation of one mode: its ``results``, the metrics of all images and of each group, and the operating point.
 
-    ``calibration_error``: expected calibration error of the scores; None if nothing was detected.
+    ``calibration_error``: expected calibration error of the scores, None without detections. ``predict_ms``: mean time
+    per image pair for preprocessing, network and NMS.
     """
 
     results: DetectionResults
@@ -62,7 +66,7 @@ class ModeEvaluation:
     groups: dict[str, DetectionMetrics]
     operating_point: OperatingPoint | None
     calibration_error: float | None = None
-    predict_ms: float = 0.0  # per pair: preprocessing, network and suppression, mean
+    predict_ms: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -82,17 +86,18 @@ class ModeEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found: one ``ModeEvaluation`` for each mode, and the pairs that could not be read.
+    """Result of ``evaluate``: one ``ModeEvaluation`` for each mode.
 
-    ``unknown_boxes``: true boxes of classes that the detector lacks, by class name. They are in no metric.
+    ``skipped``: reason for each image pair that could not be read, by name. ``unknown_boxes``: number of true boxes of
+    classes that the detector lacks, by class name. These boxes are in no metric.
     """
 
     modes: dict[Mode, ModeEvaluation]
-    skipped: dict[str, str] = field(default_factory=dict)  # name: reason
+    skipped: dict[str, str] = field(default_factory=dict)
     unknown_boxes: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return `metrics.json`'s content: protocol, modes, skipped pairs."""
+        """Return the content of `metrics.json`: protocol, modes, skipped pairs and boxes of unknown classes."""
         return {
             "protocol": {
                 "score_threshold": PROTOCOL.score_threshold,
@@ -120,12 +125,14 @@ def evaluate(
 ) -> Evaluation:
     """Return the metrics of a detector on ``dataset`` in each of ``modes``.
 
-    A mode is measured on the pairs that have an image of every modality it uses, and is left out where none has.
-    ``modalities``: those of the detector; None: those that ``modes`` name, and of `fused` alone RGB and thermal.
-    ``predict_batch`` should work at the thresholds of ``PROTOCOL``. Each pair is read once for all modes; batches hold
-    neighbours of the same size and homography. Pairs that cannot be read are skipped and named in the result, or
-    refused with ``UnreadableImageError``. ``on_progress`` gets the number of pairs done; ``unknown_boxes`` go into the
-    result as they are. Raises ``DatasetError`` if none is left.
+    A mode is measured on the pairs that have an image of every modality of the mode. A mode without such pairs is not
+    in the result. ``modalities``: modalities of the detector. If None, they are the modalities that ``modes`` name, or
+    RGB and thermal if ``modes`` is only `fused`. ``predict_batch`` should use the thresholds of ``PROTOCOL``. Each pair
+    is read once for all modes. A batch holds neighbouring pairs of the same size, modalities and homographies.
+
+    A pair that cannot be read is skipped and named in the result. With ``refuse_unreadable`` it raises
+    ``UnreadableImageError`` instead. ``on_progress`` receives the number of pairs done. ``unknown_boxes`` is copied to
+    the result. Raises ``DatasetError`` if no pair remains.
     """
     require_packages()
     images: dict[Mode, list[ImageResult]] = {mode: [] for mode in modes}
@@ -147,7 +154,7 @@ def evaluate(
                     for sample in samples
                 ],
                 reference_size=first.size,
-                # Aligned pairs are so whatever homography the checkpoint has.
+                # The homography belongs to the data: aligned pairs must not use the homography of the checkpoint.
                 homography=homographies,
             )
             seconds[mode] += time.perf_counter() - started
@@ -166,7 +173,7 @@ def evaluate(
 
 
 def evaluate_results(results: DetectionResults, with_groups: bool = True, predict_ms: float = 0.0) -> ModeEvaluation:
-    """Return the metrics of detections that are there already."""
+    """Return the metrics of existing detections. ``predict_ms`` is copied to the result."""
     groups = {group: measure(results.of_group(group)) for group in (results.groups if with_groups else ())}
     found = scored_detections(as_deployed(results))
     error = expected_calibration_error(found.scores, found.correct)
@@ -183,7 +190,7 @@ def _refuse_nothing(skipped: dict[str, str], pairs: int, modes: Sequence[Mode]) 
 def _batches(
     dataset: EvaluatedDataset, batch_size: int, refuse_unreadable: bool, skipped: dict[str, str]
 ) -> Iterator[tuple[list[Sample], int]]:
-    """Yield neighbouring samples that may share a batch, and how many pairs are done after them."""
+    """Yield batches of neighbouring samples, each with the number of pairs that are done after it."""
     batch: list[Sample] = []
     for index in range(len(dataset)):
         try:
@@ -203,7 +210,7 @@ def _batches(
 
 
 def _alike(sample: Sample, other: Sample) -> bool:
-    """Return whether two samples may share a batch: one size, the same modalities, the same homographies."""
+    """Return whether two samples may share a batch: same size, same modalities, same homographies."""
     matrices, others = sample.homographies, other.homographies
     return (
         sample.size == other.size

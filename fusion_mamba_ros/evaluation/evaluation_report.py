@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what an evaluation found: `metrics.json`, the detections of each mode, worst frames and one HTML page."""
+"""Write an evaluation report: `metrics.json`, the detections of each mode, the worst frames and an HTML page."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def write_report(
     subject: dict[str, Any],
     worst_count: int = 12,
 ) -> Path:
-    """Write the report into the folder ``out`` and return the HTML page.
+    """Write the report to the folder ``out`` and return the path of the HTML page.
 
-    ``subject`` says what was evaluated (checkpoint, data, split, ...) and heads `metrics.json` and the page;
-    ``dataset`` gives the pictures of the worst frames again. Files: `metrics.json`, `report.html`,
+    ``subject`` describes what was evaluated (checkpoint, data, split, ...). It is the first entry of `metrics.json` and
+    of the page. The images of the worst frames are read from ``dataset``. Files: `metrics.json`, `report.html`,
     `detections_MODE.npz`, `worst/MODE/`.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def _tables(evaluation: Evaluation) -> list[str]:
     differ = len({item.metrics.images for item in modes.values()}) > 1
     sections = [
         html_page.heading("Modes"),
-        # Where pairs lack a modality, modes are measured on different pairs.
+        # If some pairs lack a modality, the modes are measured on different pairs.
         _metrics_table("mode", {name: item.metrics for name, item in modes.items()}, counts=differ),
         html_page.note(
             f"COCO average precision over {first.metrics.images} pairs with {first.metrics.boxes} true boxes; "
@@ -186,7 +186,7 @@ def _percent(value: float | None) -> str:
 
 
 def unknown_boxes_sentence(evaluation: Evaluation) -> str:
-    """Return how many true boxes are in no metric because the detector lacks their class; empty if there are none."""
+    """Return a sentence on the true boxes whose class the detector lacks, or an empty string without such boxes."""
     unknown = evaluation.unknown_boxes
     if not unknown:
         return ""
@@ -198,9 +198,10 @@ def unknown_boxes_sentence(evaluation: Evaluation) -> str:
 
 
 def summary_lines(evaluation: Evaluation) -> Sequence[tuple[str, ...]]:
-    """Return one row for each mode for a terminal: its name, mAP, mAP50, mAP75, by size, mAR, calibration error.
+    """Return one row per mode for a terminal table.
 
-    All in percent.
+    Columns: mode, mAP, mAP50, mAP75, mAP of small, medium and large boxes, mAR, calibration error. All metrics are in
+    percent.
     """
     return [
         (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One self-contained HTML page: style, tables and pictures in one file that opens anywhere."""
+"""Build a self-contained HTML page: style, tables and images are in one file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ code { background: var(--band); padding: .1rem .3rem; border-radius: 3px; }
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """Return the whole document; ``sections`` are HTML that the functions below have made."""
+    """Return the whole HTML document. ``sections`` is the HTML output of the functions below."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -57,7 +57,7 @@ def note(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, best: Sequence[tuple[int, int]] = ()) -> str:
-    """Return a table; ``best`` are the (row, column) of the cells to stand out."""
+    """Return a table. ``best`` holds the (row, column) of the cells to highlight."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     marked = set(best)
     lines = []
@@ -71,7 +71,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, best: Sequenc
 
 
 def row(items: Sequence[str]) -> str:
-    """Return items beside each other, wrapping where the window is narrow."""
+    """Return items side by side. They wrap in a narrow window."""
     return f'<div class="row">{"".join(items)}</div>'
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Precision-recall curves and confusion matrices as figures."""
+"""Draw precision-recall curves and confusion matrices as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fusion_mamba_ros.evaluation.detection_metrics import RECALLS, ClassMetrics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette in an order that stays legible on white.
+# Palette of Okabe and Ito, in an order that is legible on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def precision_recall_chart(title: str, per_class: dict[str, ClassMetrics]) -> Figure:
-    """Return the curves at IoU 0.5, one for each class that occurs."""
+    """Return a figure of the precision-recall curves at IoU 0.5, one curve for each class that occurs."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2, 3.6))
     axes = figure.subplots()
     drawn = [(name, item) for name, item in per_class.items() if item.curve is not None]
     for index, (name, item) in enumerate(drawn):
-        assert item.curve is not None  # chosen above
+        assert item.curve is not None  # filtered above
         axes.plot(
             RECALLS, item.curve.precision, color=COLOURS[index % len(COLOURS)], lw=1.8, label=f"{name}  {item.ap50:.3f}"
         )
@@ -39,12 +39,12 @@ def precision_recall_chart(title: str, per_class: dict[str, ClassMetrics]) -> Fi
 
 
 def confusion_chart(title: str, counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """Return a confusion matrix (classes + 1, classes + 1), coloured by the share of each true class."""
+    """Return a figure of the confusion matrix (classes + 1, classes + 1), coloured by the share of each true class."""
     from matplotlib.figure import Figure
 
     names = [*class_names, "nothing"]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # The last row has no true class to be a share of.
+    # The last row counts false alarms, which have no true class: scale it by the largest count instead.
     shares[-1] = counts[-1] / max(1, counts.max())
     side = 1.3 + 0.62 * len(names)
     figure = Figure(figsize=(side + 0.4, side))

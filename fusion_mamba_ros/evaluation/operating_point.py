@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operating point of a detector: the score threshold with the highest F1."""
+"""Find the operating point of a detector: the score threshold with the highest F1."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class OperatingPoint:
 
 
 def best_operating_point(results: DetectionResults, lowest: float = 0.05) -> OperatingPoint | None:
-    """Return the point with the highest F1 among thresholds from ``lowest`` up; None if there is no box to find.
+    """Return the operating point with the highest F1 among thresholds of at least ``lowest``, None without true boxes.
 
-    Matching goes from the highest score down, so one pass at ``lowest`` holds the matches of every threshold.
+    Matching proceeds from the highest score down, so one pass at ``lowest`` gives the matches of every threshold.
     """
     scores, correct, boxes = [np.zeros(0, np.float32)], [np.zeros(0, bool)], 0
     for image in results.images:
@@ -43,7 +43,7 @@ def best_operating_point(results: DetectionResults, lowest: float = 0.05) -> Ope
     order = np.argsort(-every, kind="stable")
     true_positives, count = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
     f1 = 2 * true_positives / (count + boxes)
-    # Of equal scores all are in or all are out.
+    # A threshold keeps or drops all detections of equal score together.
     last_of_score = np.append(np.diff(every[order]) != 0, True)
     best = int(np.where(last_of_score, f1, -1).argmax())
     threshold = float(every[order][best])

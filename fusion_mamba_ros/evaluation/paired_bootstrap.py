@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How sure a difference in mAP50 between two detectors is: a paired bootstrap over the images they both saw."""
+"""Estimate the uncertainty of an mAP50 difference between two detectors with a paired bootstrap over their images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from fusion_mamba_ros.evaluation.detection_metrics import MAX_DETECTIONS, RECALLS, run_coco_evaluation
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 
-_BLOCK = 2_000_000  # numbers in one working array
+_BLOCK = 2_000_000  # maximum number of elements in one working array
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """mAP50 of two detectors on the same images, and their difference ``second - first`` with its interval.
+    """mAP50 of two detectors on the same images, and the difference ``second - first`` with its interval.
 
-    ``low``, ``high`` bound the central ``confidence`` of the bootstrap; ``share_above_zero`` of its samples saw the
-    second detector ahead.
+    ``low`` and ``high`` bound the central ``confidence`` share of the bootstrap differences. ``share_above_zero`` is
+    the share of bootstrap samples in which the second detector has the higher mAP50.
     """
 
     first: float
@@ -41,9 +41,10 @@ def compare_map50(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PairedComparison:
-    """Return how mAP50 differs between two detectors; images are drawn with replacement, the same ones for both.
+    """Return the mAP50 difference between two detectors with its bootstrap interval.
 
-    Raises ``ValueError`` if the results are not of the same images, true boxes and classes, or have no true box.
+    The bootstrap draws images with replacement. Both detectors get the same images in each sample. Raises
+    ``ValueError`` if the results differ in images, true boxes or classes, or have no true box.
     """
     if first.class_names != second.class_names:
         raise ValueError(
@@ -89,9 +90,10 @@ def compare_map50(
 
 
 class _MatchTable:
-    """Which detections of each class are correct at IoU 0.5, in the order of their scores.
+    """Table of the detections of each class that are correct at IoU 0.5, in descending order of score.
 
-    COCO matches each image by itself, so the matches hold for any choice of images; only counting is done anew.
+    COCO matches each image separately, so the matches stay valid for any selection of images. A bootstrap sample needs
+    only new counts.
     """
 
     def __init__(self, results: DetectionResults) -> None:
@@ -111,12 +113,12 @@ class _MatchTable:
                 owners.append(np.full(len(scores[-1]), image))
             order = np.argsort(-np.concatenate(scores), kind="mergesort")
             hits = np.concatenate(correct)[order]
-            # Behind the last correct detection recall stands still: nothing there changes average precision.
+            # Recall does not grow after the last correct detection, so later detections do not change the AP.
             end = int(np.flatnonzero(hits)[-1]) + 1 if hits.any() else 0
             self.classes.append((np.concatenate(owners)[order][:end], hits[:end]))
 
     def map50(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return mAP50 (b,) for images counted ``weights`` (b, images) times each; NaN without any true box."""
+        """Return mAP50 (b,) with each image counted ``weights`` (b, images) times. NaN without any true box."""
         precisions = np.full((len(self.classes), len(weights)), np.nan)
         for label, (owners, hits) in enumerate(self.classes):
             block = max(1, _BLOCK // max(1, len(owners)))
@@ -133,7 +135,7 @@ class _MatchTable:
 def _average_precision(
     weights: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_], truth: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return COCO's 101-point average precision (b,) of detections counted ``weights`` (b, n) times, best first."""
+    """Return the COCO 101-point average precision (b,) of detections, best first, counted ``weights`` (b, n) times."""
     result = np.where(truth > 0, 0.0, np.nan)
     if not weights.shape[1]:
         return result

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node made of a bag: numbers, an annotated video and a contact sheet, from the two bags alone. No ROS."""
+"""Report how a node processed a bag: numbers, an annotated video and a contact sheet.
+
+The report needs only the source bag and the bag of the recorded node output. It needs no ROS.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/s
 
 @dataclass(frozen=True)
 class PublishedArray:
-    """One array of the node, with the mode it was computed in; ``pair_offset_ns`` as in the status, 0 if not fused."""
+    """One detection array of the node, with its mode.
+
+    ``pair_offset_ns`` is the pair offset of the status message, 0 if the mode is not fused.
+    """
 
     stamp_ns: int
     frame_id: str
@@ -38,10 +44,10 @@ class PublishedArray:
 
 @dataclass(frozen=True)
 class ThermalView:
-    """How the node saw the thermal camera: what draws its pictures must see it likewise.
+    """Thermal settings of the node. Drawing must use the same settings.
 
     ``homography``: thermal to RGB, None for aligned cameras. ``scaling``: counts to grey levels, None for the default.
-    ``offset_sec``: what the node added to thermal stamps.
+    ``offset_sec``: seconds that the node added to the thermal stamps.
     """
 
     homography: Homography | None = None
@@ -51,7 +57,7 @@ class ThermalView:
 
 @dataclass(frozen=True)
 class RecordedReplay:
-    """What was recorded of a node: arrays in the order of their arrival, class names, and every status."""
+    """Recorded output of a node: detection arrays in order of arrival, class names, and all status messages."""
 
     arrays: tuple[PublishedArray, ...]
     class_names: tuple[str, ...]
@@ -59,7 +65,7 @@ class RecordedReplay:
 
 
 def read_recording(path: Path) -> RecordedReplay:
-    """Return what ``path`` holds of a node. Raises `BagError`."""
+    """Return the node output in the bag ``path``. Raises `BagError` if the bag cannot be used."""
     found: list[Any] = []
     statuses: list[Any] = []
     class_names: tuple[str, ...] = ()
@@ -77,11 +83,11 @@ def read_recording(path: Path) -> RecordedReplay:
 
 
 def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, thermal_topic: str) -> dict[str, Any]:
-    """Return the numbers of a replay, ready for JSON.
+    """Return the numbers of a replay as plain values for JSON.
 
-    ``counters`` hold every frame that reached the node, ``lost_in_transport`` those that did not. ``latency_ms`` runs
-    from the arrival of a pair's later image to the hand-over of its array. ``faults`` are sentences about what a node
-    must never do; empty if all is well.
+    ``counters`` counts the frames that reached the node. ``lost_in_transport`` counts the frames that did not.
+    ``latency_ms`` is the time from the arrival of the later image of a pair until its array is handed to the
+    middleware. ``faults`` lists violations of the node's guarantees, one sentence each.
     """
     with Bag(source) as bag:
         frames = {"rgb": bag.topics[rgb_topic].count, "thermal": bag.topics[thermal_topic].count}
@@ -123,11 +129,11 @@ def draw_replay(
     view: ThermalView | None = None,
     tiles: int = 8,
 ) -> list[Path]:
-    """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder``; return what was written.
+    """Write `annotated.mp4` and `contact_sheet.png` of the published arrays to ``folder`` and return the paths.
 
-    ``view``: the node's, so that pictures lie under the boxes as they did when those were detected.
-    Arrays of mode `thermal_only` are drawn on the thermal picture alone, at the size that their boxes are meant for:
-    that of the RGB pictures if they carry the RGB camera's frame.
+    ``view``: thermal settings of the node, so that images and boxes align as they did in the node. An array of mode
+    `thermal_only` is drawn on the thermal image alone. If the array carries the frame id of the RGB camera, the thermal
+    image is drawn at the size of the RGB images, because the boxes are in RGB pixels.
     """
     view = view or ThermalView()
     rgb_size, rgb_frame_id = _rgb_camera(source, rgb_topic)
@@ -151,7 +157,7 @@ def draw_replay(
 
 
 def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
-    """Return the size (width, height) of the RGB pictures and their frame id."""
+    """Return the size (width, height) of the RGB images and their frame id."""
     with Bag(source) as bag:
         _, fields = next(iter(bag.read([rgb_topic])))
         return size_of(picture_of(fields).pixels), str(fields.header.frame_id)
@@ -160,7 +166,10 @@ def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
 def _with_pictures(
     source: Path, recording: RecordedReplay, rgb_topic: str, thermal_topic: str, thermal_offset_ns: int
 ) -> Iterator[tuple[PublishedArray, npt.NDArray[np.uint8] | None, npt.NDArray[Any] | None]]:
-    """Yield each array with the pictures it was computed from: RGB by its stamp, thermal by that and their offsets."""
+    """Yield each array with the RGB and thermal images that it was computed from.
+
+    The RGB image is found by the stamp of the array, the thermal image by this stamp and the offsets.
+    """
     with Bag(source) as bag:
         stamps = {
             topic: np.array([stamp_ns_of(fields) for _, fields in bag.read([topic])], np.int64)
@@ -173,7 +182,7 @@ def _with_pictures(
             chosen = topics.get(array.detections.mode, [thermal_topic])
             missing.append(len(chosen))
             for topic in chosen:
-                # Of a lone thermal frame the array has the stamp on the RGB camera's clock.
+                # The array of a lone thermal frame carries its stamp on the RGB camera's clock.
                 stamp_ns = array.stamp_ns + (array.pair_offset_ns - thermal_offset_ns if topic == thermal_topic else 0)
                 nearest = int(stamps[topic][np.abs(stamps[topic] - stamp_ns).argmin()])
                 wanted[topic].setdefault(nearest, []).append(index)

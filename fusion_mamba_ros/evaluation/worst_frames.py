@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pairs in which a detector went wrong most, and how they look."""
+"""Find and draw the image pairs with the most detection errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 
 
 @dataclass(frozen=True)
 class JudgedFrame:
-    """One image pair of the results, by ``index``, and what was missed and falsely reported in it."""
+    """One image pair of the results: its ``index``, its ``result`` and its ``matches`` (found, missed, false)."""
 
     index: int
     result: ImageResult
@@ -27,17 +27,20 @@ class JudgedFrame:
 
     @property
     def caption(self) -> str:
-        """Name, group and counts in one line."""
+        """Name, group and counts as one line of text."""
         misses, false_alarms = len(self.matches.misses), len(self.matches.false_alarms)
         name = f"{self.result.name} ({self.result.group})" if self.result.group else self.result.name
         return f"{name}: {len(self.matches.pairs)} found, {misses} missed, {false_alarms} false"
 
 
 def worst_frames(results: DetectionResults, score_threshold: float, count: int = 12) -> list[JudgedFrame]:
-    """Return the frames with most misses and false alarms at ``score_threshold``, worst first; none without any."""
+    """Return up to ``count`` frames with the most misses and false alarms at ``score_threshold``, worst first.
+
+    Frames without an error are not in the list.
+    """
     frames = [JudgedFrame(i, image, match_image(image, score_threshold)) for i, image in enumerate(results.images)]
     wrong = [frame for frame in frames if len(frame.matches.misses) + len(frame.matches.false_alarms)]
-    # Of equal counts the one with more misses: in this field a person not seen is worse than a false alarm.
+    # Among frames with equal error counts, more misses rank first: a missed person is worse than a false alarm.
     wrong.sort(
         key=lambda frame: (
             len(frame.matches.misses) + len(frame.matches.false_alarms),
@@ -51,7 +54,7 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
 def draw_frame(
     sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
-    """Return the images beside each other (H, W, 3): found green with score, missed red, false alarms orange."""
+    """Return the images side by side (H, W, 3): found boxes green with score, missed red, false alarms orange."""
     return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimate the homography from thermal to RGB from pairs of pictures of ordinary scenes.
+"""Estimate the homography from thermal to RGB from image pairs of ordinary scenes.
 
-Intensities of the two cameras do not match, so the pictures are compared by their edges' orientation. What one pair
-says is weak; the evidence of all pairs is added up before any decision. First scale, rotation and shift are searched
-on a coarse grid, then shifts of single regions are measured and a homography is fitted to them, from coarse to fine.
+The intensities of the two cameras do not match, so the images are compared by edge orientation. One pair gives only
+weak evidence, so the evidence of all pairs is summed before any decision. The first step searches scale, rotation and
+shift on a coarse grid. The next steps measure the shifts of single regions and fit a homography to them, from coarse
+to fine.
 """
 
 from __future__ import annotations
@@ -25,34 +26,35 @@ from fusion_mamba_ros.registration.residuals import (
     work_size,
 )
 
-# Width of the thermal picture as a part of the RGB picture's, and rotation, that the coarse search tries.
+# Grid of the coarse search: width of the thermal image relative to the RGB image, and rotation.
 _SCALES = np.geomspace(0.35, 2.0, 36)
 _ROTATIONS_DEG = (-4.0, 0.0, 4.0)
 _COARSE_WIDTH_PX = 128
 _COARSE_PAIRS = 16
-# Width of the working picture and how far a region's shift is searched, for each refinement in turn.
+# One entry for each refinement: width of the working image and search range of a region's shift, both in pixels.
 _REFINEMENTS = ((160, 8), (160, 8), (320, 8), (320, 8), (320, 10))
-# A shift counts if its agreement stands out of that of all other shifts by this many of their standard deviations.
+# A shift counts if its agreement is this many standard deviations above the mean agreement of the other shifts.
 _REGION_SIGNIFICANCE = 3.5
 _PICTURE_SIGNIFICANCE = 6.0
 _MINIMUM_REGIONS = 6
-# Perspective is fitted only to regions from most of the picture: elsewhere it would be a guess that grows.
+# Perspective is fitted only if regions cover most of the image. With fewer regions it would be extrapolated.
 _PERSPECTIVE_REGIONS = 20
-# Two halves of the pairs must agree to this part of the picture's width.
+# The estimates of two halves of the pairs may differ by at most this fraction of the image width.
 _HALVES_AGREEMENT = 0.02
 
 
 class RegistrationError(ValueError):
-    """Pictures that do not tell how the cameras are registered; the message is one sentence."""
+    """Error for images that do not determine the registration of the cameras. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class RegistrationEstimate:
-    """The homography (thermal to RGB, normalised), the residual by region, and how good the evidence is.
+    """The homography (thermal to RGB, normalised), the residual of each region, and the quality of the evidence.
 
-    ``regions``: those of the ``grid`` of centres where both cameras show enough to measure. ``significance``: of the
-    whole picture.
-    ``halves_differ_px``: how far the estimates of two halves of the pairs are apart, RGB pixels (None for one pair).
+    ``grid``: centres of all regions. ``regions``: the regions in which both cameras show enough edges to measure.
+    ``significance``: significance of the best shift of the whole image.
+    ``halves_differ_px``: mean distance between the estimates of two halves of the pairs, in RGB pixels (None for one
+    pair).
     """
 
     homography: Homography
@@ -64,17 +66,18 @@ class RegistrationEstimate:
 
     @property
     def residual_px(self) -> float:
-        """Median residual of the regions, RGB pixels."""
+        """Median residual of the regions, in RGB pixels. NaN without regions."""
         return float(np.median([region.distance_px for region in self.regions])) if self.regions else float("nan")
 
 
 def estimate_registration(
     pairs: Sequence[GreyPair], *, on_progress: Callable[[float], None] = lambda fraction: None
 ) -> RegistrationEstimate:
-    """Return the registration that explains ``pairs`` of (grey RGB (H, W), scaled thermal (h, w)), both uint8.
+    """Return the registration estimated from ``pairs`` of (grey RGB (H, W), scaled thermal (h, w)), both uint8.
 
-    Twenty pairs with edges in all parts of the picture are a good number; sizes may differ between pairs, the cameras
-    may not. Raises :class:`RegistrationError` if there are no pairs or the evidence is too weak to be trusted.
+    Twenty pairs with edges in all parts of the image are a good number. Image sizes may differ between pairs. All pairs
+    must come from the same two cameras. Raises :class:`RegistrationError` if there are no pairs or the evidence is too
+    weak.
     """
     if not pairs:
         raise RegistrationError("no pair of pictures to register: give some")
@@ -108,7 +111,7 @@ def _advance(on_progress: Callable[[float], None], done: float, share: float, pa
 
 
 def _search(pairs: Sequence[GreyPair], on_progress: Callable[[float], None]) -> Homography:
-    """Return the similarity (scale, rotation, shift; square pixels) whose edges agree best with those of RGB."""
+    """Return the similarity (scale, rotation, shift; square pixels) that aligns thermal edges best with RGB edges."""
     size = work_size(pairs, _COARSE_WIDTH_PX)
     padded = (2 * size[1], 2 * size[0])
     rgb = np.fft.rfft2(rgb_edges(pairs, size), s=padded)
@@ -132,12 +135,12 @@ def _search(pairs: Sequence[GreyPair], on_progress: Callable[[float], None]) -> 
 def _refine(
     pairs: Sequence[GreyPair], homography: Homography, on_progress: Callable[[float], None]
 ) -> tuple[Homography, list[RegionResidual], float]:
-    """Return the homography fitted to the regions' shifts, the regions' remaining shifts, and the significance."""
+    """Return the homography fitted to the region shifts, the remaining region shifts, and the significance."""
     width, height = size_of(pairs[0][0])
     regions: list[RegionResidual] = []
     significance = 0.0
     for number, (work_width, reach) in enumerate(_REFINEMENTS):
-        # Never finer than the pictures are.
+        # Do not work at a higher resolution than the images have.
         size = work_size(pairs, min(work_width, width))
         last = number == len(_REFINEMENTS) - 1
         regions, significance = measure_regions(pairs, homography, size, reach, (width, height))
@@ -148,11 +151,11 @@ def _refine(
 
 
 def _fit(homography: Homography, regions: Sequence[RegionResidual], size: Size, *, affine_only: bool) -> Homography:
-    """Return ``homography`` corrected so that the regions move by their shifts, in the sense of least squares.
+    """Return ``homography`` corrected by a least-squares fit to the region shifts.
 
-    Regions weigh by their significance and lose weight where they contradict the others (parallax, a moving object).
-    The correction is linear in its 8 numbers because it is small; perspective is damped, since it is the least
-    certain part and mounted cameras have little of it.
+    The weight of a region is its significance. The weight is reduced if the region contradicts the others (parallax, a
+    moving object). The correction is small, so it is linearised in its 8 parameters. The perspective terms are damped,
+    because they are the least certain and because mounted cameras differ little in perspective.
     """
     regions = [region for region in regions if region.significance >= _REGION_SIGNIFICANCE]
     if len(regions) < 3:
@@ -188,7 +191,7 @@ def _fit(homography: Homography, regions: Sequence[RegionResidual], size: Size, 
 
 
 def _similarity(pair: GreyPair, scale: float, rotation_deg: float) -> Homography:
-    """Return the homography that centres the thermal picture, ``scale`` times as wide as the RGB one, turned."""
+    """Return the homography that rotates the thermal image, scales it to ``scale`` times RGB width, and centres it."""
     (width, height), (thermal_width, thermal_height) = size_of(pair[0]), size_of(pair[1])
     factor, angle = scale * width / thermal_width, np.deg2rad(rotation_deg)
     turn = factor * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -199,7 +202,7 @@ def _similarity(pair: GreyPair, scale: float, rotation_deg: float) -> Homography
 
 
 def _distance_px(first: Homography, second: Homography, size: Size) -> float:
-    """Return how far two homographies put the picture's points apart on average, RGB pixels."""
+    """Return the mean distance between the points to which two homographies map the image, in RGB pixels."""
     points = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 9), np.linspace(0.1, 0.9, 9)), axis=-1).reshape(-1, 2)
     difference = (map_points(first, points) - map_points(second, points)) * np.array(size)
     return float(np.hypot(*difference.T).mean())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees of a registration: the residual by region, a checkerboard blend, and the YAML for the node."""
+"""Report a registration: residuals of the regions, a checkerboard blend, and the YAML file for the node."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _SQUARES_ACROSS = 10
 
 
 def residual_table(estimate: RegistrationEstimate) -> str:
-    """Return the residual of each region, RGB pixels, laid out as the regions lie in the picture; '-': nothing to see.
+    """Return a table of the residual of each region in RGB pixels, laid out like the regions in the image.
 
-    One homography is true for one depth only: regions at another depth keep a residual (parallax).
+    A '-' marks a region without a measurement. A homography is exact for one depth only: regions at another depth keep
+    a residual (parallax).
     """
     found = {region.centre: region.distance_px for region in estimate.regions}
     rows = []
@@ -32,9 +33,9 @@ def residual_table(estimate: RegistrationEstimate) -> str:
 
 
 def checkerboard(rgb: Picture, thermal: Grey, homography: Homography) -> Picture:
-    """Return RGB and thermal in alternating squares; where they are registered, edges run on from square to square.
+    """Return a checkerboard of RGB and thermal squares. With a good registration, edges continue across the squares.
 
-    ``rgb`` (H, W, 3) uint8; ``thermal`` (h, w) uint8. Thermal squares are tinted, so that one knows which is which.
+    ``rgb`` is (H, W, 3) uint8, ``thermal`` is (h, w) uint8. Thermal squares are tinted to make them recognisable.
     """
     width, height = size_of(rgb)
     view = warp_to_rgb_view(thermal, homography, (width, height))
@@ -45,7 +46,7 @@ def checkerboard(rgb: Picture, thermal: Grey, homography: Homography) -> Picture
 
 
 def blend_sheet(pairs: Sequence[tuple[Picture, Grey]], homography: Homography) -> Picture:
-    """Return a sheet with the checkerboard of each pair before (plain resize) and after registration."""
+    """Return a sheet with the checkerboards of each pair before (plain resize) and after registration."""
     pictures, captions = [], []
     for rgb, thermal in pairs:
         pictures += [checkerboard(rgb, thermal, np.eye(3)), checkerboard(rgb, thermal, homography)]
@@ -54,7 +55,7 @@ def blend_sheet(pairs: Sequence[tuple[Picture, Grey]], homography: Homography) -
 
 
 def registration_yaml(estimate: RegistrationEstimate, source: str, sizes: tuple[Size, Size]) -> str:
-    """Return a ROS parameter file with ``registration.homography``; ``source`` and ``sizes`` go into its comment."""
+    """Return a ROS parameter file with ``registration.homography``. Its comment names ``source`` and ``sizes``."""
     (width, height), (thermal_width, thermal_height) = sizes
     numbers = estimate.homography.ravel()
     rows = ",\n".join("        " + ", ".join(f"{value:.9f}" for value in row) for row in numbers.reshape(3, 3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far regions of the thermal pictures are off those of RGB, by the edges that both show, added up over pairs."""
+"""Measure the misalignment between regions of the thermal and RGB images from common edges, summed over all pairs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ Grey = npt.NDArray[np.uint8]
 GreyPair = tuple[Grey, Grey]
 
 _REGIONS = (6, 5)
-# Shifts nearer than this to the best one, in pixels of the working picture, belong to its peak.
+# Shifts within this distance of the best shift, in pixels of the working image, belong to its peak.
 _PEAK_RADIUS_PX = 4.0
 
 
 @dataclass(frozen=True)
 class RegionResidual:
-    """What misalignment remains around ``centre`` (normalised RGB coordinates): ``shift_px`` in RGB pixels.
+    """Misalignment ``shift_px`` (RGB pixels) that remains around ``centre`` (normalised RGB coordinates).
 
-    ``significance``: how far the best shift stands out, in standard deviations of all the others.
+    ``significance``: how far the agreement of the best shift is above the mean of the shifts outside its peak, in their
+    standard deviations.
     """
 
     centre: tuple[float, float]
@@ -35,14 +36,14 @@ class RegionResidual:
 
     @property
     def distance_px(self) -> float:
-        """Length of the shift."""
+        """Length of the shift, in RGB pixels."""
         return float(np.hypot(*self.shift_px))
 
 
 def measure_regions(
     pairs: Sequence[GreyPair], homography: Homography, size: Size, reach: int, rgb_size: Size
 ) -> tuple[list[RegionResidual], float]:
-    """Return the shift that each region still needs, and how far the best shift of the whole picture stands out."""
+    """Return the remaining shift of each region, and the significance of the best shift of the whole image."""
     rgb = rgb_edges(pairs, size)
     thermal = thermal_edges(pairs, homography, size)
     padded = np.pad(thermal, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
@@ -68,14 +69,14 @@ def measure_regions(
 
 
 def _peak(agreement: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the best shift (x, y), to a fraction of a pixel, and its distance from the rest in standard deviations."""
+    """Return the best shift (x, y) with subpixel precision, and its significance in standard deviations."""
     reach = agreement.shape[0] // 2
     y, x = np.unravel_index(int(agreement.argmax()), agreement.shape)
     rows, columns = np.indices(agreement.shape)
     rest = agreement[np.hypot(rows - y, columns - x) > _PEAK_RADIUS_PX]
     spread = float(rest.std())
     if spread <= 0 or not 0 < y < 2 * reach or not 0 < x < 2 * reach:
-        # A best shift at the end of the search range is no peak.
+        # A best shift at the border of the search range is not a peak.
         return np.zeros(2), 0.0
     fine = np.array(
         [
@@ -87,28 +88,28 @@ def _peak(agreement: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], 
 
 
 def _parabola(before: float, peak: float, after: float) -> float:
-    """Return where the parabola through three neighbours has its top, relative to the middle one."""
+    """Return the position of the maximum of the parabola through three samples, relative to the middle sample."""
     curvature = before - 2 * peak + after
     return 0.0 if curvature >= 0 else float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
 
 
 def work_size(pairs: Sequence[GreyPair], width: int) -> Size:
-    """Return the size of a working picture ``width`` pixels wide with the aspect of the RGB pictures."""
+    """Return the size of a working image ``width`` pixels wide with the aspect ratio of the RGB images."""
     rgb_width, rgb_height = size_of(pairs[0][0])
     return width, max(2 * _REGIONS[1], round(width * rgb_height / rgb_width))
 
 
 def rgb_edges(pairs: Sequence[GreyPair], size: Size) -> npt.NDArray[np.float32]:
-    """Return the edges of the RGB pictures (n, 2, H, W)."""
+    """Return the edge maps (n, 2, H, W) of the RGB images."""
     return np.stack([edge_orientation(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)) for rgb, _ in pairs])
 
 
 def thermal_edges(pairs: Sequence[GreyPair], homography: Homography, size: Size) -> npt.NDArray[np.float32]:
-    """Return the edges of the thermal pictures in the RGB view (n, 2, H, W)."""
+    """Return the edge maps (n, 2, H, W) of the thermal images, warped to the RGB view."""
     x, y = np.meshgrid((np.arange(size[0]) + 0.5) / size[0], (np.arange(size[1]) + 0.5) / size[1])
     source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))
     covered = ((source > 0) & (source < 1)).all(axis=1).reshape(size[1], size[0])
-    # Where the RGB view is the coarser one, the thermal picture is averaged before it is sampled.
+    # If the RGB view has the lower resolution, average the thermal image before sampling it, to avoid aliasing.
     corners = map_points(homography, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])) * size
     extent = np.hypot(*(corners[1:] - corners[0]).T)
     views = []
