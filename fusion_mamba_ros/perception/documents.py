@@ -63,7 +63,7 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def check_bounds(document: Any) -> None:
-    """Raise `DocumentError` if ``document`` is nested too deeply or holds too many values, aliases expanded.
+    """Raise `DocumentError` if ``document`` is nested too deeply or expands, by its aliases, to too many values.
 
     Whole numbers beyond 64 bits are refused too, because neither floats nor tensors can hold them.
     """

@@ -75,7 +75,7 @@ def draw_pair(
 
     ``homography`` warps the thermal image to the view of the RGB camera, so that the boxes fit. Without an RGB image
     and without ``reference_size`` the thermal image is not warped, because the boxes are then in its own pixels. A
-    missing image is drawn as a dark panel with a text. :func:`scale_thermal` describes the shape and type of
+    missing image is drawn as a dark panel that says so. :func:`scale_thermal` describes the shape and type of
     ``thermal``.
     """
     return draw_images(

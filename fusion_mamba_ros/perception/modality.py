@@ -25,7 +25,7 @@ class LevelStream(Protocol):
     """Convert the images of one camera in order. An implementation may smooth over time."""
 
     def scale(self, image: Image, /) -> Levels:
-        """Return the levels of the next image."""
+        """Return the next image as 8-bit levels."""
 
     def reset(self) -> None:
         """Reset the state kept from earlier images."""

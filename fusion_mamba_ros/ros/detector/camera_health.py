@@ -11,7 +11,7 @@ from fusion_mamba_ros.streams.frames import Side
 from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
-# Pairing refuses such a frame itself and records no reason.
+# Reason shown for frames that pairing refuses, because pairing records no reason itself.
 _STAMP_AHEAD = "a stamp ran ahead of the clock and the next one did not confirm it"
 
 

@@ -88,7 +88,7 @@ class Observation:
 
     @property
     def clock_stopped(self) -> bool:
-        """Whether the node's clock stands still."""
+        """Whether the node's clock has stood still for at least `CLOCK_STOPPED_SEC`."""
         return self.clock_stopped_sec >= CLOCK_STOPPED_SEC
 
     @property

@@ -13,8 +13,8 @@ def output_status(seen: Observation) -> Status:
     """Return the `output` status: whether arrays are published in time.
 
     The time between two arrays may be the pairing timeout (if a camera stops), plus one period of the slower camera,
-    plus two inferences (one may have just begun without the newest pair). A longer time is WARN. ERROR follows after
-    twice that sum without the pairing timeout, at least two seconds, has passed as well.
+    plus two inferences (one may have just begun without the newest pair). A longer time is WARN. It
+    becomes ERROR after a further delay: twice the sum without the pairing timeout, at least two seconds.
     """
     status = Status("output")
     summary, last = seen.summary, seen.summary.last_output

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics that the node publishes for every result."""
+"""Publish the output topics of the node."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from fusion_mamba_ros.streams.frames import Frame, Side
 from fusion_mamba_ros.streams.pairing import Pairing
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
-# Period of the timer while nothing waits: a timer cannot be without a period.
+# Period of the timer while no frame waits, because a timer must have a period.
 _IDLE_SEC = 3600.0
 _SHORTEST_SEC = 0.001
 

@@ -18,7 +18,7 @@ _UNSET_WORDS = ("null", "None")
 
 
 class ParameterError(ValueError):
-    """A parameter value that the node cannot run with; the message is one sentence for the user."""
+    """Raised for a parameter value that the node cannot use. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from fusion_mamba_ros.streams.frames import Side
 
 WINDOW_NS = 5_000_000_000
-# Shortest span for a rate: a burst after a stall must not count as a high rate.
+# Shortest time span for computing a rate: a burst after a stall must not count as a high rate.
 SHORTEST_SPAN_NS = 1_000_000_000
 
 
