@@ -23,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 
-# Must stay below the 2 s after which the sender of the signal may send SIGKILL.
+# Must stay below the 2 s after which whoever sent the signal may send SIGKILL.
 _GRACE_SEC = 1.5
 _POLL_SEC = 0.1
 # After this many failed callbacks in a row the process ends, so that its supervisor can restart it.
