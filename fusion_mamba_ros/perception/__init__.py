@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numpy images in, detections out: preprocessing, decoding, suppression, drawing. No ROS."""
+"""Detection on NumPy images: preprocessing, inference, decoding, NMS and drawing. This package imports no ROS."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Annotated pictures to disk: one file each or one video, and a contact sheet of some of them."""
+"""Write annotated images to disk as files or as a video, with a contact sheet of some of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SHEET_TILE_WIDTH = 640
 
 
 class AnnotationWriter:
-    """Writes the pictures given to it under ``folder``; ``written`` lists what there is to look at.
+    """Write annotated images under ``folder``. ``written`` lists the resulting files.
 
-    As pictures: ``NAME.jpg``. As video: ``annotated.mp4`` at ``rate_hz``; a picture of another size than the first is
-    fitted to it. On ``close`` ``contact_sheet.png`` shows at most ``sheet_tiles``, spread evenly over all of them.
-    Raises ``OSError`` if a file cannot be written.
+    Without ``as_video`` each image becomes ``NAME.jpg``. With ``as_video`` all become frames of ``annotated.mp4`` at
+    ``rate_hz``; an image whose size differs from the first is resized to it. ``close`` writes ``contact_sheet.png``
+    with at most ``sheet_tiles`` images, spread evenly over all of them. Raises ``OSError`` if a file cannot be written.
     """
 
     def __init__(self, folder: Path, *, as_video: bool, rate_hz: float, sheet_tiles: int) -> None:
@@ -35,7 +35,7 @@ class AnnotationWriter:
         self._count = 0
 
     def add(self, name: str, picture: Picture) -> None:
-        """Write one RGB picture."""
+        """Write one RGB image."""
         self._keep_for_sheet(name, picture)
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         if self._as_video:
@@ -65,11 +65,11 @@ class AnnotationWriter:
 
     def _open_video(self, width: int, height: int) -> None:
         path = self._folder / "annotated.mp4"
-        if not str(path).isprintable():  # OpenCV ends the process on a name that is not UTF-8
+        if not str(path).isprintable():  # OpenCV ends the process if the name is not UTF-8
             raise OSError(
                 f"video {str(path)!r} cannot be written: its path is not printable text, choose another folder"
             )
-        # The codec takes even sizes only.
+        # The codec supports only even sizes.
         self._video_size = (width - width % 2, height - height % 2)
         self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._video_size)
         if not self._video.isOpened():
@@ -77,7 +77,7 @@ class AnnotationWriter:
         self.written.append(path)
 
     def _check_video(self) -> None:
-        """Raise ``OSError`` if the video does not hold all frames: OpenCV's writer says nothing on a full disk."""
+        """Raise ``OSError`` if the video lacks frames, because OpenCV's writer does not report a full disk."""
         path = self._folder / "annotated.mp4"
         capture = cv2.VideoCapture(str(path))
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
@@ -86,7 +86,7 @@ class AnnotationWriter:
             raise OSError(f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames")
 
     def _keep_for_sheet(self, name: str, picture: Picture) -> None:
-        """Keep every n-th picture, n doubling as they come, so that any number of them needs bounded memory."""
+        """Keep every n-th image for the contact sheet. n doubles as images arrive, so that memory stays bounded."""
         if self._count % self._stride == 0:
             scale = _SHEET_TILE_WIDTH / picture.shape[1]
             tile = cv2.resize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replace a file as a whole or not at all."""
+"""Replace a file atomically."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NAME_START = 40
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
-    """Write ``data`` to ``path`` as a whole: after a crash or on a full disk there is the old file or the new one.
+    """Write ``data`` to ``path`` atomically: after a crash or on a full disk either the old or the new file exists.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step. Missing parent
-    folders are made. Without ``durable`` the bytes may reach the disk later, which is much faster for many small
-    files; a power cut can then cost the file. Raises ``OSError`` that names the file; the previous file is then
-    untouched and the temporary one removed.
+    The data is written to a temporary file in the same folder, flushed to disk and renamed in one step. Missing parent
+    folders are created. Without ``durable`` the data may reach the disk later. This is much faster for many small
+    files, but a power cut can then destroy the file. Raises ``OSError`` that names the file. The previous file is then
+    unchanged and the temporary file is removed.
     """
     target = Path(path)
     try:
@@ -24,13 +24,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, durable: bool
     except OSError as error:
         if error.errno is None:
             raise
-        # The system's message names the temporary file or none.
+        # The system's message names the temporary file or no file.
         raise type(error)(error.errno, error.strerror, os.fspath(target)) from error
 
 
 def _replace(target: Path, data: bytes, durable: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not the whole name: together with what is added it could become too long for the file system.
+    # Use only the start of the name: the whole name plus prefix and suffix could be too long for the file system.
     start = target.name[:_NAME_START]
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{start}.", suffix=".part")
     try:
@@ -39,7 +39,7 @@ def _replace(target: Path, data: bytes, durable: bool) -> None:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        # mkstemp makes files private; a checkpoint is read by whoever may read the folder.
+        # mkstemp creates private files. Everyone who may read the folder should be able to read the file.
         os.chmod(temporary, (target.stat().st_mode & 0o777) if target.exists() else 0o644)
         os.replace(temporary, target)
     except BaseException:
@@ -50,7 +50,7 @@ def _replace(target: Path, data: bytes, durable: bool) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut, where the platform can."""
+    """Flush ``folder`` so that a rename in it survives a power cut, if the platform supports this."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

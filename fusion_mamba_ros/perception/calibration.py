@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores that say how often a detection is right: a temperature for each class, and the threshold to use with them."""
+"""Score calibration by temperature scaling: one temperature per class, and a score threshold to use with them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns the raw scores of a detector into calibrated ones.
+    """The calibration that turns raw scores of a detector into calibrated scores.
 
-    ``temperatures``: one for each class, positive; a score with logit z becomes sigmoid(z / temperature), so that 1
-    changes nothing and the order of detections of one class stays. ``score_threshold``: the calibrated score at which
-    F1 is highest. ``fitted``: on which data, in which mode, with which effect. Source: arXiv 1706.04599.
-    Raises ``ValueError`` on a temperature or a threshold out of range.
+    ``temperatures`` holds one positive number for each class. A score with logit z becomes sigmoid(z / temperature). A
+    temperature of 1 changes nothing, and the order of the detections of one class never changes. ``score_threshold`` is
+    the calibrated score at which F1 is highest. ``fitted`` records the data, the mode and the effect of the
+    calibration. Source: arXiv 1706.04599. Raises ``ValueError`` if a temperature or the threshold is out of range.
     """
 
     temperatures: tuple[float, ...]
@@ -32,7 +32,7 @@ class Calibration:
             raise ValueError(f"calibration score_threshold is {self.score_threshold}: expected 0 to 1")
 
     def apply(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """Return the calibrated scores of raw ones (..., classes), in float32."""
+        """Return calibrated scores, float32, for raw scores ``probabilities`` (..., classes)."""
         values = probabilities.float()
         return (values.logit() / values.new_tensor(self.temperatures)).sigmoid()
 
@@ -46,6 +46,6 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that ``to_dict`` described."""
+        """Return the calibration from the values that ``to_dict`` returned."""
         temperatures = tuple(float(value) for value in values["temperatures"])
         return cls(temperatures, float(values["score_threshold"]), values.get("fitted", {}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One `.safetensors` file that holds a detector and everything needed to use it: tensors and one JSON document."""
+"""Read and write checkpoints: `.safetensors` files with the tensors of a detector and its metadata as JSON."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ from fusion_mamba_ros.perception.documents import check_bounds, parse_json
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 MOST_SIDE = 4096
-"""Most pixels of a side of the network's canvas."""
+"""Maximum width and height of the network's canvas, in pixels."""
 _METADATA_KEY = "fusion_mamba"
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _MOST_METADATA_CHARACTERS = 4_000_000
 _MOST_NAME_CHARACTERS = 200
 _MOST_ERROR_CHARACTERS = 300
-# Deeper networks are built only once the file is known to hold their tensors.
+# A deeper network is built only after a check that the file holds its tensors.
 _DSSF_COUNT_BUILT_UNSEEN = 8
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, written or used; the message is one sentence for the user."""
+    """Raised if a checkpoint cannot be read, written or used. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """What a user of the weights must know, next to the model configuration that the model itself carries.
+    """The metadata of a checkpoint, besides the model configuration.
 
-    ``class_names``: one for each class index. ``input_size``: (width, height) of the network's canvas, pixels, both
-    divisible by 32. ``thermal``: scaling and polarity of the training pictures. ``homography``: 3x3, thermal to RGB in
-    normalised coordinates, of the training data (identity: aligned). ``further_homographies``: the same of other
-    modalities, by name; absent: aligned. ``training``: provenance (data sets, splits,
-    commit, recipe). ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
-    ``calibration``: of the scores, None if they are used as they come.
+    * ``class_names``: one name for each class index.
+    * ``input_size``: (width, height) of the network's canvas in pixels, both divisible by 32.
+    * ``thermal``: scaling and polarity of the thermal training images.
+    * ``homography``: 3x3, thermal to RGB in normalised coordinates, of the training data. The identity means aligned.
+    * ``further_homographies``: the same for other modalities, by name. A modality without an entry is aligned.
+    * ``training``: provenance (data sets, splits, commit, recipe).
+    * ``metrics``: ``{"modes": {"fused": {"mAP": ..., "mAP50": ..., "per_class": {...}}, ...}}``.
+    * ``calibration``: the calibration of the scores, None if they are used uncalibrated.
     """
 
     class_names: tuple[str, ...]
@@ -86,7 +88,7 @@ class CheckpointMetadata:
 
     @property
     def homographies(self) -> dict[str, tuple[tuple[float, ...], ...]]:
-        """Homographies to RGB by modality, that of thermal included."""
+        """Homographies to RGB by modality, including thermal."""
         return {"thermal": self.homography, **self.further_homographies}
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class CheckpointMetadata:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointMetadata:
-        """Return the metadata that ``to_dict`` described."""
+        """Return the metadata from the values that ``to_dict`` returned."""
         width, height = (_whole(side) for side in values["input_size"])
         for name, kind in (("class_names", list), ("training", Mapping), ("metrics", Mapping)):
             if not isinstance(values.get(name, {}), kind):
@@ -144,10 +146,10 @@ def save_checkpoint(
     *,
     half: bool = False,
 ) -> None:
-    """Write ``model`` and ``metadata`` to ``path``, replacing an earlier file only once the new one is complete.
+    """Write ``model`` and ``metadata`` to ``path``. An earlier file is replaced only when the new one is complete.
 
-    ``half`` stores matrices and filters as float16 (half the size); vectors (norms, biases, running statistics) stay
-    float32. Raises :class:`CheckpointError`, for example on a full disk, with the earlier file untouched.
+    ``half`` stores matrices and filters as float16 (half the size). Vectors (norms, biases, running statistics) stay
+    float32. Raises :class:`CheckpointError`, for example if the disk is full; the earlier file is then unchanged.
     """
     document = {"format": FORMAT_VERSION, "model": model.config.to_dict(), **metadata.to_dict()}
     if len(metadata.class_names) != model.config.classes:
@@ -180,10 +182,10 @@ def is_half(path: str | os.PathLike[str]) -> bool:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, CheckpointMetadata]:
-    """Return the detector (on the CPU, float32, in evaluation mode) and the metadata of a checkpoint.
+    """Load a checkpoint. Return its detector (on the CPU, float32, in evaluation mode) and its metadata.
 
-    Raises :class:`CheckpointError` if the file is missing, is no safetensors file, carries no Fusion-Mamba metadata, is
-    of a newer format, or holds other tensors than the configuration in it asks for. Never runs code from the file.
+    Raises :class:`CheckpointError` if the file is missing, is not a safetensors file, has no Fusion-Mamba metadata, has
+    a newer format, or holds other tensors than its configuration requires. Code from the file is never run.
     """
     with _opened(path) as file:
         config, metadata = _parse(path, file.metadata())
@@ -240,7 +242,7 @@ def _parse(path: str | os.PathLike[str], header: Mapping[str, str] | None) -> tu
 
 
 def _tensors(model: FusionMambaDetector) -> dict[str, torch.Tensor]:
-    """Return the model's tensors by name; one that several modules share stands under its first name only."""
+    """Return the model's tensors by name. A tensor that several modules share appears only under its first name."""
     unique: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -254,7 +256,7 @@ def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
     tensor = tensor.cpu()
     if half and tensor.is_floating_point() and tensor.ndim >= 2 and bool((tensor.abs() <= _LARGEST_HALF).all()):
         tensor = tensor.half()
-    # A copy, because a view into a larger storage (one channel slice, say) cannot be stored as it is.
+    # Copy a view into a larger storage (for example a channel slice), because it cannot be stored directly.
     return tensor.contiguous().clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor.contiguous()
 
 
@@ -263,7 +265,10 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _shapes_of_deep(config: ModelConfig, operator: FusionMamba) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of ``config`` after building one of its equal DSSF modules in a row only."""
+    """Return the shapes of the tensors of ``config`` without building the whole model.
+
+    The DSSF modules in a row are equal, so only one of them is built.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     shallow = replace(config, operator=replace(operator, dssf_count=1))
     for name, shape in _shapes(_tensors(FusionMambaDetector(shallow))).items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The versions of the metadata document in a checkpoint, and how an older one becomes the present one."""
+"""The versions of a checkpoint's metadata document, and the migrations from older versions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ FORMAT_VERSION = 2
 """The version that this package writes."""
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
-"""Return the document of the next version from one of the version under which the migration is registered."""
+"""A function that converts a document of one version to the next version."""
 
 MIGRATIONS: dict[int, Migration] = {
-    # Fields of a fusion operator stood beside those of the model, and `scale` was `width`: ModelConfig reads both.
+    # Version 1 stored operator fields beside model fields, and `scale` as `width`. ModelConfig reads both forms.
     1: dict,
 }
-"""Migrations by the version that they start from. A change of the format adds one entry and raises FORMAT_VERSION."""
+"""Migrations by the version that they start from. To change the format, add an entry and raise FORMAT_VERSION."""
 
 
 class FormatError(ValueError):
-    """A document whose version this package does not read; the message completes "checkpoint '...' "."""
+    """Raised for a document version that this package cannot read. The message completes "checkpoint '...' "."""
 
 
 def migrate(
@@ -29,9 +29,10 @@ def migrate(
     target: int = FORMAT_VERSION,
     migrations: Mapping[int, Migration] = MIGRATIONS,
 ) -> dict[str, Any]:
-    """Return ``document`` in the version ``target``; the argument is not changed.
+    """Return ``document`` migrated to the version ``target``. The argument is not changed.
 
-    Raises ``FormatError`` for a newer version or one that was never written, and ``KeyError`` without a version.
+    Raises ``FormatError`` if the version is newer than ``target`` or was never written, and ``KeyError`` if the
+    document has no version.
     """
     version = document["format"]
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:

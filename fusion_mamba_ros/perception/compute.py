@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and in which precision a detector runs, and the model made ready for it."""
+"""Choose the device and precision of a detector, and prepare its model for inference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _AUTOCAST = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that ``name`` asks for: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """Return the device for ``name``: ``auto`` (CUDA if available, else the CPU), ``cpu``, ``cuda`` or ``cuda:1``.
 
-    Raises ``ValueError``, one sentence, if it is not there.
+    Raises ``ValueError`` with one sentence if the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,9 +36,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """Return the dtype for autocast, None for plain float32. ``auto``: fp16 on CUDA, fp32 on the CPU.
+    """Return the dtype for autocast, or None for plain float32. ``auto`` is fp16 on CUDA and fp32 on the CPU.
 
-    Raises ``ValueError``, one sentence, if the device cannot compute in it.
+    Raises ``ValueError`` with one sentence if the device does not support the precision.
     """
     if name not in PRECISIONS:
         raise ValueError(f"precision '{name}' is unknown: expected one of {', '.join(PRECISIONS)}")
@@ -52,7 +52,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
 
 
 def fold_batch_norms(model: nn.Module) -> None:
-    """Fold each batch normalisation into the convolution before it, in place, for evaluation."""
+    """Fold each batch normalisation into the preceding convolution, in place, and switch to evaluation mode."""
     model.eval()
     for module in model.modules():
         if isinstance(module, NormalisedConv):

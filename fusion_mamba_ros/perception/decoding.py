@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded network output to detections in pixels of the reference image."""
+"""Convert decoded network output to detections in pixels of the reference image."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from fusion_mamba_ros.perception.suppression import suppress
 def select_candidates(
     decoded: torch.Tensor, *, score_threshold: float, classes: Collection[int] | None, multi_label: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return boxes (n, 4) in canvas pixels, scores and labels of what reaches ``score_threshold``, before suppression.
+    """Return boxes (n, 4) in canvas pixels, scores and labels of the candidates before NMS.
 
-    ``decoded`` (anchors, 4 + classes): x1 y1 x2 y2, then probabilities. ``classes``: the labels that count, None for
-    all. ``multi_label``: an anchor counts for every class that reaches the threshold (the evaluation protocol), not
-    for its best one alone. Only what is left crosses from the device.
+    A candidate is an anchor whose score is at least ``score_threshold``. ``decoded`` (anchors, 4 + classes) holds
+    x1 y1 x2 y2, then probabilities. ``classes`` are the labels to keep, None for all. With ``multi_label`` an anchor
+    gives one candidate for every class that reaches the threshold (the evaluation protocol), otherwise only for its
+    best class. Only the candidates are copied from the device.
     """
     probabilities = decoded[:, 4:].float()
     if classes is not None:
@@ -49,15 +50,15 @@ def detections_from(
     classes: Collection[int] | None = None,
     multi_label: bool = False,
 ) -> Detections:
-    """Return the detections of one image: thresholded, in pixels of the reference image, clipped to it, suppressed.
+    """Return the detections of one image after thresholding, clipping and NMS, in pixels of the reference image.
 
-    ``decoded`` (anchors, 4 + classes) as :func:`select_candidates` takes it. A box that lies in the padding is dropped;
-    so is one that is not finite.
+    ``decoded`` (anchors, 4 + classes) is the input of :func:`select_candidates`. Boxes that lie in the padding or are
+    not finite are dropped.
     """
     boxes, scores, labels = select_candidates(
         decoded, score_threshold=score_threshold, classes=classes, multi_label=multi_label
     )
-    # Asked before clipping, which makes infinity a border.
+    # Check for finite boxes before clipping, because clipping turns infinity into the image border.
     solid = np.isfinite(boxes).all(axis=1)
     boxes = letterbox.boxes_to_image(boxes)
     solid &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights that come with the package."""
+"""Find the checkpoint that the package ships."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PACKAGE = Path(__file__).absolute().parents[1]
 
 
 def default_checkpoint(package: Path = _PACKAGE) -> Path:
-    """Return the checkpoint that is used where none is named; raises `CheckpointError` if it is absent.
+    """Return the checkpoint that is used if none is named. Raises `CheckpointError` if it is absent.
 
-    ``package``: the folder of the Python package. In the source tree the weights lie beside it, in ``weights/``;
-    installed by colcon or pip, in ``share/fusion_mamba_ros/weights`` of the prefix that the package was installed to.
+    ``package`` is the folder of the Python package. In the source tree the weights are beside it, in ``weights/``.
+    After an installation by colcon or pip they are in ``share/fusion_mamba_ros/weights`` of the installation prefix.
     """
     shared = (prefix / "share" / package.name / "weights" for prefix in package.parents)
     for folder in (package.parent / "weights", *shared):

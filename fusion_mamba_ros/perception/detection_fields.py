@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fields of a `vision_msgs/Detection2D`, for live topics and for bags: the only place that fills them."""
+"""Fill the fields of a `vision_msgs/Detection2D`. Live topics and bags both use this module."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 def fill_detection(
     detection: Any, hypothesis: Any, *, header: Any, box: Sequence[float], score: float, class_id: str
 ) -> None:
-    """Fill an empty Detection2D of any message library and give it ``hypothesis``, an empty ObjectHypothesisWithPose.
+    """Fill ``detection``, an empty Detection2D, and ``hypothesis``, an empty ObjectHypothesisWithPose.
 
-    ``box``: x1 y1 x2 y2 in pixels, as Python floats. ``id``, the angle and the pose stay as they are.
+    The messages may come from any message library. ``hypothesis`` becomes the only result of ``detection``. ``box`` is
+    x1 y1 x2 y2 in pixels, as Python floats. ``id``, the angle and the pose stay unchanged.
     """
     x1, y1, x2, y2 = box
     detection.header = header

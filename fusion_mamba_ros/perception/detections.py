@@ -17,9 +17,9 @@ __all__ = ["Detections", "Mode"]
 class Detections:
     """Boxes of one image pair, best first.
 
-    ``boxes`` (n, 4) float32, x1 y1 x2 y2 in pixels of the original reference image; ``scores`` (n,) float32 in
-    [0, 1], descending; ``labels`` (n,) int64, indices into the checkpoint's class names; ``mode`` says which
-    modalities were seen. Raises ``ValueError`` if the lengths differ.
+    ``boxes`` (n, 4) float32 are x1 y1 x2 y2 in pixels of the original reference image. ``scores`` (n,) float32 are in
+    [0, 1], descending. ``labels`` (n,) int64 are indices into the checkpoint's class names. ``mode`` names the
+    modalities that were used. Raises ``ValueError`` if the lengths differ.
     """
 
     boxes: npt.NDArray[np.float32]

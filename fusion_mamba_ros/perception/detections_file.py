@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections of many images as one JSON file in COCO's layout."""
+"""Write the detections of many images to one JSON file in COCO format."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fusion_mamba_ros.perception.letterbox import Size
 
 
 class DetectionsFile:
-    """Collects detections and writes them: ``images``, ``annotations`` (each with ``score``) and ``categories``.
+    """Collect detections and write them as ``images``, ``annotations`` (each with ``score``) and ``categories``.
 
     Boxes are x, y, width, height in pixels of the RGB image. Category ids are the class indices, from 0. Each image
-    also has its ``mode``. ``annotations`` alone is what pycocotools' ``loadRes`` takes.
+    also has its ``mode``. ``loadRes`` of pycocotools takes the list ``annotations`` alone.
     """
 
     def __init__(self, class_names: Sequence[str], info: dict[str, Any]) -> None:
@@ -51,5 +51,5 @@ class DetectionsFile:
             )
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the file as a whole or not at all; raises ``OSError``."""
+        """Write the file atomically. Raises ``OSError``."""
         write_atomically(path, json.dumps(self._document).encode())

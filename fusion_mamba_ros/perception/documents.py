@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parse YAML and JSON that someone else wrote, with bounds on length, depth and what aliases expand to."""
+"""Parse untrusted YAML and JSON, with bounds on length, nesting depth and expanded aliases."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import yaml
 MOST_YAML_CHARACTERS = 1_000_000
 MOST_DEPTH = 32
 _MOST_VALUES = 200_000
-# Texts and comments may hold some unpaired ones.
+# More than MOST_DEPTH, because texts and comments may hold unpaired brackets.
 _MOST_BRACKETS = 200
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class DocumentError(ValueError):
-    """A text that is no document that can be used; the message says why, without naming the file."""
+    """Raised for a text that is not a usable document. The message gives the reason but not the file name."""
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the values of one YAML document. Raises `DocumentError`, whatever the text is."""
+    """Return the values of one YAML document. Raises only `DocumentError`, whatever the text is."""
     if len(text) > MOST_YAML_CHARACTERS:
         raise DocumentError(f"it has {len(text)} characters, but at most {MOST_YAML_CHARACTERS} are read")
     if _bracket_depth(text) > _MOST_BRACKETS:
@@ -34,14 +34,17 @@ def parse_yaml(text: str) -> Any:
     except RecursionError as error:
         raise DocumentError(f"it is nested deeper than {MOST_DEPTH} levels") from error
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        # What the parser's constructors of numbers and dates raise for a tagged value that is none.
+        # The parser's constructors of numbers and dates raise these for an invalid tagged value.
         raise DocumentError(f"it has a value that YAML cannot read: {error}") from error
     check_bounds(document)
     return document
 
 
 def _bracket_depth(text: str) -> int:
-    """Return how deep brackets nest, those in texts included: cheaper than letting the parser exhaust the stack."""
+    """Return the nesting depth of brackets, including those in texts.
+
+    This check keeps the parser from exhausting the stack.
+    """
     depth = most = 0
     for match in _BRACKET.finditer(text):
         depth = depth + 1 if match[0] in "[{" else max(depth - 1, 0)
@@ -50,7 +53,7 @@ def _bracket_depth(text: str) -> int:
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Return the values of one JSON document. Raises `DocumentError`, whatever the text is."""
+    """Return the values of one JSON document. Raises only `DocumentError`, whatever the text is."""
     try:
         return json.loads(data)
     except RecursionError as error:
@@ -60,9 +63,9 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def check_bounds(document: Any) -> None:
-    """Raise `DocumentError` if ``document`` is nested too deeply, or its aliases expand to too many values.
+    """Raise `DocumentError` if ``document`` is nested too deeply or expands, by its aliases, to too many values.
 
-    Also on whole numbers beyond 64 bits, which neither floats nor tensors hold.
+    Whole numbers beyond 64 bits are refused too, because neither floats nor tensors can hold them.
     """
     count = 0
     pending = [(document, 0)]

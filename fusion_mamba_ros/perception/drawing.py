@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures for people: boxes, classes, scores and the mode, on the image of each modality. All are RGB, uint8."""
+"""Draw boxes, classes, scores and the mode on the image of each modality. All drawings are RGB, uint8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-# Bright on grey thermal and on night RGB alike, and apart from each other for the colour-blind (after Okabe and Ito).
+# Bright on thermal and on night RGB images, and distinguishable for colour-blind people (after Okabe and Ito).
 PALETTE: tuple[Colour, ...] = (
     (255, 176, 0),
     (86, 200, 255),
@@ -37,14 +37,14 @@ _FAINT: Colour = (150, 156, 166)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _COMPLETE: Colour = (110, 220, 120)
 _INCOMPLETE: Colour = (255, 176, 0)
-# Glyphs are drawn this much larger and averaged down: OpenCV's strokes are rough at reading size.
+# Glyphs are drawn larger by this factor and averaged down, because OpenCV's strokes are rough at reading size.
 _OVERSAMPLING = 4
 
 
 def draw_boxes(picture: Picture, detections: Detections, class_names: Sequence[str]) -> Picture:
-    """Return a copy of ``picture`` with the boxes of ``detections``, best on top, tagged with class and percent.
+    """Return a copy of ``picture`` with the boxes of ``detections``, best on top, tagged with class and percentage.
 
-    In a crowd a tag that would cover that of a better box is left out; its box is there.
+    A tag that would cover the tag of a better box is omitted; its box is still drawn.
     """
     canvas = np.ascontiguousarray(picture).copy()
     unit = _unit(size_of(canvas))
@@ -53,7 +53,7 @@ def draw_boxes(picture: Picture, detections: Detections, class_names: Sequence[s
         colour = PALETTE[label % len(PALETTE)]
         x1, y1, x2, y2 = (round(float(value)) for value in detections.boxes[index])
         corners = (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1))
-        # A dark edge keeps the box visible on something bright.
+        # A dark edge keeps the box visible on a bright background.
         cv2.rectangle(canvas, *corners, _BACKGROUND, round(2 * unit) + 2)
         cv2.rectangle(canvas, *corners, colour, max(1, round(2 * unit)))
     _draw_tags(canvas, detections, class_names, unit)
@@ -71,11 +71,12 @@ def draw_pair(
     reference_size: Size | None = None,
     caption: str = "",
 ) -> Picture:
-    """Return RGB and thermal side by side under a banner with the mode, boxes on both.
+    """Return RGB and thermal side by side under a banner with the mode, with boxes on both.
 
-    The thermal picture is shown as the RGB camera would see it (warped by ``homography``), so that the boxes fit;
-    without RGB and ``reference_size`` as it is, since boxes are in its own pixels then. An image that is missing is a
-    dark panel that says so. ``thermal`` as for :func:`scale_thermal`.
+    ``homography`` warps the thermal image to the view of the RGB camera, so that the boxes fit. Without an RGB image
+    and without ``reference_size`` the thermal image is not warped, because the boxes are then in its own pixels. A
+    missing image is drawn as a dark panel that says so. :func:`scale_thermal` describes the shape and type of
+    ``thermal``.
     """
     return draw_images(
         {"rgb": rgb, "thermal": thermal},
@@ -98,11 +99,12 @@ def draw_images(
     reference_size: Size | None = None,
     caption: str = "",
 ) -> Picture:
-    """Return the images side by side under a banner with the mode, boxes on each.
+    """Return the images side by side under a banner with the mode, with boxes on each.
 
-    ``images``: modality name to what a predictor takes, one panel for each entry; one that is None is a dark panel that
-    says so. Each is shown as the RGB camera would see it, by ``homographies``; without RGB and ``reference_size`` the
-    first one there is takes its place.
+    ``images`` maps modality names to images as a predictor takes them. Each entry gives one panel; the panel of an
+    image that is None is dark and says that the image is missing. ``homographies`` warp each image to the view of the
+    RGB camera. Without an RGB image and without ``reference_size`` the first image that is present is the reference.
+    Raises ``ValueError`` if all images are missing.
     """
     there = {name: image for name, image in images.items() if image is not None}
     if not there:
@@ -110,7 +112,7 @@ def draw_images(
     names = in_order(there)
     reference = REFERENCE if REFERENCE in there or reference_size is not None else names[0]
     size = size_of(there[reference]) if reference in there else reference_size
-    assert size is not None  # without a reference image its size is given
+    assert size is not None  # Without a reference image, reference_size is given.
     panels = []
     for name in in_order(images):
         entry = modality_named(name)
@@ -126,7 +128,7 @@ def draw_images(
 
 
 def banner(width: int, detections: Detections, caption: str = "", unit: float = 1.0) -> Picture:
-    """Return a strip of ``width`` pixels that says the mode, how many boxes there are, and ``caption``."""
+    """Return a strip of ``width`` pixels with the mode, the number of detections and ``caption``."""
     height = round(30 * unit)
     strip = np.full((height, width, 3), _BACKGROUND, np.uint8)
     text, colour = _mode_text(detections.mode), _COMPLETE if detections.mode is Mode.FUSED else _INCOMPLETE
@@ -148,9 +150,9 @@ def banner(width: int, detections: Detections, caption: str = "", unit: float = 
 def contact_sheet(
     pictures: Sequence[Picture], captions: Sequence[str] = (), *, columns: int = 3, tile_width: int = 640
 ) -> Picture:
-    """Return one picture with all ``pictures`` in a grid, each ``tile_width`` pixels wide, captions below.
+    """Return one image with all ``pictures`` in a grid, each ``tile_width`` pixels wide, with captions below.
 
-    Raises ``ValueError`` if there are none.
+    Raises ``ValueError`` if ``pictures`` is empty.
     """
     if not pictures:
         raise ValueError("a contact sheet of no pictures: give at least one")
@@ -181,7 +183,7 @@ def contact_sheet(
 
 
 def _mode_text(mode: Mode) -> str:
-    """Return the mode as it is written for people: `RGB + depth`, `thermal only`, `fused`."""
+    """Return the mode as readable text, for example `RGB + depth`, `thermal only` or `fused`."""
     if mode is Mode.FUSED:
         return "fused"
     titles = {name: modality_named(name).title for name in known_modalities()}
@@ -202,7 +204,7 @@ def _missing_panel(size: Size, text: str) -> Picture:
 
 
 def _unit(size: Size) -> float:
-    """Return the scale of lines and letters: 1 for 640 x 480."""
+    """Return the scale of lines and letters, 1 for an image of 640 x 480 pixels."""
     return float(np.clip(np.sqrt(size[0] * size[1] / (640 * 480)), 0.6, 4.0))
 
 
@@ -214,7 +216,10 @@ def _resized(picture: Picture, width: int) -> Picture:
 
 
 def _draw_tags(canvas: Picture, detections: Detections, class_names: Sequence[str], unit: float) -> None:
-    """Write class and score above each box, or below it, or inside it, wherever no better tag stands yet."""
+    """Write class and score above, below or inside each box, at the first place without a better tag.
+
+    The tag is omitted if there is no such place.
+    """
     scale = 0.85 * unit
     padding, height = round(4 * scale), round(18 * scale)
     taken: list[tuple[int, int, int, int]] = []
@@ -243,7 +248,7 @@ def _text_size(text: str, unit: float) -> int:
 
 
 def _text(canvas: Picture, text: str, left_middle: tuple[int, int], colour: Colour, unit: float) -> int:
-    """Blend ``text`` into ``canvas``, vertically centred; return its width in pixels."""
+    """Blend ``text`` into ``canvas``, vertically centred. Return its width in pixels."""
     cover = _glyphs(text, round(unit, 2))
     left, top = left_middle[0], left_middle[1] - cover.shape[0] // 2
     bottom, right = min(top + cover.shape[0], canvas.shape[0]), min(left + cover.shape[1], canvas.shape[1])
@@ -257,15 +262,15 @@ def _text(canvas: Picture, text: str, left_middle: tuple[int, int], colour: Colo
 
 @functools.lru_cache(maxsize=1024)
 def _glyphs(text: str, unit: float) -> npt.NDArray[np.float32]:
-    """Return how much of each pixel ``text`` covers, 0 to 1."""
+    """Return the share of each pixel that ``text`` covers, from 0 to 1."""
     scale = 0.5 * unit * _OVERSAMPLING
     thickness = max(1, round(1.3 * unit * _OVERSAMPLING))
-    # OpenCV's font holds ASCII only.
+    # OpenCV's font has ASCII characters only.
     text = text.encode("ascii", "replace").decode()
     (width, height), below = cv2.getTextSize(text, _FONT, scale, thickness)
     margin = thickness
     columns = -(-(width + 2 * margin) // _OVERSAMPLING) * _OVERSAMPLING
-    # As much room above the letters as the descenders take below, so that letters stand in the middle.
+    # Leave as much space above the letters as the descenders take below, so that letters are centred.
     rows = -(-(height + 2 * below + 2 * margin) // _OVERSAMPLING) * _OVERSAMPLING
     large = np.zeros((rows, columns), np.uint8)
     cv2.putText(large, text, (margin, margin + below + height), _FONT, scale, 255, thickness, cv2.LINE_AA)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse network outputs that hold NaN or infinity: thresholding would turn them into "no objects"."""
+"""Detect network outputs that contain NaN or infinity. Thresholding would turn them into "no objects"."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from torch import nn
 
 
 class NonFiniteOutputError(ValueError):
-    """The network's output holds NaN or infinity; the message is one sentence with the remedy."""
+    """Raised if the network's output contains NaN or infinity. The message is one sentence with the remedy."""
 
 
 def are_finite(levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return a boolean scalar, on the device of ``levels``: whether all of their values are finite.
+    """Return a boolean scalar, on the device of ``levels``, that says whether all of their values are finite.
 
-    A float32 sum is a third of the cost of `torch.isfinite` on every value. NaN and infinity never leave a sum finite;
-    finite values overflow it only near 1e33, which no working network puts out.
+    A float32 sum costs a third of `torch.isfinite` on every value. A sum that includes NaN or infinity is never finite.
+    Finite values overflow the sum only near 1e33, which no working network outputs.
     """
     sums = torch.stack([level.sum(dtype=torch.float32) for level in levels])
     return torch.isfinite(sums).all()
 
 
 def cause_of_non_finite_output(model: nn.Module, dtype: torch.dtype | None) -> str:
-    """Return in one sentence why the output of ``model``, run in autocast ``dtype`` (None: float32), is not finite."""
+    """Return in one sentence why the output of ``model`` is not finite.
+
+    ``dtype`` is the autocast type that the model ran in, None for float32.
+    """
     symptom = "the network's output is not finite (NaN or infinity)"
     damaged = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if damaged:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write an image file, or say why it cannot be written."""
+"""Encode and write image files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ JPEG_QUALITY = 92
 def encode_image(
     image: npt.NDArray[Any], suffix: str, *, jpeg_quality: int = JPEG_QUALITY, png_compression: int = 3
 ) -> bytes:
-    """Return the file content of ``image``, (H, W, 3) uint8 RGB or (H, W) uint8 or uint16, in the format of ``suffix``.
+    """Return ``image`` encoded in the format of ``suffix``.
 
-    Raises ``OSError``, for example for a JPEG of more than 65 500 pixels a side.
+    ``image`` is (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16. Raises ``OSError``, for example for a JPEG of more than
+    65 500 pixels a side.
     """
     settings = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
@@ -40,10 +41,10 @@ def encode_image(
 
 
 def write_image(path: str | os.PathLike[str], rgb: npt.NDArray[Any], *, jpeg_quality: int = JPEG_QUALITY) -> None:
-    """Write ``rgb`` (H, W, 3) uint8 to ``path``, encoded by its suffix, as a whole or not at all.
+    """Write ``rgb`` (H, W, 3) uint8 atomically to ``path``. The suffix of ``path`` selects the format.
 
-    OpenCV's own writer reports a full disk nowhere and ends the process on a file name that is not UTF-8, so OpenCV
-    only encodes. Raises ``OSError`` that names the file.
+    OpenCV only encodes the image: its file writer does not report a full disk, and it ends the process if the file name
+    is not UTF-8. Raises ``OSError`` that names the file.
     """
     try:
         data = encode_image(rgb, Path(path).suffix, jpeg_quality=jpeg_quality)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image of any size into the network's canvas and boxes back out of it: one source for trainer and predictor."""
+"""Place images on the network's canvas and map boxes back. Trainer and predictor both use this module."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def size_of(image: npt.NDArray[Any]) -> Size:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where an image of ``image_size`` lies in a canvas of ``canvas_size``: as large as fits, aspect kept, centred.
+    """The position of an image of ``image_size`` on a canvas of ``canvas_size``.
 
-    Sizes are (width, height) in pixels. Coordinates are continuous: pixel i covers [i, i + 1). ``inner_size`` is the
-    part of the canvas that the image covers, ``offset`` its left upper corner; the rest is padding. Raises
-    ``ValueError`` for an empty image or a canvas that is not divisible by 32.
+    The image is as large as fits, keeps its aspect ratio and is centred. Sizes are (width, height) in pixels.
+    Coordinates are continuous: pixel i covers [i, i + 1). ``inner_size`` is the size of the image on the canvas, and
+    ``offset`` is its upper left corner. The rest of the canvas is padding. Raises ``ValueError`` for an empty image or
+    a canvas that is not divisible by 32.
     """
 
     image_size: Size
@@ -41,7 +42,7 @@ class Letterbox:
 
     @property
     def inner_size(self) -> Size:
-        """Width and height of the image inside the canvas, whole pixels."""
+        """Width and height of the image on the canvas, in whole pixels."""
         (width, height), (canvas_width, canvas_height) = self.image_size, self.canvas_size
         scale = min(canvas_width / width, canvas_height / height)
         return (
@@ -51,13 +52,13 @@ class Letterbox:
 
     @property
     def offset(self) -> Size:
-        """Left and upper padding, pixels."""
+        """Left and upper padding, in pixels."""
         inner_width, inner_height = self.inner_size
         return (self.canvas_size[0] - inner_width) // 2, (self.canvas_size[1] - inner_height) // 2
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Canvas pixels for one image pixel, horizontally and vertically (they differ by the rounding only)."""
+        """Canvas pixels per image pixel, horizontally and vertically. They differ only by rounding."""
         inner_width, inner_height = self.inner_size
         return inner_width / self.image_size[0], inner_height / self.image_size[1]
 
@@ -67,7 +68,7 @@ class Letterbox:
         return np.array([[inner_width, 0.0, left], [0.0, inner_height, top], [0.0, 0.0, 1.0]])
 
     def place(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return the canvas (H, W) or (H, W, C) with ``image``, of any resolution, stretched over the inner part."""
+        """Return the canvas (H, W) or (H, W, C) with ``image``, of any resolution, stretched to ``inner_size``."""
         (left, top), (width, height) = self.offset, self.inner_size
         canvas = np.empty((self.canvas_size[1], self.canvas_size[0], *image.shape[2:]), np.uint8)
         if (width, height) != self.canvas_size:
@@ -77,7 +78,7 @@ class Letterbox:
         if size_of(image) == (width, height):
             inner[...] = image
         else:
-            # Averaging is what keeps small things from vanishing between the samples of a strong reduction.
+            # Average for a strong reduction: otherwise small objects can vanish between the samples.
             reduces = image.shape[1] >= 2 * width or image.shape[0] >= 2 * height
             inner[...] = cv2.resize(
                 image, (width, height), interpolation=cv2.INTER_AREA if reduces else cv2.INTER_LINEAR
@@ -85,12 +86,12 @@ class Letterbox:
         return canvas
 
     def boxes_to_canvas(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return boxes (n, 4) x1 y1 x2 y2 of the image in canvas pixels."""
+        """Return image boxes (n, 4) x1 y1 x2 y2 in canvas pixels."""
         scale, offset = np.array(self.scale * 2), np.array(self.offset * 2)
         return (np.asarray(boxes, np.float64) * scale + offset).astype(np.float32)
 
     def boxes_to_image(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return boxes (n, 4) x1 y1 x2 y2 of the canvas in image pixels, clipped to the image."""
+        """Return canvas boxes (n, 4) x1 y1 x2 y2 in image pixels, clipped to the image."""
         scale, offset = np.array(self.scale * 2), np.array(self.offset * 2)
         width, height = self.image_size
         image_boxes = (np.asarray(boxes, np.float64) - offset) / scale

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of modalities: what datasets, training, inference, drawing and checkpoints need to know about each."""
+"""The registry of modalities, used by datasets, training, inference, drawing and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ Images = Mapping[str, Image | None]
 ToLevels = Callable[[Image, ThermalScaling], Levels]
 
 REFERENCE = "rgb"
-"""Boxes are in pixels of this modality's image, and the other modalities are brought to it."""
+"""Name of the reference modality. Boxes are in pixels of its image, and the other images are warped to its view."""
 
 
 class LevelStream(Protocol):
-    """Converts the images of one camera in order, and may smooth over time."""
+    """Convert the images of one camera in order. An implementation may smooth over time."""
 
     def scale(self, image: Image, /) -> Levels:
-        """Return the levels of the next image."""
+        """Return the next image as 8-bit levels."""
 
     def reset(self) -> None:
-        """Forget the past."""
+        """Reset the state kept from earlier images."""
 
 
 @dataclass(frozen=True)
 class Modality:
     """One kind of image that a network may have a stream for.
 
-    ``name``: key in datasets, recipes and checkpoints, and folder name of the `paired_yolo` layout. ``title``: name in
-    messages and drawings. ``channels``: 1 or 3, as files are read and as a stream gets them by default.
-    ``to_levels(image, scaling)``: return the 8-bit image (H, W) or (H, W, channels) that the network sees, or raise
-    ``ValueError`` if ``image`` is malformed; an 8-bit image passes unchanged; ``scaling`` is the run's thermal scaling,
-    which other modalities ignore. ``stream``: for a live camera, the same with smoothing over time; None: none.
-    ``registered``: whether a homography may bring it to the reference image; False: it is aligned by construction.
-    ``augmentation``: colour changes in training, a name in ``datasets.augmentation.AUGMENTATIONS`` or a function with
-    the same parameters. ``missing_value``: level of every pixel where the image is missing.
-    Raises ``ValueError`` on a bad name, channel count or level.
+    * ``name``: key in datasets, recipes and checkpoints, and folder name in the `paired_yolo` layout.
+    * ``title``: name in messages and drawings.
+    * ``channels``: 1 or 3, the channel count of image files and the default channel count of a network stream.
+    * ``to_levels(image, scaling)``: returns the 8-bit image (H, W) or (H, W, channels) for the network. It raises
+      ``ValueError`` if ``image`` is malformed and returns an 8-bit image unchanged. ``scaling`` is the thermal scaling
+      of the run; other modalities ignore it.
+    * ``stream``: returns a converter that smooths over time, for a live camera. None means no smoothing.
+    * ``registered``: whether a homography may map the image to the reference image. False means that the image is
+      aligned by construction.
+    * ``augmentation``: the colour changes in training, a name in ``datasets.augmentation.AUGMENTATIONS`` or a function
+      with the same parameters.
+    * ``missing_value``: the level of every pixel if the image is missing.
+
+    Raises ``ValueError`` for an invalid name, channel count or level.
     """
 
     name: str
@@ -65,7 +70,7 @@ class Modality:
         object.__setattr__(self, "title", self.title or self.name)
 
     def levels(self, image: Image, scaling: ThermalScaling) -> Levels:
-        """Return what ``to_levels`` makes of ``image``. Raises ``ValueError`` if that is no 8-bit image."""
+        """Return the result of ``to_levels``. Raises ``ValueError`` if it is not an 8-bit image of the right shape."""
         levels = self.to_levels(image, scaling)
         shapes = (image.shape[:2], (*image.shape[:2], self.channels))
         if levels.dtype != np.uint8 or levels.shape not in shapes or levels.size == 0:
@@ -76,12 +81,12 @@ class Modality:
         return levels
 
     def missing(self, height: int, width: int, channels: int) -> Levels:
-        """Return the image (height, width, channels) that stands for a missing one."""
+        """Return the image (height, width, channels) that replaces a missing image."""
         return np.full((height, width, channels), self.missing_value, np.uint8)
 
 
 def check_rgb(image: Image) -> Levels:
-    """Return ``image`` if it is (H, W, 3) uint8 and not empty; raises ``ValueError`` that says what it is instead."""
+    """Return ``image`` if it is (H, W, 3) uint8 and not empty. Raises ``ValueError`` with its shape and type if not."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
             f"rgb image has shape {image.shape} and type {image.dtype}: expected (height, width, 3) of uint8, not empty"
@@ -90,9 +95,10 @@ def check_rgb(image: Image) -> Levels:
 
 
 def linear_levels(name: str, low: float, high: float) -> ToLevels:
-    """Return a ``to_levels`` for one channel: ``low`` becomes 0, ``high`` 255, linear between; 8 bits pass unchanged.
+    """Return a ``to_levels`` function for images of one channel.
 
-    For example distances in millimetres, or the counts of another sensor. Raises ``ValueError`` unless low < high.
+    It maps ``low`` to 0 and ``high`` to 255, linearly in between, and returns 8-bit images unchanged. Use it for
+    distances in millimetres or for counts of another sensor. Raises ``ValueError`` unless low < high.
     """
     if not low < high:
         raise ValueError(f"levels of modality {name} go from {low:g} to {high:g}: expected low < high")
@@ -105,7 +111,7 @@ def linear_levels(name: str, low: float, high: float) -> ToLevels:
             )
         if image.dtype == np.uint8:
             return image
-        # A sensor's NaN is a pixel without a measurement; the far end is what does no harm.
+        # NaN marks a pixel without a measurement. It becomes ``high``, the far end, which does no harm.
         shares = (np.nan_to_num(image.astype(np.float32), nan=high, posinf=high, neginf=low) - low) / (high - low)
         return np.asarray(np.rint(255 * np.clip(shares, 0, 1)), np.uint8)
 
@@ -116,7 +122,7 @@ _modalities: dict[str, Modality] = {}
 
 
 def register_modality(modality: Modality) -> Modality:
-    """Add ``modality`` to the registry and return it. Raises ``ValueError`` if the name is taken."""
+    """Add ``modality`` to the registry and return it. Raises ``ValueError`` if its name is already registered."""
     if modality.name in _modalities:
         raise ValueError(f"modality {modality.name!r} is registered already: choose another name")
     _modalities[modality.name] = modality
@@ -124,24 +130,24 @@ def register_modality(modality: Modality) -> Modality:
 
 
 def unregister_modality(name: str) -> None:
-    """Remove a modality from the registry, if it is there."""
+    """Remove a modality from the registry. Unknown names are ignored."""
     _modalities.pop(name, None)
 
 
 def known_modalities() -> tuple[str, ...]:
-    """Return the names of all modalities, in the order in which they were registered."""
+    """Return the names of all modalities in order of registration."""
     return tuple(_modalities)
 
 
 def modality_named(name: str) -> Modality:
-    """Return the registry's entry. Raises ``ValueError`` if there is none."""
+    """Return the modality with this name. Raises ``ValueError`` if it is not registered."""
     if name not in _modalities:
         raise ValueError(f"modality {name!r} is not known: use {', '.join(_modalities)}, or register it")
     return _modalities[name]
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return ``names`` in the registry's order, unknown ones last as given."""
+    """Return ``names`` in order of registration. Unknown names come last, in the given order."""
     order = {name: index for index, name in enumerate(_modalities)}
     return tuple(sorted(names, key=lambda name: order.get(name, len(order))))
 

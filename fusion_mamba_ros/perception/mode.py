@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mode of a result: which modalities it was computed from. This is the only place that decides it."""
+"""The mode of a result: the modalities it was computed from. Only this module determines modes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ONLY = "_only"
 class Mode(str, Enum):
     """Name of the modalities that a result was computed from.
 
-    `fused`: all modalities of the model, two or more. `NAME_only`: one of them. Any other subset: its names joined by
-    plus, in the order of the model, for example ``Mode("rgb+depth")``. Equal names are the same object, as usual for an
-    enumeration; iterating over ``Mode`` gives the three modes of an RGB-thermal model.
+    `fused` means all modalities of the model, two or more. `NAME_only` means one of them. The mode of any other subset
+    joins its names by plus, in the order of the model, for example ``Mode("rgb+depth")``. Equal names give the same
+    object, as usual for an enumeration. Iterating over ``Mode`` gives the three modes of an RGB-thermal model.
     """
 
     FUSED = "fused"
@@ -29,14 +29,14 @@ class Mode(str, Enum):
         mode = str.__new__(cls, value)
         mode._name_ = value.upper()
         mode._value_ = value
-        # setdefault, so that two threads that ask for the same new name get the same object.
+        # Use setdefault so that two threads that request the same new name get the same object.
         return cls._value2member_map_.setdefault(value, mode)  # type: ignore[return-value]
 
 
 def mode_of(present: Collection[str], modalities: Sequence[str]) -> Mode:
-    """Return the mode of a result of a model with ``modalities`` that was shown the images ``present``.
+    """Return the mode of a result that a model with ``modalities`` computes from the images ``present``.
 
-    Raises ``ValueError`` if the model can use none of them.
+    Raises ``ValueError`` if the model can use none of the images.
     """
     used = [name for name in modalities if name in present]
     if not used:
@@ -47,13 +47,16 @@ def mode_of(present: Collection[str], modalities: Sequence[str]) -> Mode:
 
 
 def modes_of(modalities: Sequence[str]) -> tuple[Mode, ...]:
-    """Return all modes of a model with ``modalities``: `fused` first, then each one alone, then the other subsets."""
+    """Return all modes of a model with ``modalities``.
+
+    The order is: `fused`, each modality alone, the other subsets.
+    """
     sizes = dict.fromkeys((len(modalities), *range(1, len(modalities))))
     return tuple(mode_of(names, modalities) for size in sizes for names in combinations(modalities, size))
 
 
 def modalities_of(mode: Mode, modalities: Sequence[str]) -> tuple[str, ...]:
-    """Return which of a model's ``modalities`` a result in ``mode`` was computed from, in their order.
+    """Return those of a model's ``modalities`` that a result in ``mode`` was computed from, in the model's order.
 
     Raises ``ValueError`` if the mode names a modality that the model does not have.
     """
@@ -67,7 +70,10 @@ def modalities_of(mode: Mode, modalities: Sequence[str]) -> tuple[str, ...]:
 
 
 def modalities_in(modes: Sequence[Mode]) -> tuple[str, ...]:
-    """Return the modalities that ``modes`` name, in their order; of `fused` alone, RGB and thermal."""
+    """Return the modalities that ``modes`` name, in order of first mention.
+
+    If ``modes`` holds only `fused`, or nothing, return RGB and thermal.
+    """
     named = dict.fromkeys(name for mode in modes if mode is not Mode.FUSED for name in _names(mode))
     return tuple(named) or _names(Mode.RGB_ONLY) + _names(Mode.THERMAL_ONLY)
 

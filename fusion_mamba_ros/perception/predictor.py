@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images in, detections out."""
+"""Predict detections from camera images."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What of the network's output is a detection.
+    """Post-processing thresholds.
 
-    ``score_threshold`` and ``nms_threshold`` in [0, 1]; ``max_detections`` for one image; ``classes``: the names that
-    count, None for all; ``multi_label``: an anchor may be several classes (the evaluation protocol).
-    Raises ``ValueError`` on a value out of range.
+    ``score_threshold`` and ``nms_threshold`` are in [0, 1]. ``max_detections`` limits the detections of one image.
+    ``classes`` are the names of the classes to keep, None for all. With ``multi_label`` an anchor may give detections
+    of several classes (the evaluation protocol). Raises ``ValueError`` if a value is out of range.
     """
 
     score_threshold: float = 0.25
@@ -52,13 +52,16 @@ class Thresholds:
 
 
 def default_thresholds(calibration: Calibration | None) -> Thresholds:
-    """Return the thresholds of a detector for which none are chosen: the score of highest F1 where it is known."""
+    """Return the default thresholds.
+
+    The score threshold is that of the calibration (highest F1), or 0.25 without a calibration.
+    """
     return Thresholds() if calibration is None else Thresholds(score_threshold=calibration.score_threshold)
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Milliseconds that the stages of one prediction took."""
+    """The times of the stages of one prediction, in milliseconds."""
 
     preprocess_ms: float = 0.0
     inference_ms: float = 0.0
@@ -66,7 +69,7 @@ class StageTimes:
 
 
 def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """Return the labels of ``classes`` among ``class_names``; raises ``ValueError`` if one is unknown."""
+    """Return the index of each of ``classes`` in ``class_names``. Raises ``ValueError`` if one is unknown."""
     unknown = [name for name in classes if name not in class_names]
     if unknown:
         raise ValueError(f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(class_names)}")
@@ -74,10 +77,10 @@ def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, 
 
 
 class Predictor:
-    """A detector ready to use: from the images of one or more modalities to boxes in pixels of the RGB image.
+    """A detector ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
 
-    One thread predicts; any thread may change ``thresholds`` at any time, the next prediction uses them. After a
-    prediction ``times`` holds the milliseconds of its stages.
+    Only one thread may predict. Any thread may change ``thresholds`` at any time; the next prediction uses them. After
+    a prediction ``times`` holds the times of its stages.
     """
 
     def __init__(
@@ -93,13 +96,14 @@ class Predictor:
         stream: bool = False,
         calibrated: bool = True,
     ) -> None:
-        """Take over ``model`` (moved to the device, batch normalisations folded).
+        """Take over ``model``: move it to the device and fold its batch normalisations.
 
-        ``thermal`` and ``homography`` override the checkpoint's; ``homography`` is that of thermal, or a mapping from
-        modality names to those of all. ``stream``: the images come from one camera of each modality in order, so that
-        the thermal scaling is smoothed over time. ``calibrated``: apply the checkpoint's calibration to the scores;
-        without ``thresholds`` its score threshold is used, 0.25 if there is none. Raises ``ValueError``, one sentence,
-        if a request cannot be met.
+        ``thermal`` and ``homography`` override the values of the checkpoint. ``homography`` is that of thermal, or a
+        mapping from modality names to all homographies. Set ``stream`` if the images come in order from one camera per
+        modality; the thermal scaling is then smoothed over time. With ``calibrated`` the checkpoint's calibration is
+        applied to the scores. Without ``thresholds`` the score threshold of that calibration is used, or 0.25 if there
+        is none. Raises ``ValueError`` with one sentence if the device, precision or a modality is not available, or if
+        a homography or threshold is invalid.
         """
         known = known_modalities()
         unknown = [name for name in model.config.modalities if name not in known]
@@ -131,33 +135,36 @@ class Predictor:
     def from_checkpoint(
         cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", **options: Any
     ) -> Predictor:
-        """Return the predictor of a checkpoint; ``options`` are those of the constructor.
+        """Load a checkpoint and return its predictor. ``options`` are arguments of the constructor.
 
-        Raises :class:`CheckpointError` (a ``ValueError``) for the file, ``ValueError`` for the other arguments.
+        Raises :class:`CheckpointError`, a ``ValueError``, for the file, and ``ValueError`` for the other arguments.
         """
-        # Asked first, because a wrong device name should not wait for a file to be read.
+        # Check the device and precision first: a wrong name should fail before the file is read.
         choose_precision(precision, choose_device(device))
         model, metadata = load_checkpoint(path)
         return cls(model, metadata, device=device, precision=precision, **options)
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the inputs that the model looks at."""
+        """Names of the modalities that the model uses."""
         return tuple(self._channels)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that the model can work in."""
+        """The modes that the model supports."""
         return modes_of(self.modalities)
 
     @property
     def homography(self) -> Homography:
-        """The homography from thermal to RGB, the identity where they are aligned."""
+        """The homography from thermal to RGB. It is the identity if the images are aligned."""
         return self.homographies.get("thermal", np.eye(3))
 
     @property
     def thermal_scaling(self) -> ThermalScaling:
-        """How thermal counts become grey levels; assign another between two predictions, a stream then starts anew."""
+        """The scaling of thermal counts to grey levels.
+
+        Assign another scaling between two predictions. The smoothing of a stream then starts anew.
+        """
         return self._thermal_scaling
 
     @thermal_scaling.setter
@@ -171,7 +178,7 @@ class Predictor:
 
     @property
     def thresholds(self) -> Thresholds:
-        """What counts as a detection; assign a new one at any time."""
+        """The post-processing thresholds. Assign new ones at any time."""
         return self._selection[0]
 
     @thresholds.setter
@@ -179,22 +186,23 @@ class Predictor:
         labels = None
         if thresholds.classes is not None:
             labels = labels_of(thresholds.classes, self.class_names)
-        # One assignment of a pair, so that a prediction in another thread sees both or neither.
+        # Assign both values as one tuple, so that a prediction in another thread sees both or neither.
         self._selection = (thresholds, labels)
 
     def change(self, **values: Any) -> None:
-        """Change some thresholds, keep the others; raises ``ValueError`` and changes nothing if one is out of range."""
+        """Change some thresholds and keep the others. Raises ``ValueError`` and changes nothing if one is invalid."""
         self.thresholds = replace(self.thresholds, **values)
 
     def reset_stream(self) -> None:
-        """Forget what was smoothed over time (the thermal window), for example after the camera was away."""
+        """Reset the smoothing over time (the thermal window), for example after a camera was missing."""
         for stream in self._level_streams.values():
             stream.reset()
 
     def warm_up(self) -> tuple[float, ...]:
-        """Run one prediction for each mode, so that the first real one takes no longer; return their times in seconds.
+        """Run one prediction per mode and return their times in seconds.
 
-        Raises :class:`NonFiniteOutputError` if the network's output is not finite in one of the modes.
+        After the warm-up, the first real prediction is as fast as later ones. Raises :class:`NonFiniteOutputError` if
+        the network's output is not finite in one of the modes.
         """
         width, height = self.metadata.input_size
         black = {
@@ -209,14 +217,15 @@ class Predictor:
         return tuple(seconds)
 
     def predict(self, images: Images, *, reference_size: Size | None = None) -> Detections:
-        """Return the detections of one pair, or one set of images, best first.
+        """Return the detections of one pair, or of one set of images, best first.
 
-        ``images``: any of the checkpoint's modalities, for example ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (h, w)
-        uint8 or uint16 ((h, w, 3) uint8 is read by its luma); each may be None or absent, sizes may differ. Boxes are
-        in pixels of the RGB image; without one, of an RGB image of ``reference_size`` (width, height), or, if that is
-        None too, of the first image there is.
-        Raises ``ValueError`` if an image is malformed or none is there, its subclass :class:`NonFiniteOutputError` if
-        the network's output holds NaN or infinity.
+        ``images`` holds any of the checkpoint's modalities, for example ``rgb`` (H, W, 3) uint8 RGB and ``thermal``
+        (h, w) uint8 or uint16. A thermal image (h, w, 3) uint8 is converted to luma. Each image may be None or absent,
+        and sizes may differ. Boxes are in pixels of the RGB image. Without an RGB image they are in pixels of an RGB
+        image of ``reference_size`` (width, height) or, if that is None too, of the first image that is present.
+
+        Raises ``ValueError`` if an image is malformed or all images are missing, and its subclass
+        :class:`NonFiniteOutputError` if the network's output contains NaN or infinity.
         """
         return self.predict_batch([images], reference_size=reference_size)[0]
 
@@ -227,9 +236,9 @@ class Predictor:
         reference_size: Size | None = None,
         homography: Homography | Homographies | None = None,
     ) -> list[Detections]:
-        """Return the detections of several pairs, whose sizes may differ, in one pass through the network.
+        """Return the detections of several pairs in one pass through the network. The sizes of the pairs may differ.
 
-        ``homography`` is that of these pairs, if it is not the predictor's: of thermal, or by modality.
+        ``homography`` overrides the predictor's for these pairs. It is that of thermal, or a mapping by modality.
         """
         if not batch:
             return []
@@ -241,7 +250,7 @@ class Predictor:
         ready = time.perf_counter()
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             levels = self._model(tensors)
-            # Before decoding, where a softmax or the score threshold would hide it.
+            # Check before decoding: a softmax or the score threshold would hide NaN and infinity.
             finite = are_finite(levels)
             decoded = self._model.decode(levels)
         if self.calibration is not None:
@@ -275,7 +284,7 @@ class Predictor:
             raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(known)}")
         levels = {}
         for name, image in images.items():
-            # The reference image is looked at even if the model has no stream for it: it says where boxes are.
+            # Prepare the reference image even if the model has no stream for it: its size defines the box coordinates.
             if image is not None and (name in self._channels or name == REFERENCE):
                 stream = self._level_streams.get(name)
                 levels[name] = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images to the network's input: checked, scaled, registered and letterboxed, as 8-bit canvases."""
+"""Turn 8-bit images into the network's input: register and letterbox them, and convert them to tensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from fusion_mamba_ros.perception.registration import Homographies, Homography, p
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """One set of images as the network sees it.
+    """One set of images prepared for the network.
 
-    ``canvases``: modality name to (H, W, C) uint8, the modality's missing value where there is no image.
-    ``letterbox``: the way back to pixels of the reference image. ``mode``: what was there.
+    ``canvases`` maps modality names to (H, W, C) uint8. The canvas of a missing image holds the modality's missing
+    value. ``letterbox`` maps boxes back to pixels of the reference image. ``mode`` names the modalities that are
+    present.
     """
 
     canvases: dict[str, npt.NDArray[np.uint8]]
@@ -40,11 +41,13 @@ def prepare(
 ) -> PreparedImages:
     """Return the canvases of one set of images.
 
-    ``levels``: modality name to the 8-bit image, or None; ``channels``: modality name to the channel count of its
-    stream, only these are prepared; ``homographies``: those that are not the identity, each to RGB. Boxes are in pixels
-    of the RGB image; without one, of an RGB image of ``reference_size``; if that is None too, of the first image there
-    is, which then stays unwarped, and the others are brought to it.
-    Raises ``ValueError`` if no modality of the model is there.
+    ``levels`` maps modality names to 8-bit images or None. ``channels`` maps the modalities of the model to the channel
+    counts of their streams; only these modalities are prepared. ``homographies`` maps modality names to homographies to
+    RGB; a modality without an entry is aligned.
+
+    Boxes are in pixels of the RGB image. Without an RGB image they are in pixels of an RGB image of ``reference_size``.
+    If that is None too, they are in pixels of the first image that is present. That image is then not warped, and the
+    others are warped to its view. Raises ``ValueError`` if all modalities of the model are missing.
     """
     there = {name: image for name, image in levels.items() if image is not None}
     mode = mode_of(there, tuple(channels))
@@ -66,7 +69,7 @@ def prepare(
 
 
 def with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
-    """Return a picture (H, W) or (H, W, C) as (H, W, ``count``): colour to grey by its luma, grey repeated."""
+    """Return an image (H, W) or (H, W, C) as (H, W, ``count``). Colour becomes luma, and grey is repeated."""
     channels = 1 if canvas.ndim == 2 else canvas.shape[2]
     if channels == 3 and count == 1:
         return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)[:, :, None]
@@ -76,9 +79,9 @@ def with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.u
 
 
 def to_tensors(prepared: Sequence[PreparedImages], device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the network's input of several pairs: modality name to (B, C, H, W) float32 in [0, 1].
+    """Return the network's input for several pairs: modality name to (B, C, H, W) float32 in [0, 1].
 
-    The bytes cross to the device before they become floats: a quarter of the traffic.
+    The images are copied to the device as bytes and converted to float there, which needs a quarter of the transfer.
     """
     tensors = {}
     for name in prepared[0].canvases:

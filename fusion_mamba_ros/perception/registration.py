@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image of another modality brought to the RGB camera's view by a homography in normalised coordinates."""
+"""Warp the image of another modality to the view of the RGB camera, by a homography in normalised coordinates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox, Size
 from fusion_mamba_ros.perception.modality import modality_named
 
 Homography = npt.NDArray[np.floating[Any]]
-# Modality name to the homography from its image to the RGB image; absent: aligned.
+# Modality name to the homography from its image to the RGB image. A modality without an entry is aligned.
 Homographies = Mapping[str, Homography]
 
 
 def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:
-    """Return a 3x3 homography, thermal to RGB in normalised coordinates, from nine numbers by rows or three rows.
+    """Return the 3x3 homography from thermal to RGB in normalised coordinates.
 
-    Scaled so that its last number is 1. Raises ``ValueError`` if there are not nine finite numbers, or if the thermal
-    picture would be mirrored, turned inside out or mapped to infinity.
+    ``values`` are nine numbers by rows, or three rows. The result is scaled so that its last number is 1. Raises
+    ``ValueError`` if there are not nine finite numbers, or if the homography would mirror the thermal image, turn it
+    inside out or map part of it to infinity.
     """
     try:
         matrix = np.asarray(values, np.float64)
@@ -46,20 +47,21 @@ def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:
 
 
 def is_identity(homography: Homography) -> bool:
-    """Return whether the cameras are aligned, so that a plain resize does."""
+    """Return whether the homography is the identity: the cameras are aligned and a plain resize is enough."""
     return bool(np.allclose(homography, np.eye(3), atol=1e-9))
 
 
 def map_points(homography: Homography, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return points (n, 2) mapped by a homography."""
+    """Return ``points`` (n, 2) mapped by ``homography``."""
     mapped = np.column_stack([np.asarray(points, np.float64), np.ones(len(points))]) @ homography.T
     return mapped[:, :2] / mapped[:, 2:]
 
 
 def homographies_from(values: Any) -> dict[str, Homography]:
-    """Return homographies by modality from a mapping, or from the one of thermal alone (nine numbers); None: none.
+    """Return homographies by modality.
 
-    Raises ``ValueError`` as :func:`homography_from` does, and for a modality that has none.
+    ``values`` is a mapping, or the homography of thermal alone (nine numbers), or None for no homographies. Raises
+    ``ValueError`` as :func:`homography_from` does, and for a modality that cannot have a homography.
     """
     if values is None:
         return {}
@@ -71,12 +73,12 @@ def homographies_from(values: Any) -> dict[str, Homography]:
 
 
 def by_modality(homography: Homography | Homographies) -> Homographies:
-    """Return a mapping as it is, and a homography alone as that of thermal."""
+    """Return a mapping unchanged. Return a single homography as the mapping of thermal."""
     return homography if isinstance(homography, Mapping) else {"thermal": homography}
 
 
 def relative_homographies(reference: str, homographies: Homographies, names: Iterable[str]) -> dict[str, Homography]:
-    """Return the homographies from the images of ``names`` to that of ``reference``; absent: aligned."""
+    """Return the homographies from the images of ``names`` to the image of ``reference``. Aligned ones are absent."""
     others = (name for name in names if name != reference)
     return {
         name: relative_homography(name, reference, homographies)
@@ -98,9 +100,9 @@ def relative_homography(name: str, reference: str, homographies: Homographies) -
 def place_registered(
     image: npt.NDArray[np.uint8], homography: Homography, letterbox: Letterbox
 ) -> npt.NDArray[np.uint8]:
-    """Return the canvas (H, W) or (H, W, C) with the image where the reference camera sees the same things.
+    """Return the canvas (H, W) or (H, W, C) with the image warped to the view of the reference camera.
 
-    Padding, and what the image's camera does not cover, is at the padding level. One warp at most.
+    The padding, and the area that the image does not cover, have the padding level. At most one warp is computed.
     """
     if is_identity(homography):
         return letterbox.place(image)
@@ -123,7 +125,7 @@ def _warp(
 ) -> npt.NDArray[np.uint8]:
     height, width = image.shape[:2]
     matrix = target_from_normalised @ np.diag([1.0 / width, 1.0 / height, 1.0])
-    # OpenCV counts from pixel centres, our coordinates from pixel corners.
+    # OpenCV's coordinates start at pixel centres, ours at pixel corners.
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     warped = cv2.warpPerspective(
         image,
@@ -137,7 +139,7 @@ def _warp(
 
 
 def read_homography(path: str | os.PathLike[str]) -> Homography:
-    """Return the homography of a YAML file as 'fusion-mamba register' writes it (a ROS parameter file).
+    """Return the homography of a YAML file that 'fusion-mamba register' wrote (a ROS parameter file).
 
     Raises ``ValueError`` if there is no such file or no ``registration: homography:`` in it.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thermal counts to the 8-bit, white-hot picture that the network sees: one rule for trainer, evaluator and node."""
+"""Scale thermal counts to the 8-bit, white-hot image for the network. Trainer, evaluator and node use this module."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ import numpy.typing as npt
 METHODS = ("percentile", "range", "passthrough")
 POLARITIES = ("white_hot", "black_hot")
 
-# Statistics are taken from about this many pixels on a regular grid: their error is far below one grey level.
+# Statistics use about this many pixels on a regular grid. Their error is far below one grey level.
 _SAMPLE_PIXELS = 20_000
-# A window is never narrower than this, so that a flat scene does not turn into amplified sensor noise.
+# Minimum width of the window, so that sensor noise is not amplified in a flat scene.
 _MINIMUM_SPAN_COUNTS = 32.0
-# A step of the picture's median by more than this part of the window is a flat-field correction or a gain switch.
+# A step of the median by more than this part of the window is a flat-field correction or a gain switch.
 _JUMP_FRACTION = 0.25
-# Otherwise an end of the window moves by no more than this part of it from one picture to the next.
+# Otherwise an end of the window moves by at most this part of the window from one frame to the next.
 _STEP_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
 class ThermalScaling:
-    """How 16-bit thermal counts become grey levels, and which way round the camera draws heat.
+    """The scaling of 16-bit thermal counts to grey levels, and the polarity of the camera.
 
-    ``method``: ``percentile`` (the window between two percentiles of the picture), ``range`` (the window between
-    ``range_min`` and ``range_max``, counts; for radiometric cameras) or ``passthrough`` (counts / 256). Pictures of
-    8 bits pass whatever the method. ``polarity`` ``black_hot`` is inverted, so that warm is always bright.
-    Raises ``ValueError`` on an unknown word, an empty range or percentiles out of order.
+    ``method`` is one of:
+
+    * ``percentile``: scale the window between two percentiles of the image.
+    * ``range``: scale the window between ``range_min`` and ``range_max``, in counts; for radiometric cameras.
+    * ``passthrough``: divide the counts by 256.
+
+    An 8-bit image is not scaled, whatever the method. An image of ``polarity`` ``black_hot`` is inverted, so that warm
+    is always bright. Raises ``ValueError`` for an unknown method or polarity, an empty range or percentiles out of
+    order.
     """
 
     method: str = "percentile"
@@ -62,7 +67,10 @@ class ThermalScaling:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ThermalScaling:
-        """Return the scaling that ``to_dict`` described; raises ``ValueError`` on an unknown key or no number."""
+        """Return the scaling from the values that ``to_dict`` returned.
+
+        Raises ``ValueError`` for an unknown key or for a value that should be a number but is not.
+        """
         if not isinstance(values, Mapping):
             raise ValueError(f"thermal scaling is {values!r}: write it as a mapping of fields")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
@@ -75,10 +83,10 @@ class ThermalScaling:
 
 
 def scale_thermal(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArray[np.uint8]:
-    """Return one thermal picture as (H, W) uint8, white-hot, judged on its own.
+    """Return one thermal image as (H, W) uint8, white-hot, scaled by its own statistics only.
 
-    ``image``: (H, W) uint8 or uint16, or (H, W, 3) uint8, which is read by its luma. Raises ``ValueError`` on anything
-    else. For the pictures of a stream use :class:`ThermalStream`.
+    ``image`` is (H, W) uint8 or uint16, or (H, W, 3) uint8, which is converted to luma. Raises ``ValueError`` for other
+    shapes and types. For the frames of a stream use :class:`ThermalStream`.
     """
     image = _single_channel(image)
     if image.dtype == np.uint8 or scaling.method != "percentile":
@@ -88,12 +96,12 @@ def scale_thermal(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArr
 
 
 class ThermalStream:
-    """Scale the pictures of one camera, the ``percentile`` window smoothed over time so that the picture is steady.
+    """Scale the frames of one camera and smooth the ``percentile`` window over time, so that brightness is steady.
 
-    Each new picture moves the window by ``gain`` of the difference, at most by 5 % of its width. When the whole picture
-    steps (the counts after a flat-field correction, a gain switch, a change of size), the window follows at once:
-    smoothing would then show a white or black picture for many frames. Something hot or cold that enters moves an end
-    of the window, not the median, and is followed smoothly. Not thread-safe.
+    Each frame moves the window by ``gain`` times the difference, at most by 5 % of its width. If the whole image steps
+    (a flat-field correction, a gain switch, a change of size), the window follows at once, because smoothing would give
+    white or black frames for a long time. A hot or cold object that enters moves an end of the window but not the
+    median, so the window follows it smoothly. Not thread-safe.
     """
 
     def __init__(self, scaling: ThermalScaling, *, gain: float = 0.1) -> None:
@@ -105,11 +113,11 @@ class ThermalStream:
         self._shape: tuple[int, ...] = ()
 
     def reset(self) -> None:
-        """Forget the past: the next picture is judged on its own."""
+        """Reset the window: the next frame is scaled by its own statistics only."""
         self._state = None
 
     def scale(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return the next picture of the stream as (H, W) uint8, white-hot; input as for :func:`scale_thermal`."""
+        """Return the next frame as (H, W) uint8, white-hot. :func:`scale_thermal` describes the input."""
         image = _single_channel(image)
         if image.dtype == np.uint8 or self.scaling.method != "percentile":
             return _apply_fixed(image, self.scaling)
@@ -146,7 +154,7 @@ def _single_channel(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _statistics(image: npt.NDArray[Any], scaling: ThermalScaling) -> tuple[float, float, float]:
-    """Return the low end of the window, the median and the high end, in counts."""
+    """Return the low end of the window, the median and the high end of the window, in counts."""
     step = max(1, int(np.sqrt(image.size / _SAMPLE_PIXELS)))
     sample = image[step // 2 :: step, step // 2 :: step]
     low, median, high = np.percentile(sample, (scaling.low_percentile, 50.0, scaling.high_percentile))
@@ -162,12 +170,12 @@ def _apply_fixed(image: npt.NDArray[Any], scaling: ThermalScaling) -> npt.NDArra
 
 
 def _apply_window(image: npt.NDArray[Any], low: float, high: float, polarity: str) -> npt.NDArray[np.uint8]:
-    """Return counts as grey levels: ``low`` is 0, ``high`` is 255, linear between."""
+    """Return counts as grey levels: ``low`` becomes 0, ``high`` becomes 255, linear in between."""
     span = high - low
     if span < _MINIMUM_SPAN_COUNTS:
         low -= (_MINIMUM_SPAN_COUNTS - span) / 2
         span = _MINIMUM_SPAN_COUNTS
-    # One pass: scale, shift and saturate to 8 bits at both ends (convertScaleAbs would fold the negative side up).
+    # Scale, shift and saturate to 8 bits in one pass. convertScaleAbs would make negative values positive.
     grey = cv2.addWeighted(image, 255.0 / span, image, 0.0, -low * 255.0 / span, dtype=cv2.CV_8U)
     return _with_polarity(grey, polarity)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many CPU threads the network uses."""
+"""Set the number of CPU threads of the network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 
 def set_threads(count: int) -> None:
-    """Use ``count`` CPU threads from now on, in torch and in the selective scan; 0: as torch decides by itself.
+    """Use ``count`` CPU threads in torch and in the selective scan. With 0, use the default number of torch.
 
-    The C kernel of the scan runs on torch's own threads and asks torch for their number. The setting is that of the
-    process, whichever thread computes. Raises ``ValueError`` if ``count`` is negative.
+    The C kernel of the scan runs on torch's threads and reads their number from torch. The setting applies to all
+    threads of the process. Raises ``ValueError`` if ``count`` is negative.
     """
     if count < 0:
         raise ValueError(f"the number of threads is {count}: expected 0 (automatic) or more")
@@ -22,5 +22,5 @@ def set_threads(count: int) -> None:
 
 @lru_cache(maxsize=1)
 def _automatic() -> int:
-    # What torch chose from the cores and OMP_NUM_THREADS; asked before the first change.
+    # Torch derives this number from the cores and OMP_NUM_THREADS. Read it before the first change.
     return torch.get_num_threads()

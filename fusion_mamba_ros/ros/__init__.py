@@ -3,5 +3,5 @@
 
 from fusion_mamba_ros.openmp_policy import set_waiting_policy
 
-# Here, because every module of the node comes after this one and many of them import torch.
+# Call this here: it must run before torch is imported, and every module of the node imports this one first.
 set_waiting_policy()

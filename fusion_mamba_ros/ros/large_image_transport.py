@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Fast DDS profile with which whole images pass between processes of one machine."""
+"""Select a Fast DDS profile that transports whole images between processes of one machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-# Fast DDS 2 (Humble, Jazzy) reads the first; Fast DDS 3 (Kilted) reads the second, and the first with a warning.
+# Fast DDS 2 (Humble, Jazzy) reads the first. Fast DDS 3 (Kilted) reads the second, and the first with a warning.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -17,10 +17,10 @@ def profile_environment(profile: Path) -> dict[str, str]:
 
 
 def use_large_image_transport(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make Fast DDS carry whole images between processes of this machine; a profile that the user has chosen stays.
+    """Make Fast DDS transport whole images between processes of this machine.
 
-    A profile that is given by one of the variables counts for every release. To be called before the first ROS context
-    is initialised.
+    A profile that the user has chosen is kept. If only one of the variables is set, its profile is used for every
+    release of Fast DDS. Call this before the first ROS context is initialised.
     """
     from ament_index_python.packages import get_package_share_directory
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deprecated: the former place of `fusion_mamba_ros.ros.detector.pairing_filter`, kept for one release."""
+"""Deprecated alias of `fusion_mamba_ros.ros.detector.pairing_filter`, kept for one release."""
 
 from __future__ import annotations
 

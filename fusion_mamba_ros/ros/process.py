@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node as a process: spin until a signal, end in time, exit with a code."""
+"""Run a node as a process: spin until a signal arrives, end in time, return an exit code."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 # Must stay below the 2 s after which whoever sent the signal may send SIGKILL.
 _GRACE_SEC = 1.8
 _POLL_SEC = 0.1
-# A node of which nothing works any more should be restarted by whoever watches the process.
+# After this many failed callbacks in a row the process ends, so that its supervisor can restart it.
 _FAILURES_TO_GIVE_UP = 100
 
 STOPPED, BROKEN, CANNOT_START = 0, 1, 2
 
 
 class ArgumentError(ValueError):
-    """A command line that ROS cannot read; the message is one sentence."""
+    """Raised for a command line that ROS cannot parse. The message is one sentence."""
 
 
 def own_arguments(command_line: list[str]) -> list[str]:
-    """Return the arguments that are not for ROS. Raises `ArgumentError` if ROS cannot read those for it."""
+    """Return the arguments that are not for ROS. Raises `ArgumentError` if ROS cannot parse its own ones."""
     try:
         return list(remove_ros_args(command_line)[1:])
     except rclpy_implementation.UnknownROSArgsError as error:
@@ -51,28 +51,31 @@ def run_node(
 ) -> NoReturn:
     """Spin the node until SIGINT, SIGTERM or the shutdown of its context, then end the process.
 
-    Exit code 0 after a signal, also while the node is being created; 2, with one sentence on stderr, if ROS cannot
-    start, cannot read its arguments or the node refuses its parameters (``ValueError``); 1 if a hundred callbacks in a
-    row have failed. ``parser`` reads the arguments that are not for ROS, and ``create_node`` gets what it read. A
-    callback that raises is logged and costs its message, not the node.
+    ``parser`` parses the arguments that are not for ROS, and ``create_node`` receives the result. If a callback raises,
+    the error is logged, its message is lost, and the node continues. Exit codes:
+
+    * 0 after a signal, also while the node is being created.
+    * 1 if a hundred callbacks in a row have failed.
+    * 2, with one sentence on stderr, if ROS cannot start or parse its arguments, or if the node refuses its
+      parameters (``ValueError``).
     """
     code = _run(create_node, parser)
-    # A lifecycle node keeps its DDS participant, shared memory included, for as long as the Python object lives: no
-    # frame refers to it any more, but node and callbacks refer to each other.
+    # A lifecycle node keeps its DDS participant and its shared memory while the Python object lives. Node and callbacks
+    # refer to each other, so only the garbage collector frees them.
     gc.collect()
     rclpy.try_shutdown()
     _leave(code)
 
 
 def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.ArgumentParser | None) -> int:
-    """Start ROS, create and spin the node, destroy it; return the exit code."""
+    """Start ROS, create, spin and destroy the node, and return the exit code."""
     initialised = False
     node: Node | None = None
     try:
         own = own_arguments(sys.argv)
         options = argparse.Namespace() if parser is None else parser.parse_args(own)
-        # rclpy shuts the context down on SIGINT and then calls the handler of before: Python's own would raise
-        # KeyboardInterrupt anywhere, in the middle of the clean-up too.
+        # rclpy shuts the context down on SIGINT and then calls the previous handler. Python's default handler would
+        # raise KeyboardInterrupt at any point, also during the clean-up.
         interrupted = threading.Event()
         signal.signal(signal.SIGINT, lambda *_: interrupted.set())
         rclpy.init()
@@ -86,7 +89,7 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
         return STOPPED
     except Exception as error:
         if initialised and not rclpy.ok():
-            # A signal has shut the context down, and nothing can be created in what is left of it.
+            # A signal has shut the context down, so the start failed. This is a normal stop.
             if node is not None:
                 node.destroy_node()
             return STOPPED
@@ -102,7 +105,7 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
 
 
 def _spin(executor: SingleThreadedExecutor, node: Node) -> int:
-    """Run callbacks until the context is shut down; return the exit code."""
+    """Run callbacks until the context is shut down. Return the exit code."""
     reports = ThrottledReports(node.get_logger())
     failures = 0
     while rclpy.ok():
@@ -130,12 +133,12 @@ def _reason(error: Exception) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    # The first line, without the places in ROS's own source.
+    # Keep the first line, without the locations in the ROS source code.
     return re.sub(r"\s*, at \S+:\d+", "", str(error)).splitlines()[0]
 
 
 def _leave_in_time() -> None:
-    """End the process if, after a signal, the main thread does not: it may be loading a model."""
+    """End the process after a signal if the main thread does not end in time: it may be loading a model."""
     while rclpy.ok():
         time.sleep(_POLL_SEC)
     time.sleep(_GRACE_SEC - _POLL_SEC)
@@ -143,8 +146,8 @@ def _leave_in_time() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    # Not by way of the interpreter's end: that takes torch most of a second, and an inference thread that is still
-    # inside a kernel would find its libraries torn down and crash.
+    # Skip the shutdown of the interpreter: with torch it takes most of a second, and an inference thread that is still
+    # inside a kernel would crash when its libraries are unloaded.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of what goes wrong with every image, often enough to be seen and seldom enough to be read."""
+"""Throttle log messages about faults that may occur with every image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PERIOD_SEC = 5.0
 
 
 class ThrottledReports:
-    """A logger that lets each kind of sentence through once in five seconds; any thread may report.
+    """Log each kind of message at most once in five seconds. Any thread may call the methods.
 
-    The kind is what stands before the first colon: what happened, and to which camera. (rclpy throttles by the line of
-    code that logs: there, the fault of one camera would hide that of the other.)
+    The text before the first colon is the kind: the fault and its camera. The throttling of rclpy is not used, because
+    it works by line of code, so the fault of one camera would hide the same fault of the other camera.
     """
 
     def __init__(self, logger: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,12 +23,12 @@ class ThrottledReports:
         self._next_sec: dict[str, float] = {}
 
     def warning(self, sentence: str) -> None:
-        """Log a warning, unless one of its kind was logged just now."""
+        """Log a warning, unless one of the same kind was logged within the last five seconds."""
         if self._is_due(sentence):
             self._logger.warning(sentence)
 
     def error(self, sentence: str) -> None:
-        """Log an error, unless one of its kind was logged just now."""
+        """Log an error, unless one of the same kind was logged within the last five seconds."""
         if self._is_due(sentence):
             self._logger.error(sentence)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bag_player`: plays a bag into a live graph with its recorded timing, for machines without rosbag2."""
+"""`bag_player`: publish a bag to a live ROS graph with its recorded timing, on machines without rosbag2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fusion_mamba_ros.ros.process import ArgumentError, own_arguments
 from fusion_mamba_ros.streams.message_text import quoted
 
 _CLOCK_PERIOD_SEC = 0.01
-# Longest sleep between two checks of the context, which a signal ends from another thread.
+# Longest sleep between two checks of the context. A signal ends the context from another thread.
 _NAP_SEC = 0.05
 _ACKNOWLEDGE_SEC = 5.0
 # History depth: how far a slow subscriber may fall behind before messages are lost.
@@ -38,10 +38,11 @@ _DEPTH = 100
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """How a bag is played.
+    """Settings of a playback.
 
-    ``rate`` of the recorded speed; ``topics`` to play, all if empty; ``clock`` publishes the bag's time on /clock;
-    ``wait_sec`` is how long to wait until every topic has a subscriber, ``require_subscribers`` fails if one has none.
+    ``rate`` is a factor of the recorded speed. ``topics`` are the topics to play, all if empty. ``clock`` publishes the
+    bag's time on /clock. ``wait_sec`` is the longest time to wait until every topic has a subscriber; with
+    ``require_subscribers`` the playback fails if a topic has none after that.
     """
 
     rate: float = 1.0
@@ -60,14 +61,14 @@ class PlayOptions:
 
 @dataclass(frozen=True)
 class Played:
-    """What was published: messages by topic, and by how many seconds the player was late at worst."""
+    """The result of a playback: the message count by topic, and the largest delay of a message in seconds."""
 
     counts: dict[str, int]
     latest_sec: float
 
 
 class BagPlayer(Node):
-    """Publishes the recorded bytes of a bag as they are, reliably, under the recorded names (remappable).
+    """Publish the recorded bytes of a bag unchanged and reliably, under the recorded names (remappable).
 
     Raises `BagError` if a topic is missing or no message type of the bag is installed.
     """
@@ -85,7 +86,7 @@ class BagPlayer(Node):
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if options.clock else None
 
     def wait_for_subscribers(self) -> list[str]:
-        """Wait until every topic has a subscriber, at most as long as asked; return the topics that have none."""
+        """Wait until every topic has a subscriber, at most ``wait_sec``. Return the topics that have none."""
         deadline = time.monotonic() + self._options.wait_sec
         while True:
             lonely = [name for name, p in self._publishers_by_topic.items() if p.get_subscription_count() == 0]
@@ -94,7 +95,7 @@ class BagPlayer(Node):
             time.sleep(_NAP_SEC)
 
     def play(self, progress: Progress) -> Played:
-        """Publish the bag once, or in a loop until the context ends; return what was published."""
+        """Publish the bag once, or in a loop until the context ends. Return the result."""
         counts = dict.fromkeys(self._publishers_by_topic, 0)
         latest_sec = 0.0
         task = progress.add_task(str(self._bag.path), total=self._bag.duration_ns / 1e9 or None)
@@ -109,7 +110,7 @@ class BagPlayer(Node):
         return Played(counts, latest_sec)
 
     def wait_for_acknowledgement(self) -> bool:
-        """Wait, at most a few seconds, until the subscribers have everything; say whether they have."""
+        """Wait at most five seconds for acknowledgement of all messages. Return whether it arrived."""
         deadline = time.monotonic() + _ACKNOWLEDGE_SEC
         return all(
             publisher.wait_for_all_acked(Duration(seconds=max(deadline - time.monotonic(), 0.0)))
@@ -117,7 +118,7 @@ class BagPlayer(Node):
         )
 
     def _timed(self) -> Iterator[tuple[BagMessage, float]]:
-        """Yield each message when it is due, with the seconds by which it is late; end with the context."""
+        """Yield each message when it is due, with its delay in seconds. Stop when the context ends."""
         first_ns: int | None = None
         started = time.monotonic()
         for message in self._bag.messages(list(self._publishers_by_topic)):
@@ -155,7 +156,7 @@ class BagPlayer(Node):
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=_DEPTH,
-            # Whatever was recorded: compatible with reliable and best-effort subscribers.
+            # Publish reliably, whatever was recorded: compatible with reliable and best-effort subscribers.
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
@@ -172,7 +173,7 @@ def message_class_of(message_type: str) -> type | None:
 
 
 def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
-    """Return the bag and the options of a command line; bad ones end the process with one sentence and code 2."""
+    """Parse the arguments and return the bag and the options. Invalid arguments end the process with code 2."""
     parser = argparse.ArgumentParser(
         prog="bag_player",
         description="Play a rosbag2 (mcap or sqlite3) into a live graph with its recorded timing.",
@@ -210,7 +211,7 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play a bag; return 0 at its end or after an interruption, 2 if it cannot be played."""
+    """Play a bag. Return 0 at its end or after an interruption, 2 if it cannot be played."""
     command_line = sys.argv if arguments is None else ["bag_player", *arguments]
     try:
         path, options = parse_arguments(own_arguments(command_line))
@@ -230,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
     except rclpy_implementation.RCLError:
         if rclpy.ok():
             raise
-        return 0  # A signal took the context away between the check and the call.
+        return 0  # A signal shut the context down between the check and the call.
     finally:
         rclpy.try_shutdown()
 

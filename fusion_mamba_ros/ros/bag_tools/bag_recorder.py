@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record topics of a live graph into a bag, serialized as they come."""
+"""Record topics of a live ROS graph into a bag, as serialized messages."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _DISCOVERY_PERIOD_SEC = 0.05
 
 
 class BagRecorder:
-    """Subscribe to topics of ``node`` and write their messages into the new bag ``path``; `close` finishes it.
+    """Subscribe to topics with ``node`` and write their messages into the new bag ``path``. `close` finishes the bag.
 
-    ``topics`` maps topic names to message classes. A relative name is in the node's namespace; every name can be
-    remapped. A topic is subscribed as soon as it has a publisher, with the reliability and durability that all of its
-    publishers offer, so that latched messages are recorded; what they offer is written to the bag's metadata.
-    ``on_message`` is called with the topic's full name and the message, after it has been written.
+    ``topics`` maps topic names to message classes. A relative name is in the node's namespace, and every name can be
+    remapped. The recorder subscribes to a topic as soon as it has a publisher, with the reliability and durability
+    that all of its publishers offer, so latched messages are recorded. The metadata of the bag stores the QoS that the
+    publishers offer. ``on_message`` is called with the topic's full name and the message after it has been written.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BagRecorder:
         self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self.counts = {topic.full_name: 0 for topic in self._topics.values()}
-        # Wall time: publishers are to be found before simulated time runs.
+        # Use the steady clock: the recorder must find publishers before simulated time runs.
         self._timer = node.create_timer(
             _DISCOVERY_PERIOD_SEC, self._follow_publishers, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -58,14 +58,14 @@ class BagRecorder:
 
     @property
     def waiting(self) -> list[str]:
-        """The full names of the topics that have not had a publisher yet."""
+        """The full names of the topics without a publisher so far."""
         return [topic.full_name for topic in self._topics.values() if topic.subscription is None]
 
     def close(self) -> None:
         """Unsubscribe and finish the bag."""
         self._node.destroy_timer(self._timer)
         for name, topic in self._topics.items():
-            # Topics without messages belong to the metadata too.
+            # The metadata also lists topics without messages.
             self._connection(name, topic)
             if topic.subscription is not None:
                 self._node.destroy_subscription(topic.subscription)
@@ -78,13 +78,13 @@ class BagRecorder:
                 continue
             wanted = request_all(offered)
             if topic.requested is not None:
-                # A later publisher may offer less. Never ask for more again: latched messages would come twice.
+                # A later publisher may offer less. Never request more again: latched messages would arrive twice.
                 wanted = request_all([wanted, topic.requested])
             if wanted != topic.requested:
                 self._subscribe(name, topic, wanted)
 
     def _offered(self, name: str) -> list[QoSProfile]:
-        # By the name as given: rclpy remaps the names it is asked for.
+        # Pass the name as given: rclpy remaps it.
         return [info.qos_profile for info in self._node.get_publishers_info_by_topic(name)]
 
     def _subscribe(self, name: str, topic: _RecordedTopic, requested: QoSProfile) -> None:
@@ -97,11 +97,11 @@ class BagRecorder:
         if topic.subscription is not None:
             self._node.destroy_subscription(topic.subscription)
         topic.requested = requested
-        # By the name as given: the full name would be remapped a second time.
+        # Pass the name as given: rclpy would remap the full name a second time.
         topic.subscription = self._node.create_subscription(topic.kind, name, record, requested, raw=True)
 
     def _connection(self, name: str, topic: _RecordedTopic) -> Connection:
-        """Return the bag's connection of a topic; its first message fixes the QoS in the metadata."""
+        """Return the bag's connection of a topic. The first call fixes the topic's QoS in the metadata."""
         if topic.connection is None:
             offered = [recorded_qos(profile) for profile in self._offered(name)]
             if not offered:
@@ -131,7 +131,7 @@ def message_type_of(kind: type) -> str:
 
 
 def register_installed(typestore: Typestore, message_type: str) -> None:
-    """Add a type and all it consists of to ``typestore``, from the `.msg` files of the installed packages."""
+    """Add a message type and the types of its fields to ``typestore``, from installed `.msg` files."""
     if message_type in typestore.types:
         return
     package, _, name = message_type.split("/")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A child process of a replay: its log, its end, and what it said last."""
+"""A child process of a replay, with its log file and exit code."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from types import TracebackType
 
 _STOP_SEC = 5.0
-# As the installed executables do; those lie elsewhere on each kind of machine.
+# Like the installed executables, whose location differs between machines.
 _RUN = "import sys; from fusion_mamba_ros.ros.{module} import main; sys.exit(main())"
 
 
 class ReplayError(RuntimeError):
-    """A replay that did not come to its end; the message is one sentence."""
+    """Raised if a replay fails. The message is one sentence."""
 
 
 class ChildProcess:
-    """A child process of this package whose output goes to a file; a context manager that ends it.
+    """A child process of this package that writes its output to a file. Leaving the context ends the process.
 
-    ``module`` is the module of its `main`, below `fusion_mamba_ros.ros`.
+    ``module`` is the module that contains `main`, relative to `fusion_mamba_ros.ros`.
     """
 
     def __init__(self, module: str, arguments: list[str], logs: Path) -> None:
@@ -45,7 +45,7 @@ class ChildProcess:
         self.stop()
 
     def poll(self) -> int | None:
-        """Return the exit code, None while the process runs."""
+        """Return the exit code, or None while the process runs."""
         return self._child.poll()
 
     def require_alive(self) -> None:
@@ -61,13 +61,13 @@ class ChildProcess:
             raise ReplayError(f"{self.name} ended with code {code}: {self.last_line()}")
 
     def last_line(self) -> str:
-        """Return what the process said last, for an error message."""
+        """Return the last error line of the output, or the last line if there is no error, for an error message."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
         said = [line for line in lines if "ERROR" in line or "failed" in line] or lines
         return re.sub(r"^\[\w+\] \[[\d.]+\] \[[^\]]*\]: ", "", said[-1]) if said else f"no output in {self.log}"
 
     def stop(self) -> None:
-        """End the process, politely first; returns in bounded time."""
+        """End the process by SIGINT, then SIGTERM, then SIGKILL. Wait at most five seconds after each signal."""
         for request in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self.poll() is not None:
                 return

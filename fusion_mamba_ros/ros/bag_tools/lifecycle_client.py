@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drive the lifecycle of another node through its services."""
+"""Change the lifecycle state of another node through its services."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _GOALS = {
     Transition.TRANSITION_INACTIVE_SHUTDOWN: "finalized",
     Transition.TRANSITION_ACTIVE_SHUTDOWN: "finalized",
 }
-# Two answers that were sent together may arrive apart.
+# Two answers that were sent together may arrive at different times.
 _GRACE_SEC = 0.5
 
 
 class LifecycleClient:
-    """Changes and reads the lifecycle state of the node ``name``; `close` destroys its service clients.
+    """Change and read the lifecycle state of the node ``name``. `close` destroys the service clients.
 
-    An answer that DDS drops costs ``retry_sec``, not the transition: the state is read, and the request is repeated
-    only if it had no effect.
+    If DDS drops an answer, the client reads the state after ``retry_sec`` and repeats the request only if it had no
+    effect.
     """
 
     def __init__(self, node: Node, name: str, wait: Wait, *, retry_sec: float = RETRY_SEC) -> None:
@@ -54,9 +54,9 @@ class LifecycleClient:
         return str(self._get_state.call(GetState.Request(), limit_sec).current_state.label)
 
     def change_state(self, transition: int, limit_sec: float) -> bool:
-        """Ask for a transition (an id of `lifecycle_msgs/Transition`); return whether it succeeded.
+        """Request a transition (an id of `lifecycle_msgs/Transition`) and return whether it succeeded.
 
-        Raises `ServiceError` if neither the answer nor the state tells that within ``limit_sec``.
+        Raises `ServiceError` if neither the answer nor the state shows the result within ``limit_sec``.
         """
         before = self.state(limit_sec)
         request = ChangeState.Request(transition=Transition(id=transition))
@@ -64,7 +64,7 @@ class LifecycleClient:
         try:
             answer = self._await_answer(futures, request, before, _GOALS[transition], limit_sec)
             succeeded = answer is None or bool(answer.success)
-            # A repeated request is refused where the first one did its work and its answer was lost.
+            # A repeated request is refused if the first one succeeded and its answer was lost.
             return succeeded or (len(futures) > 1 and self.state(limit_sec) == _GOALS[transition])
         except ServiceError as error:
             raise ServiceError(f"{self._name} did not answer within {limit_sec:g} s") from error
@@ -72,7 +72,7 @@ class LifecycleClient:
             self._change_state.forget(futures)
 
     def _await_answer(self, futures: list[Future], request: Any, before: str, goal: str, limit_sec: float) -> Any:
-        """Return the first answer, None if the state shows that the answer of a success was lost.
+        """Return the first answer, or None if the state shows that the transition succeeded and its answer was lost.
 
         Repeated requests are added to ``futures``. Raises `ServiceError`.
         """

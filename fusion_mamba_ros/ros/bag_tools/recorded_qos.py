@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The QoS of a recording: what to request of a topic's publishers, and how a bag's metadata spells what they offer."""
+"""The QoS of a recording: the profile to request, and the metadata of the offered profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
-# Messages that wait while the disk is slow.
+# Queue depth: messages that may wait while the disk is slow.
 _DEPTH = 1000
 
 
@@ -25,7 +25,7 @@ def request_all(profiles: Sequence[QoSProfile]) -> QoSProfile:
 
 
 def recorded_qos(profile: QoSProfile) -> Qos:
-    """Return ``profile`` as the metadata of a bag has it; what DDS discovery does not tell (history) stays unknown."""
+    """Return ``profile`` in the form of bag metadata. DDS discovery does not report history, so it stays unknown."""
     return Qos(
         QosHistory[profile.history.name],
         profile.depth,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replay a bag through a detector node, each a process of its own over real DDS, and record what the node publishes."""
+"""Play a bag to a detector node, each in its own process over real DDS, and record the node's output."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TIMEOUTS = ("pairing.timeout_sec", "thermal.freeze_timeout_sec")
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """How a bag is replayed.
+    """Settings of a replay.
 
-    ``rate`` of the recorded speed; ``parameters`` of the node by name, as text; ``logs`` is the folder for the output
-    of both processes.
+    ``rate`` is a factor of the recorded speed. ``parameters`` maps names of node parameters to values as text.
+    ``logs`` is the folder for the output of both processes.
     """
 
     checkpoint: Path
@@ -49,11 +49,11 @@ def replay(
     *,
     on_progress: Callable[[FusionStatus], None] = lambda status: None,
 ) -> FusionStatus:
-    """Play the bag into a node, record `detections`, `label_info` and the status to ``recording``.
+    """Play the bag to a node and record `detections`, `label_info` and the status to ``recording``.
 
-    Returns the last status: every frame that reached the node is in one of its counters. ``on_progress`` is called for
-    each status. Raises `BagError` or `ReplayError`; the processes have ended by then, whatever happened. No step waits
-    without limit.
+    Return the last status, which counts every frame that reached the node in exactly one counter. ``on_progress`` is
+    called for each status. Raises `BagError` or `ReplayError`. Both processes have ended when this function returns or
+    raises. Every wait has a time limit.
     """
     with Bag(bag_path) as bag:
         bag.require([options.rgb_topic, options.thermal_topic], IMAGE_TYPES)
@@ -84,7 +84,10 @@ def replay(
 
 
 def thermal_view_of(options: ReplayOptions) -> ThermalView:
-    """Return how the node of such a replay sees the thermal camera. Raises ``ValueError`` as the node would refuse."""
+    """Return the homography, scaling and time offset that the node applies to the thermal camera.
+
+    Raises ``ValueError`` for parameters that the node would refuse.
+    """
     values = {spec.name: spec.default for spec in SPECS}
     values |= {name: yaml.safe_load(text) for name, text in options.parameters.items() if name in values}
     parameters = DetectorParameters.from_values(values)
@@ -117,9 +120,9 @@ def _are_compressed(bag: Bag, rgb_topic: str, thermal_topic: str) -> bool:
 def _node_arguments(options: ReplayOptions, compressed: bool) -> list[str]:
     rgb, thermal = options.rgb_topic, options.thermal_topic
     if compressed:
-        # The node itself adds the suffix to the topic's base name.
+        # The node itself appends the suffix to the base name of the topic.
         rgb, thermal = rgb.removesuffix("/compressed"), thermal.removesuffix("/compressed")
-    # Played slowly, pictures come further apart on the clock by which the node calls a camera missing or frozen.
+    # At a rate below 1, frames arrive further apart on the node's clock: lengthen its timeouts accordingly.
     slowness = max(1.0, 1 / options.rate)
     timeouts = {
         spec.name: f"{min(spec.maximum or math.inf, slowness * spec.default):g}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The replay's own node: brings the detector node up, and records what it publishes."""
+"""The node of a replay that activates the detector node and records its output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STOP_SEC = 5.0
 
 
 def spin_executor_until(executor: Executor, condition: Callable[[], bool], limit_sec: float) -> bool:
-    """Spin ``executor`` until ``condition`` holds; return whether it does within ``limit_sec``.
+    """Spin ``executor`` until ``condition`` holds. Return whether it held within ``limit_sec``.
 
     Raises ``KeyboardInterrupt`` if a signal has ended the context.
     """
@@ -45,7 +45,7 @@ def spin_executor_until(executor: Executor, condition: Callable[[], bool], limit
 
 
 class ReplayObserver:
-    """Brings the detector up, records `TOPICS`, and tells when every frame has been processed."""
+    """Activate the detector node, record `TOPICS`, and detect when every frame has been processed."""
 
     def __init__(self, recording: Path, on_progress: Callable[[FusionStatus], None]) -> None:
         self.last_status: FusionStatus | None = None
@@ -65,7 +65,7 @@ class ReplayObserver:
         self._node.destroy_node()
 
     def bring_up(self, detector: ChildProcess) -> None:
-        """Configure and activate the node, and wait until all is recorded. Raises `ReplayError`."""
+        """Configure and activate the node, and wait until all topics are being recorded. Raises `ReplayError`."""
         self._detector = detector
         try:
             self._lifecycle.wait_for_node(_START_SEC)
@@ -84,7 +84,7 @@ class ReplayObserver:
             raise ReplayError(f"{DETECTOR} sent no status within {_FIRST_STATUS_SEC:g} s")
 
     def settled(self, rgb_frames: int, thermal_frames: int) -> bool:
-        """Return whether every frame has been received and processed, and every array recorded."""
+        """Return whether every frame has been received and processed and every array has been recorded."""
         status = self.last_status
         if status is None or status.rgb.waiting or status.thermal.waiting:
             return False
@@ -92,7 +92,7 @@ class ReplayObserver:
         return arrived and self._recorder.counts[self._node.resolve_topic_name("detections")] >= status.published
 
     def spin_until(self, condition: Callable[[], bool], limit_sec: float) -> bool:
-        """Handle messages until ``condition`` holds; return whether it does within ``limit_sec``."""
+        """Handle messages until ``condition`` holds. Return whether it held within ``limit_sec``."""
         return spin_executor_until(self._executor, condition, limit_sec)
 
     def _wait(self, condition: Callable[[], bool], limit_sec: float) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service client that survives lost answers."""
+"""A service client that repeats a request if DDS drops the answer."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
-# wait(condition, seconds) returns whether the condition was met in time; the node is spun meanwhile.
+# wait(condition, seconds) spins the node and returns whether the condition was met in time.
 Wait = Callable[[Callable[[], bool], float], bool]
 
 RETRY_SEC = 5.0
 
 
 class ServiceError(RuntimeError):
-    """A service that did not answer in time; the message is one sentence."""
+    """Raised if a service does not answer in time. The message is one sentence."""
 
 
 class ServiceClient:
-    """One client of ``service`` for as long as it is needed; `close` destroys it.
+    """A long-lived client of ``service``. `close` destroys it.
 
-    DDS can drop an answer, mostly when the client has just been created: the server gives up if it does not know the
-    client's reader yet. A client that lives long has been discovered, and `call` sends the request again.
+    DDS can drop an answer, mostly if the client has just been created and the server has not discovered its reader yet.
+    Therefore the client is kept for many calls, and `call` repeats the request.
     """
 
     def __init__(self, node: Node, kind: type, service: str, wait: Wait, *, retry_sec: float = RETRY_SEC) -> None:
@@ -34,7 +34,7 @@ class ServiceClient:
         self._client: Client = node.create_client(kind, service)
 
     def close(self) -> None:
-        """Destroy the client; requests without an answer are given up."""
+        """Destroy the client and abandon requests without an answer."""
         self._node.destroy_client(self._client)
 
     def wait_for_service(self, limit_sec: float) -> None:
@@ -52,7 +52,7 @@ class ServiceClient:
             self._client.remove_pending_request(future)
 
     def call(self, request: Any, limit_sec: float) -> Any:
-        """Return the answer; the request is repeated until there is one, so it must be idempotent.
+        """Repeat the request until an answer arrives, and return the answer. The request must be idempotent.
 
         Raises `ServiceError` after ``limit_sec``.
         """

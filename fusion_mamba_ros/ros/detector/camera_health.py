@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge whether both cameras, and the clock that they are timed by, deliver."""
+"""Judge whether both cameras deliver and the node's clock runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fusion_mamba_ros.streams.frames import Side
 from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
-# Pairing refuses such a frame by itself, without a reason of its own.
+# Reason shown for frames that pairing refuses, because pairing records no reason itself.
 _STAMP_AHEAD = "a stamp ran ahead of the clock and the next one did not confirm it"
 
 
 def camera_status(seen: Observation) -> Status:
-    """Return whether both cameras deliver good images and the clock runs."""
+    """Return the `cameras` status: whether both cameras deliver valid images and the clock runs."""
     status = Status("cameras")
     for side in Side:
         status.values[f"{side.value} rate (Hz)"] = seen.summary.input_rates_hz.get(side, 0.0)
@@ -48,7 +48,7 @@ def camera_status(seen: Observation) -> Status:
 
 
 def _judge_further(status: Status, seen: Observation) -> None:
-    """Warn of modalities besides RGB and thermal that the last array lacks or whose images are refused."""
+    """Warn of each further modality that is missing from the last array or has refused images."""
     for name, now in seen.further.items():
         before = seen.previous_further.get(name, FurtherState(NearestFrameCounters())).counters
         refused, received = now.counters.refused - before.refused, now.counters.received - before.received

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that exists while the node is active: subscriptions, pairing and the inference thread."""
+"""The objects that exist while the node is active: subscriptions, pairing and the inference thread."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Absence
 
-# Longer than any inference that will still come to an end; less when the process itself must end in time.
+# Longer than any inference that still ends. Shorter at exit, where the process itself must end in time.
 _STOP_TIMEOUT_SEC = 10.0
 _STOP_TIMEOUT_AT_EXIT_SEC = 0.7
 
 
 class DetectionSession:
-    """From two subscriptions through pairing and inference to the outputs.
+    """Connect the subscriptions to pairing, inference and the outputs.
 
-    Callbacks of the executor stamp, check and pair; the inference thread decodes, predicts and publishes. Created on
-    activation, closed on deactivation. Raises, and leaves nothing subscribed and no thread, if a QoS override is not
-    allowed or a part of it cannot be created.
-    ``warm_up_sec``: how long the inferences of the warm-up took. ``steady_ns``: the steady clock, for tests.
+    The executor thread checks and pairs images; the inference thread decodes, predicts and publishes. The node creates
+    a session on activation and closes it on deactivation. The constructor raises if a QoS override is not allowed or a
+    part cannot be created; it then leaves no subscription and no thread behind. ``warm_up_sec`` holds the times of the
+    warm-up inferences. ``steady_ns`` returns the steady time; tests may replace it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class DetectionSession:
         )
         compressed = parameters.image_transport == "compressed"
         self.subscriptions: dict[Side, ImageSubscription] = {}
-        # What was made is unmade in reverse order if what follows fails: nothing stays subscribed, no thread is left.
+        # If a later step fails, undo the earlier steps in reverse order: leave no subscription and no thread.
         with ExitStack() as undo:
             for side in Side:
                 self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
@@ -117,7 +117,7 @@ class DetectionSession:
             undo.pop_all()
 
     def close(self) -> None:
-        """Stop: nothing is published after this returns."""
+        """Stop the session. Nothing is published after this returns."""
         self._closed = True
         self._filter.close()
         for subscription in self.subscriptions.values():
@@ -126,16 +126,16 @@ class DetectionSession:
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=timeout_sec):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
-            # The thread's frames refer to worker and processor, and must not keep the node and its DDS participant.
+            # The thread still refers to worker and processor. It must not keep the node and its DDS participant alive.
             self.processor.detach()
             self._worker.detach()
 
     def has_ended(self) -> bool:
-        """Return whether, after `close`, the last inference has come to its end: only then is the predictor free."""
+        """Return whether the last inference has ended after `close`. Only then may the predictor be reused."""
         return self._worker.stop(timeout_sec=0.0)
 
     def change_parameters(self, parameters: DetectorParameters) -> None:
-        """Adopt changed limits."""
+        """Apply changed parameters."""
         self.parameters = parameters
         self._filter.pairing.limits = limits_from(parameters)
         self._frozen.freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
@@ -144,38 +144,38 @@ class DetectionSession:
         )
 
     def follow_publishers(self) -> None:
-        """Adopt the QoS of publishers that have come or gone."""
+        """Adapt the QoS of the subscriptions to the current publishers."""
         for subscription in self.subscriptions.values():
             subscription.follow_publishers()
         self.further.follow_publishers()
 
     def counters(self) -> tuple[Mapping[Side, FrameCounters], int]:
-        """Return where every frame has ended, and the number of arrays published."""
+        """Return the frame counters of both cameras and the number of published arrays."""
         return count_frames(self._filter.pairing, self._ledger)
 
     def further_states(self) -> Mapping[str, FurtherState]:
-        """Return the modalities besides RGB and thermal: counters, and why the last array lacks them."""
+        """Return the state of each further modality: counters, and why it is missing from the last array."""
         return self.further.states()
 
     def absences(self) -> Mapping[Side, Absence]:
-        """Return the cameras without a fresh image, by the node's clock, each with the reason."""
+        """Return each camera without a fresh image, with the reason. Timeouts run on the node's clock."""
         return self._filter.pairing.absences(now_ns=self._filter.now_ns())
 
     def clock_jumps(self) -> int:
-        """Return how often stamps or the node's clock jumped back."""
+        """Return how often a stamp or the node's clock jumped back."""
         return self._filter.pairing.counters().clock_jumps
 
     def estimated_thermal_offset_sec(self) -> float | None:
-        """Return what pairing.thermal_offset_sec should be, as far as the stream tells; renewed every five seconds."""
+        """Return the estimate of pairing.thermal_offset_sec, or None. Diagnostics renews it every five seconds."""
         return self._estimated_offset_sec
 
     def estimate_clock_offset(self) -> None:
-        """Renew the estimate, in the executor's thread; takes some ten milliseconds."""
+        """Renew the estimate of the clock offset in the executor's thread. Takes about ten milliseconds."""
         estimate = self._offset_estimator.estimate()
         self._estimated_offset_sec = None if estimate is None else estimate.thermal_offset_ns * 1e-9
 
     def publish_idle_status(self) -> None:
-        """Say on `~/status` that there is no array."""
+        """Publish on `~/status` that there is no array."""
         status = idle_status(self._node.get_clock().now().to_msg())
         self._complete(status, {})
         self._outputs.publish_status(status)
@@ -202,7 +202,7 @@ class DetectionSession:
             self._ledger.record_all(replaced.released, Outcome.DROPPED)
 
     def _publish(self, result: Result) -> bool:
-        """Publish everything about ``result``, in the inference thread; return False once the session is closed."""
+        """Publish the array of ``result`` in the inference thread. Return False once the session is closed."""
         if self._closed:
             return False
         self._status = self._outputs.publish_detections(result, class_id_format=self.parameters.class_id_format)
@@ -223,7 +223,7 @@ class DetectionSession:
         try:
             self._outputs.publish_picture(result)
         except Exception as error:
-            # By now the array is out: what fails here costs the debug image only.
+            # The array is already published: an error here loses only the debug image.
             self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:
@@ -244,7 +244,7 @@ class DetectionSession:
 
 
 def limits_from(parameters: DetectorParameters) -> PairingLimits:
-    """Return the limits of pairing that the parameters ask for."""
+    """Return the pairing limits that the parameters set."""
     return PairingLimits(
         max_offset_ns=_nanoseconds(parameters.pairing_max_offset_sec),
         thermal_offset_ns=_nanoseconds(parameters.pairing_thermal_offset_sec),

@@ -46,13 +46,11 @@ LoadPredictor = Callable[[DetectorParameters], DetectionSource]
 
 
 class DetectorNode(LifecycleNode):
-    """Pairs an RGB and a thermal camera and publishes what the network sees.
+    """Pair the images of an RGB and a thermal camera by time and publish detections.
 
-    `configure` loads the model and warms it up, `activate` subscribes. Topics and parameters:
-    ``docs/reference/node.md``.
-    ``load`` is the seam for tests: it returns what stands in for the network of the checkpoint. ``autostart``: both
-    transitions follow as soon as the node is spun.
-    Raises :class:`ParameterError` if a parameter given at the start is bad.
+    `configure` loads and warms up the model, `activate` subscribes. ``docs/reference/node.md`` lists topics and
+    parameters. ``load`` returns the predictor; tests pass a replacement. With ``autostart`` the node configures and
+    activates itself as soon as it is spun. Raises :class:`ParameterError` if a parameter given at the start is invalid.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class DetectorNode(LifecycleNode):
         )
         warn_of_unused_parameters(self)
         if autostart:
-            # By a timer: a signal while the model loads must find the node spinning.
+            # Start by a timer: a signal that arrives while the model loads must find the node spinning.
             self._autostart_timer = self.create_timer(
                 0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME)
             )
@@ -88,20 +86,20 @@ class DetectorNode(LifecycleNode):
             self.get_logger().info("unconfigured: waiting for the transitions configure and activate")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the checkpoint and run one inference per mode; on any fault stay unconfigured and say why."""
+        """Load the checkpoint and run one inference per mode. On an error, log it and stay unconfigured."""
         try:
             self._configure(self._settings.current)
         except Exception as error:
-            # rclpy would swallow it, and a node that stays silent cannot be repaired.
+            # rclpy would discard the exception, and the user would not learn the cause.
             self.get_logger().error(f"configure failed: {error}")
             self._release()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras and start inference; refused while one of before is still under way."""
+        """Subscribe to the cameras and start inference. Fails while an earlier inference is still running."""
         if self._last_session is not None and not self._last_session.has_ended():
-            # A predictor serves one thread.
+            # Only one thread may use a predictor.
             self.get_logger().error(
                 "activate failed: the inference that was under way at deactivation has not ended: "
                 "activate again later, or clean up and configure to start with the model loaded anew"
@@ -125,12 +123,12 @@ class DetectorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and wait for the inference that is under way; its result is not published."""
+        """Unsubscribe and wait for a running inference. Its result is not published."""
         self._end_session()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Withdraw the topics and free the model."""
+        """Destroy the publishers and free the model."""
         self._release()
         return super().on_cleanup(state)
 
@@ -145,7 +143,7 @@ class DetectorNode(LifecycleNode):
         return super().on_error(state)
 
     def destroy_node(self) -> None:
-        """Release everything, then the node."""
+        """Release everything, then destroy the node."""
         self._release()
         super().destroy_node()
 
@@ -174,7 +172,7 @@ class DetectorNode(LifecycleNode):
         self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
 
     def _answer_illegal_transitions(self) -> None:
-        """Answer a request for a transition that the state does not have with failure, where rclpy would raise."""
+        """Answer a request for an illegal transition with failure. By default rclpy raises."""
         service = next(service for service in self.services if service.srv_type is ChangeState)
         change_state = service.callback
 
@@ -211,7 +209,7 @@ class DetectorNode(LifecycleNode):
         if session is not None:
             session.close()
             self._last_session = None if session.has_ended() else session
-        # rclpy's callback group keeps a dead reference to every subscription, timer and event that ever was.
+        # rclpy's callback group keeps a dead weak reference to every destroyed subscription, timer and event.
         group = self.default_callback_group
         group.entities = {reference for reference in group.entities if reference() is not None}
 
@@ -227,7 +225,7 @@ class DetectorNode(LifecycleNode):
 
 
 def main() -> NoReturn:
-    """Run the node until it is told to stop."""
+    """Run the node until a signal or a shutdown of the context ends it."""
     parser = argparse.ArgumentParser(
         prog="detector_node",
         usage="%(prog)s [-h] [--autostart] [--ros-args ...]",

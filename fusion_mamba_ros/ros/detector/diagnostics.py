@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/diagnostics` once a second, by the steady clock: simulated time may never begin, stop or jump."""
+"""Publish `/diagnostics` once a second.
+
+The timer uses the steady clock, because simulated time may never start, may stop or may jump.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,10 @@ _TICKS_PER_ESTIMATE = 5
 
 
 class Diagnostics:
-    """Reports the health of a configured node; while it is active, of its session.
+    """Report the health of a configured node, and of its session while the node is active.
 
-    The same tick says on `~/status` that there is no array, and lets subscriptions follow their publishers.
+    The same timer publishes `~/status` while no array is published, and lets subscriptions adopt the QoS of their
+    publishers.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Diagnostics:
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def watch(self, session: DetectionSession | None) -> None:
-        """Report about ``session`` from now on; None: the node is inactive."""
+        """Report on ``session`` from now on. None means that the node is inactive."""
         self._session = session
         self._previous = {side: FrameCounters() for side in Side}
         self._previous_further = {}
@@ -92,7 +96,10 @@ class Diagnostics:
             self._previous_published = published
 
     def _log_missing(self, missing: frozenset[Side], cameras: Status) -> None:
-        """Log once that a camera is missing, and that it is back: not everybody reads diagnostics."""
+        """Log once when a camera goes missing and once when it is back.
+
+        The log reaches users who do not read diagnostics.
+        """
         if missing == self._logged_missing:
             return
         self._logged_missing = missing
@@ -160,7 +167,7 @@ class Diagnostics:
 
 
 def _resident_mb() -> float | None:
-    """Return the memory that the process holds now, None where the system does not tell."""
+    """Return the resident memory of the process in MiB, or None if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the frames of one camera ended, over pairing and inference together."""
+"""The frame counters of one camera, over pairing and inference together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusion_mamba_ros.streams.pairing import Pairing
 
 @dataclass(frozen=True)
 class FrameCounters:
-    """Fields and meaning are those of `CameraCounters.msg`."""
+    """The frame counters of one camera. `CameraCounters.msg` defines the fields."""
 
     received: int = 0
     paired: int = 0
@@ -26,13 +26,16 @@ class FrameCounters:
     waiting: int = 0
 
     def items(self) -> Iterator[tuple[str, int]]:
-        """Return names and counts."""
+        """Iterate over the names and counts."""
         return ((field.name, getattr(self, field.name)) for field in fields(self))
 
 
 def count_frames(pairing: Pairing, ledger: FrameLedger) -> tuple[dict[Side, FrameCounters], int]:
-    """Return the counters of both cameras and the number of published arrays; ``received`` is the sum of the rest."""
-    # The ledger first: a frame is released before its outcome is recorded, so pairing has counted all that it holds.
+    """Return the counters of both cameras and the number of published arrays.
+
+    ``received`` equals the sum of the other counters.
+    """
+    # Read the ledger first: a frame is released before its outcome is recorded, so pairing has counted all of them.
     outcomes, published = ledger.snapshot()
     queues = pairing.counters()
     counters = {}

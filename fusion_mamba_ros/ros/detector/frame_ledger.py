@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outcome of every frame that pairing released."""
+"""Count the outcome of every frame that pairing released."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
 
 
 class Outcome(str, Enum):
-    """The end of a released frame; names are those of `CameraCounters.msg`."""
+    """The outcome of a released frame. Names are those of `CameraCounters.msg`."""
 
     PAIRED = "paired"
     ALONE = "alone"
@@ -22,7 +22,7 @@ class Outcome(str, Enum):
 
 
 class FrameLedger:
-    """Counts outcomes by camera. Written by the executor and the inference thread, read by diagnostics."""
+    """Count outcomes by camera. Thread-safe: executor and inference thread write, diagnostics reads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class FrameLedger:
             self._outcomes[side][outcome] += 1
 
     def record_all(self, released: Pair | LoneFrame, outcome: Outcome) -> None:
-        """Record the outcome of every frame of a pair, or of the lone frame."""
+        """Record the same outcome for every frame of a pair, or for the lone frame."""
         with self._lock:
             for frame in released.frames:
                 self._outcomes[frame.side][outcome] += 1
@@ -46,6 +46,6 @@ class FrameLedger:
             self._published += 1
 
     def snapshot(self) -> tuple[dict[Side, Counter[Outcome]], int]:
-        """Return the outcomes by camera and the number of published arrays, of one moment."""
+        """Return the outcomes by camera and the number of published arrays, read together under the lock."""
         with self._lock:
             return {side: Counter(counter) for side, counter in self._outcomes.items()}, self._published

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images of modalities besides RGB and thermal: each array gets the frame that is nearest in time."""
+"""Images of further modalities, besides RGB and thermal. Each array gets the frame that is nearest in time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters, Nearest
 
 @dataclass(frozen=True, eq=False)
 class FurtherImage:
-    """A decoded image of a further modality; ``offset_ns``: its stamp minus that of the array."""
+    """A decoded image of a further modality. ``offset_ns`` is its stamp minus the stamp of the array."""
 
     pixels: npt.NDArray[Any]
     offset_ns: int
@@ -34,17 +34,17 @@ class FurtherImage:
 
 @dataclass(frozen=True)
 class FurtherState:
-    """A further modality at one moment; ``missing``: why the last array lacks it, empty if it does not."""
+    """The state of a further modality. ``missing`` says why the last array lacks it; empty if it is present."""
 
     counters: NearestFrameCounters
     missing: str = ""
 
 
 class FurtherImages:
-    """Subscriptions and queues of the modalities ``names``; with none it does nothing.
+    """Subscriptions and image queues of the modalities ``names``, which may be empty.
 
-    The executor receives, the inference thread selects. Raises, and leaves nothing subscribed, if a QoS override is not
-    allowed. ``subscriptions``: by modality.
+    The executor thread receives images; the inference thread selects them. The constructor raises if a QoS override is
+    not allowed, and then leaves no subscription behind. ``subscriptions`` maps modality names to subscriptions.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class FurtherImages:
             subscription.close()
 
     def follow_publishers(self) -> None:
-        """Adopt the QoS of publishers that have come or gone."""
+        """Adapt the QoS of the subscriptions to the current publishers."""
         for subscription in self.subscriptions.values():
             subscription.follow_publishers()
 
     def change_limits(self, *, queue_size: int, max_offset_ns: int) -> None:
-        """Adopt changed limits."""
+        """Apply changed limits."""
         with self._lock:
             self.max_offset_ns = max_offset_ns
             for queue in self._queues.values():
                 queue.queue_size = queue_size
 
     def select(self, stamp_ns: int) -> dict[str, FurtherImage]:
-        """Return the nearest image of each modality that has one near enough to an array with ``stamp_ns``."""
+        """Return the image nearest to ``stamp_ns`` of each modality that has one within ``max_offset_ns``."""
         images = {}
         for name in self._queues:
             image, reason = self._nearest(name, stamp_ns)
@@ -95,12 +95,12 @@ class FurtherImages:
         return images
 
     def states(self) -> dict[str, FurtherState]:
-        """Return counters and absence of each modality."""
+        """Return the state of each modality."""
         with self._lock:
             return {name: FurtherState(queue.counters(), self._missing[name]) for name, queue in self._queues.items()}
 
     def messages(self, offsets_ns: Mapping[str, int]) -> list[FurtherModality]:
-        """Return the part of the status about these modalities; ``offsets_ns`` of those that the array was given."""
+        """Return the status messages of these modalities. ``offsets_ns`` holds those that the array used."""
         return [
             FurtherModality(
                 name=name,
@@ -125,7 +125,7 @@ class FurtherImages:
             self._reports.warning(f"{name} image refused: {reason}")
 
     def _nearest(self, name: str, stamp_ns: int) -> tuple[FurtherImage | None, str]:
-        """Return the image, or None and the reason; images that cannot be decoded are refused."""
+        """Return the nearest image, or None and the reason. Images that cannot be decoded are refused."""
         queue, refusal = self._queues[name], ""
         while True:
             with self._lock:
@@ -158,7 +158,7 @@ def _fault_of(message: Any) -> str | None:
 
 
 def _pixels_of(message: Any, *, channels: int) -> npt.NDArray[Any]:
-    """Return (H, W) uint8, uint16 or float32 of one channel, (H, W, 3) uint8 of three."""
+    """Return (H, W) uint8, uint16 or float32 for one channel, (H, W, 3) uint8 for three."""
     if channels == 1 and getattr(message, "encoding", None) == METRES:
         return millimetres_of(message)
     image = picture_of(message)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the health of the node is judged by, and the status that a judgement ends in.
+"""The input of the node's health checks, and the status that each check returns.
 
-The judgements, as documented in `docs/reference/node.md`: `camera_health`, `pairing_health`, `inference_health`,
-`output_health`.
+The checks are `camera_health`, `pairing_health`, `inference_health` and `output_health`. `docs/reference/node.md`
+documents them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fusion_mamba_ros.ros.detector.stream_statistics import Summary
 from fusion_mamba_ros.streams.frames import Side
 from fusion_mamba_ros.streams.presence import Absence
 
-# A /clock of 1 Hz still moves in between.
+# A /clock of 1 Hz still moves within this time.
 CLOCK_STOPPED_SEC = 2.0
 
 
 class Level(IntEnum):
-    """Severity; values are those of `diagnostic_msgs/DiagnosticStatus`."""
+    """Severity. Values are those of `diagnostic_msgs/DiagnosticStatus`."""
 
     OK = 0
     WARN = 1
@@ -33,7 +33,7 @@ class Level(IntEnum):
 
 @dataclass
 class Status:
-    """The judgement on one subject: the worst level, everything that is wrong in words, and the figures."""
+    """The status of one subject: the worst level, a message for each problem, and the values."""
 
     subject: str
     level: Level = Level.OK
@@ -41,13 +41,13 @@ class Status:
     values: dict[str, Any] = field(default_factory=dict)
 
     def note(self, level: Level, message: str) -> None:
-        """Add something that is wrong."""
+        """Add a problem."""
         self.level = max(self.level, level)
         self.messages.append(message)
 
     @property
     def message(self) -> str:
-        """All that is wrong, worst or not, or OK."""
+        """All problems, whatever their level, or OK."""
         return "; ".join(self.messages) or "OK"
 
 
@@ -57,12 +57,12 @@ def _no_frames() -> Mapping[Side, FrameCounters]:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that health is judged by, at one moment; the defaults are those of an inactive node.
+    """The input of the health checks at one moment. The defaults describe an inactive node.
 
-    ``counters`` of now and ``previous`` ones of the last report; ``further`` and
-    ``previous_further`` likewise, of modalities besides RGB and thermal. ``absences``: what pairing says, by the node's
-    clock. ``refusals``: the latest reason of each camera that had an image refused. ``clock_stopped_sec``: for how long
-    the node's clock has stood still by the steady one.
+    ``counters`` are the current counters, ``previous`` those of the last report. ``further`` and ``previous_further``
+    are the same for modalities besides RGB and thermal. ``absences`` are the missing cameras as pairing reports them,
+    on the node's clock. ``refusals`` holds the latest reason of each camera that had an image refused.
+    ``clock_stopped_sec`` is the steady time for which the node's clock has stood still.
     """
 
     active: bool = False
@@ -88,14 +88,14 @@ class Observation:
 
     @property
     def clock_stopped(self) -> bool:
-        """Whether the node's clock stands still."""
+        """Whether the node's clock has stood still for at least `CLOCK_STOPPED_SEC`."""
         return self.clock_stopped_sec >= CLOCK_STOPPED_SEC
 
     @property
     def missing(self) -> Mapping[Side, Absence]:
         """The cameras without a fresh image, each with the reason.
 
-        Pairing's timeouts stand still with the node's clock; then cameras are missed by the steady clock.
+        The timeouts of pairing stand still with the node's clock. While it stands still, the steady clock decides.
         """
         missing = dict(self.absences)
         if self.clock_stopped:
@@ -106,5 +106,5 @@ class Observation:
         return missing
 
     def since_last_report(self, side: Side, counter: str) -> int:
-        """Return by how much a counter of one camera has grown."""
+        """Return by how much a counter of one camera has grown since the last report."""
         return int(getattr(self.counters[side], counter) - getattr(self.previous[side], counter))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be told about image messages before they are decoded."""
+"""Inspect image messages before they are decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _SAME_GREEN = {"bgr8": "rgb8", "8UC3": "rgb8"}
 
 
 def fault_of(message: ImageMessage | CompressedImage) -> str | None:
-    """Return why a message cannot be a picture, or None; looks at its fields and at both ends of a file only."""
+    """Return why a message is not a valid image, or None.
+
+    Only the fields of the message, and the two ends of a compressed file, are checked.
+    """
     try:
         if isinstance(message, CompressedImage):
             check_compressed_image(message.data, message.format)
@@ -36,9 +39,9 @@ def fault_of(message: ImageMessage | CompressedImage) -> str | None:
 
 
 def rows_of(message: ImageMessage | CompressedImage) -> npt.NDArray[np.uint8]:
-    """Return the bytes of a message, (rows, step) where it has rows, for comparing with another. A view.
+    """Return a view of the bytes of a message, for comparison with another message.
 
-    Of a message without fault only.
+    The shape is (rows, step) for a raw image and (1, n) for a compressed one. The message must have no fault.
     """
     data = np.frombuffer(message.data, np.uint8)
     if isinstance(message, CompressedImage):
@@ -48,9 +51,9 @@ def rows_of(message: ImageMessage | CompressedImage) -> npt.NDArray[np.uint8]:
 
 
 def motion_picture(message: ImageMessage | CompressedImage) -> npt.NDArray[Any] | None:
-    """Return pixels in which motion shows, (H, W) or (H, W, 3) with green in the middle; None if that needs decoding.
+    """Return a view of the pixels for motion estimation, or None if the message must be decoded first.
 
-    A view. Of a message without fault only.
+    The shape is (H, W) or (H, W, 3); green is channel 1. The message must have no fault.
     """
     if isinstance(message, CompressedImage):
         return None

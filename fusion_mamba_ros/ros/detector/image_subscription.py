@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One image topic as a message filter: raw or compressed, with the QoS that its publisher offers."""
+"""A message filter for one raw or compressed image topic that adopts the QoS of its publishers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ except ImportError:  # Humble
 
 
 class ImageSubscription(message_filters.SimpleFilter):
-    """The images of ``topic`` (remappable), passed on to callbacks of one argument as they arrive.
+    """Subscribe to the images of ``topic`` (remappable) and pass each one to callbacks of one argument.
 
-    Reliability follows the publisher: reliable first, since best effort loses most large images on a busy machine; best
-    effort as soon as a publisher offers no more; reliable again when all publishers offer it. History, depth,
-    reliability and durability can be fixed by parameters ``qos_overrides.<topic>.subscription.<policy>``. A publisher
-    that stays incompatible is named in a warning together with the policy. Attribute ``topic`` is the full name after
-    remapping, for messages and QoS overrides.
+    The reliability follows the publishers. The subscription starts as reliable, because best effort loses most large
+    images on a busy machine. It changes to best effort as soon as one publisher offers only that, and back to reliable
+    when all publishers offer it. Parameters ``qos_overrides.<topic>.subscription.<policy>`` fix history, depth,
+    reliability or durability. A warning names the topic and the policy if a publisher stays incompatible. The attribute
+    ``topic`` is the full name after remapping, for messages and QoS overrides.
     """
 
     def __init__(self, node: LifecycleNode, topic: str, *, compressed: bool) -> None:
         super().__init__()
-        # rclpy remaps whatever name it is given: a name that was remapped before would be remapped twice.
+        # Keep the name before remapping: rclpy remaps every name it gets, so a remapped name would be remapped twice.
         self._name = _compressed_name(node, topic) if compressed else topic
         self.topic = node.resolve_topic_name(self._name)
         self._node = node
@@ -40,14 +40,14 @@ class ImageSubscription(message_filters.SimpleFilter):
         self._subscribe("reliable" if self._follows else self._qos.reliability)
 
     def close(self) -> None:
-        """Unsubscribe; nothing is passed on any more."""
+        """Unsubscribe and stop calling the callbacks."""
         self.callbacks.clear()
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
     def follow_publishers(self) -> None:
-        """Adopt the reliability that all publishers offer by now; to be called now and then."""
+        """Adopt the reliability that all current publishers offer. Call this regularly."""
         if not self._follows or self._subscription is None:
             return
         offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._name)}
@@ -56,7 +56,7 @@ class ImageSubscription(message_filters.SimpleFilter):
 
     def _subscribe(self, reliability: str) -> None:
         self._reliability = reliability
-        # Not through message_filters.Subscriber: that of some releases takes no event callbacks.
+        # message_filters.Subscriber of some ROS releases takes no event callbacks.
         self._subscription = self._node.create_subscription(
             self._message_type,
             self._name,
@@ -84,9 +84,9 @@ class ImageSubscription(message_filters.SimpleFilter):
 
 
 def _compressed_name(node: LifecycleNode, topic: str) -> str:
-    """Return the name to subscribe with for the compressed images of ``topic``."""
+    """Return the name under which to subscribe to the compressed images of ``topic``."""
     own = f"{topic}/compressed"
     if node.resolve_topic_name(own) != node.resolve_topic_name(own, only_expand=True):
         return own
-    # As image_transport does: whoever remaps the base name has remapped its compressed form too.
+    # Like image_transport: remapping the base name also remaps its compressed topic.
     return f"{node.resolve_topic_name(topic)}/compressed"

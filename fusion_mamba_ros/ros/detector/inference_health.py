@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge whether inference works and comes to an end."""
+"""Judge whether inference succeeds and ends in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FAILURES_IN_A_ROW_ERROR = 3
 
 
 def inference_status(seen: Observation, figures: Mapping[str, Any]) -> Status:
-    """Return whether inference works; ``figures`` about device, memory and accuracy are passed on."""
+    """Return the `inference` status. ``figures`` (device, memory, accuracy) are added to its values."""
     status, activity = Status("inference"), seen.inference
     timeout_sec = activity.timeout_sec(seen.inference_timeout_sec)
     status.values["inference p50 (ms)"] = seen.summary.inference_ms_p50

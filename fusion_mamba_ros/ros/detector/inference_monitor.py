@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the inference thread is doing, for how long, how long it usually takes, and how it last failed."""
+"""Monitor the inference thread: its current stage, its usual time and its last failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The times of so many inferences are kept; until the fewest have run, those of the warm-up count.
+# Number of inference times that are kept. Until FEWEST_TIMES have run, the warm-up times are used.
 TIMES_KEPT = 50
 FEWEST_TIMES = 20
 AUTOMATIC_TIMEOUT_FACTOR = 10.0
@@ -22,9 +22,10 @@ LEAST_AUTOMATIC_TIMEOUT_SEC = 2.0
 class InferenceActivity:
     """The inference thread at one moment.
 
-    ``stage``: what it is doing, None while it waits for a pair, and ``stage_sec`` for how long. ``typical_sec``: p95 of
-    the inferences that succeeded, of the warm-up until enough have run, None before both. ``non_finite``: inferences
-    since activation whose output held NaN or infinity; they are among the failures.
+    ``stage`` is the current stage, or None while the thread waits for a pair. ``stage_sec`` is the time since that
+    stage began. ``typical_sec`` is the p95 of the inferences that succeeded. It is the p95 of the warm-up until enough
+    have run, and None if there was no warm-up either. ``non_finite`` counts the inferences since activation whose
+    output contained NaN or infinity; they also count as failures.
     """
 
     stage: str | None = None
@@ -35,14 +36,14 @@ class InferenceActivity:
     non_finite: int = 0
 
     def timeout_sec(self, set_sec: float) -> float:
-        """Return ``set_sec``; where that is 0, ten times the typical time, at least two seconds."""
+        """Return ``set_sec`` or, if it is 0, ten times the typical time but at least two seconds."""
         if set_sec > 0:
             return set_sec
         return max(LEAST_AUTOMATIC_TIMEOUT_SEC, AUTOMATIC_TIMEOUT_FACTOR * (self.typical_sec or 0.0))
 
 
 class InferenceMonitor:
-    """Written by the inference thread, read by diagnostics while that thread may hang."""
+    """Record the activity of the inference thread. Diagnostics can read it even while that thread hangs."""
 
     def __init__(self, warm_up_sec: Sequence[float] = (), *, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._lock = threading.Lock()
@@ -56,23 +57,23 @@ class InferenceMonitor:
         self._non_finite = 0
 
     def enter(self, stage: str) -> None:
-        """Note that the thread begins ``stage``."""
+        """Record that the thread begins ``stage``."""
         with self._lock:
             self._stage, self._since_ns = stage, self._steady_ns()
 
     def finish(self) -> None:
-        """Note that the thread waits for its next pair."""
+        """Record that the thread waits for its next pair."""
         with self._lock:
             self._stage = None
 
     def record_success(self, seconds: float) -> None:
-        """Record an inference that gave detections and how long it took."""
+        """Record a successful inference and its time in seconds."""
         with self._lock:
             self._times_sec.append(seconds)
             self._failures_in_a_row = 0
 
     def record_failure(self, reason: str, *, non_finite: bool) -> None:
-        """Record an inference that gave none; ``non_finite``: because its output held NaN or infinity."""
+        """Record a failure. ``non_finite`` says whether the output contained NaN or infinity."""
         with self._lock:
             self._failures_in_a_row += 1
             self._last_failure = reason
@@ -80,18 +81,18 @@ class InferenceMonitor:
 
     @property
     def non_finite(self) -> int:
-        """Inferences whose output held NaN or infinity."""
+        """Number of inferences whose output contained NaN or infinity."""
         with self._lock:
             return self._non_finite
 
     def observe(self) -> InferenceActivity:
-        """Return what the thread is doing now."""
+        """Return the current activity of the thread."""
         with self._lock:
             times = self._times_sec if len(self._times_sec) >= FEWEST_TIMES else self._warm_up_sec
             return InferenceActivity(
                 stage=self._stage,
                 stage_sec=0.0 if self._stage is None else (self._steady_ns() - self._since_ns) * 1e-9,
-                # "lower": one inference that hung must not lengthen the time that the next may take.
+                # "lower": one inference that hung must not raise the timeout of the next ones.
                 typical_sec=float(np.percentile(times, 95, method="lower")) if times else None,
                 failures_in_a_row=self._failures_in_a_row,
                 last_failure=self._last_failure,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that runs inference, always on the newest item."""
+"""The thread that runs inference, always on the newest item."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Item = TypeVar("Item")
 
 
 class InferenceWorker(Generic[Item]):
-    """A thread that calls ``process`` with one item at a time; while it is busy only the newest item waits.
+    """Call ``process`` with one item at a time in a thread. While it is busy, only the newest item waits.
 
-    An exception from ``process`` goes to ``on_error``, in this thread, and the thread goes on.
+    The thread passes an exception of ``process`` to ``on_error`` and continues.
     """
 
     def __init__(self, process: Callable[[Item], None], *, on_error: Callable[[Exception], None]) -> None:
@@ -22,19 +22,19 @@ class InferenceWorker(Generic[Item]):
         self._waiting: Item | None = None
         self._stopping = False
         self._changed = threading.Condition()
-        # A daemon: a kernel that cannot be interrupted must not keep the process alive.
+        # A daemon thread: a CUDA or CPU kernel that cannot be interrupted must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
     def submit(self, item: Item) -> Item | None:
-        """Let ``item`` be next; return the item that had been waiting in its place. Never blocks on inference."""
+        """Make ``item`` the next one. Return the waiting item that it replaced, if any. Never waits for inference."""
         with self._changed:
             replaced, self._waiting = self._waiting, item
             self._changed.notify()
         return replaced
 
     def stop(self, *, timeout_sec: float) -> bool:
-        """Forget the waiting item and end the thread after its current one; return whether it ended in time."""
+        """Discard the waiting item and end the thread after its current one. Return whether it ended in time."""
         with self._changed:
             self._stopping, self._waiting = True, None
             self._changed.notify()
@@ -42,7 +42,7 @@ class InferenceWorker(Generic[Item]):
         return not self._thread.is_alive()
 
     def detach(self) -> None:
-        """Drop ``on_error``: a thread that never ends must not keep what it refers to."""
+        """Drop ``on_error``: a thread that never ends must not keep alive what the callback refers to."""
         self._on_error = lambda _: None
 
     def _run(self) -> None:

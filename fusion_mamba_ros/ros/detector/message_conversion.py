@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between this package's types and ROS messages."""
+"""Convert between this package's types and ROS messages."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def to_stamp(nanoseconds: int) -> Time:
 
 
 def detection_array(detections: Detections, header: Header, class_ids: Sequence[str]) -> Detection2DArray:
-    """Return ``detections`` as an array message, best first; it and each detection in it carry ``header``.
+    """Return ``detections`` as an array message, best first.
 
-    ``class_ids``: the text of ``hypothesis.class_id`` for each label. Centers and sizes are pixels of the image that
-    ``header`` belongs to; ``id`` and the pose stay empty.
+    The array and each of its detections carry ``header``. ``class_ids`` holds the text of ``hypothesis.class_id`` for
+    each label. Centers and sizes are in pixels of the image that ``header`` belongs to. ``id`` and the pose stay empty.
     """
     array = Detection2DArray(header=header)
     boxes = detections.boxes.tolist()
@@ -45,14 +45,14 @@ def detection_array(detections: Detections, header: Header, class_ids: Sequence[
 
 
 def _detection(header: Header, box: list[float], score: float, class_id: str) -> Detection2D:
-    # Constructors without arguments: keyword arguments are slower, and an array is built for every pair.
+    # Call the constructors without arguments: keyword arguments are slower, and every pair builds an array.
     detection = Detection2D()
     fill_detection(detection, ObjectHypothesisWithPose(), header=header, box=box, score=score, class_id=class_id)
     return detection
 
 
 def label_info(class_names: Sequence[str], *, threshold: float, stamp: Time) -> LabelInfo:
-    """Return the names of all classes of the checkpoint by index, and the score threshold in force."""
+    """Return a message with the class names by index and the score threshold in force."""
     message = LabelInfo(threshold=threshold)
     message.header.stamp = stamp
     message.class_map = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(class_names)]
@@ -60,7 +60,7 @@ def label_info(class_names: Sequence[str], *, threshold: float, stamp: Time) -> 
 
 
 def idle_status(stamp: Time) -> FusionStatus:
-    """Return the status of a moment without array."""
+    """Return the status to publish while there is no array. Offsets and times are NaN."""
     status = FusionStatus(mode=FusionStatus.NONE)
     status.header.stamp = stamp
     status.pair_offset_sec = status.age_sec = math.nan

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge the outcome, whatever the cause: does an array come as often as cameras and inference allow?"""
+"""Judge whether arrays are published as often as cameras and inference allow, whatever the cause."""
 
 from __future__ import annotations
 
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
 
-# How long past the time for a WARN an ERROR comes at the earliest.
+# Least delay from WARN to ERROR.
 LEAST_ERROR_DELAY_SEC = 2.0
 
 
 def output_status(seen: Observation) -> Status:
-    """Return whether arrays come.
+    """Return the `output` status: whether arrays are published in time.
 
-    Between two arrays there may be the pairing timeout (a camera stops), one period of the slower camera and two
-    inferences (one has just begun without the newest pair); longer is WARN. Twice as much again without the timeout,
-    and at least two seconds more, is ERROR.
+    The time between two arrays may be the pairing timeout (if a camera stops), plus one period of the slower camera,
+    plus two inferences (one may have just begun without the newest pair). A longer time is WARN. It
+    becomes ERROR after a further delay: twice the sum without the pairing timeout, at least two seconds.
     """
     status = Status("output")
     summary, last = seen.summary, seen.summary.last_output
@@ -38,6 +38,6 @@ def output_status(seen: Observation) -> Status:
 
 
 def _pace_sec(seen: Observation) -> float:
-    """Return the period of the slowest camera that delivers, and two inferences as they usually take."""
+    """Return the period of the slowest delivering camera plus the typical time of two inferences, in seconds."""
     rates_hz = [rate for side, rate in seen.summary.input_rates_hz.items() if side not in seen.missing and rate > 0]
     return 1.0 / min(rates_hz, default=float("inf")) + 2 * (seen.inference.typical_sec or 0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics that the node publishes for every result."""
+"""Publish the output topics of the node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fusion_mamba_ros.ros.detector.subscription_qos import MAX_DEPTH
 
 
 def _judge_qos(profile: QoSProfile) -> QosCallbackResult:
-    """Refuse the depth that DDS would refuse with a sentence that names neither parameter nor topic."""
+    """Refuse a depth that DDS would refuse: the error message of DDS names neither parameter nor topic."""
     result = QosCallbackResult()
     result.successful = 1 <= profile.depth <= MAX_DEPTH
     if not result.successful:
@@ -38,7 +38,7 @@ _CLOCK_POLL_SEC = 0.1
 
 
 class Outputs:
-    """Publishers of `detections`, `label_info`, `debug_image` and `~/status`; the inference thread may use them."""
+    """Publishers of `detections`, `label_info`, `debug_image` and `~/status`, usable from the inference thread."""
 
     def __init__(
         self,
@@ -63,21 +63,22 @@ class Outputs:
         self._detections = node.create_lifecycle_publisher(Detection2DArray, "detections", 10, **overrides)
         self._debug_image = node.create_lifecycle_publisher(Image, "debug_image", 2, **overrides)
         self._status = node.create_lifecycle_publisher(FusionStatus, "~/status", 10)
-        # Not a lifecycle publisher: latched, it should reach those who come while the node is inactive.
+        # Not a lifecycle publisher: the latched message must reach late subscribers while the node is inactive.
         self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
         self._label_timer: Timer | None = None
 
     def close(self) -> None:
-        """Withdraw the topics."""
+        """Destroy the publishers."""
         for publisher in (self._detections, self._debug_image, self._status):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self._label_info)
         self._stop_label_timer()
 
     def publish_labels(self, threshold: float) -> None:
-        """Publish the class names and the score threshold; again once simulated time runs, if it does not yet.
+        """Publish the class names and the score threshold.
 
-        Subscribers sequence these messages by their stamp, and a stamp of zero means "not set".
+        If simulated time has not started yet, publish them again once it runs: subscribers order these messages by
+        stamp, and a stamp of zero means "not set".
         """
         self._stop_label_timer()
         now = self._node.get_clock().now()
@@ -99,7 +100,7 @@ class Outputs:
             self._label_timer = None
 
     def publish_detections(self, result: Result, *, class_id_format: str) -> FusionStatus:
-        """Publish the array of ``result``; return its status, counters still to be filled in."""
+        """Publish the array of ``result``. Return its status without the counters, which the caller fills in."""
         class_ids = self._class_names if class_id_format == "name" else self._class_indices
         inferred_ns = self._steady_ns()
         self._detections.publish(detection_array(result.detections, result.header, class_ids))
@@ -115,11 +116,11 @@ class Outputs:
         return status
 
     def publish_status(self, status: FusionStatus) -> None:
-        """Publish how the last array came about."""
+        """Publish the status of the last array on `~/status`."""
         self._status.publish(status)
 
     def publish_picture(self, result: Result) -> None:
-        """Draw and publish the debug image, if somebody subscribes to it."""
+        """Draw and publish the debug image if it has a subscriber."""
         if self._debug_image.get_subscription_count() == 0:
             return
         picture = draw_pair(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the inference thread does with one pair: decode, predict, publish, record the outcome."""
+"""Process one pair in the inference thread: decode, predict, publish, record the outcome."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fusion_mamba_ros.streams.message_decoding import picture_of
 
 
 class DetectionSource(Protocol):
-    """What the node needs of a `perception.Predictor`; a test may hand in another."""
+    """The part of `perception.Predictor` that the node uses. Tests may pass another implementation."""
 
     thresholds: Thresholds
     metadata: CheckpointMetadata
@@ -36,13 +36,13 @@ class DetectionSource(Protocol):
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes it can work in."""
+        """The modes that the predictor supports."""
 
     def warm_up(self) -> Sequence[float] | None:
-        """Run one prediction for each mode; return their times in seconds, None if they were not measured."""
+        """Run one prediction per mode. Return their times in seconds, or None if they were not measured."""
 
     def reset_stream(self) -> None:
-        """Forget what was learnt from earlier images."""
+        """Reset the state kept from earlier images."""
 
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
         """Return the detections of one pair."""
@@ -50,12 +50,14 @@ class DetectionSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Detections with what they were made from and what that took, ready to be published.
+    """Detections of one pair, with their images and timings, ready to be published.
 
-    ``header``: of the array. ``images``: the decoded images, for drawing; ``reference_size``: (width, height) of the
-    last RGB image, whose pixels the boxes are in, None before the first. ``offset_ns``: thermal minus RGB, None
-    without both. ``arrived_ns``: steady time at which the later image came; the milliseconds count from there.
-    ``further_offsets_ns``: of the images of modalities besides RGB and thermal, stamp minus that of the array.
+    ``header`` is the header of the array. ``images`` are the decoded images, for drawing. ``reference_size`` is the
+    (width, height) of the last RGB image, or None before the first one; the boxes are in pixels of that image.
+    ``offset_ns`` is the thermal stamp minus the RGB stamp, or None unless both images were used. ``arrived_ns`` is the
+    steady time at which the later image arrived; ``pairing_ms``, ``queue_ms``, ``decode_ms`` and ``inference_ms`` are
+    the stages that follow. ``further_offsets_ns`` holds, for each modality besides RGB and thermal, the stamp of its
+    image minus the stamp of the array.
     """
 
     detections: Detections
@@ -74,20 +76,24 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A pair, or a lone frame, with the steady time at which pairing released it."""
+    """A pair or a lone frame, with the steady time at which pairing released it."""
 
     released: Pair | LoneFrame
     released_ns: int
 
 
 class PairProcessor:
-    """Turns jobs into results, in the inference thread. The outcome of every frame of a job is recorded in the ledger.
+    """Turn jobs into results in the inference thread, and record the outcome of every frame in the ledger.
 
-    ``publish(result)`` builds and sends the array and returns whether it did; ``on_published(result)`` follows when
-    its frames are counted; ``report(sentence)`` logs a lost frame;
-    ``continue_alone()``: whether a frame whose partner cannot be decoded goes on without it.
-    ``further(stamp_ns)``: the images of modalities besides RGB and thermal for an array with this stamp.
-    ``monitor`` is told what the thread is doing, ``refusals`` why an image could not be decoded.
+    Callbacks and collaborators:
+
+    * ``publish(result)`` builds and publishes the array and returns whether it did.
+    * ``on_published(result)`` is called after the frames of a published array have been counted.
+    * ``report(sentence)`` logs a lost frame.
+    * ``continue_alone()`` returns whether a frame is used alone if its partner cannot be decoded.
+    * ``further(stamp_ns)`` returns the images of modalities besides RGB and thermal for an array with this stamp.
+    * ``monitor`` receives the current stage of the thread.
+    * ``refusals`` receives the reason why an image could not be decoded.
     """
 
     def __init__(
@@ -118,7 +124,10 @@ class PairProcessor:
         self._steady_ns = steady_ns
 
     def detach(self) -> None:
-        """Drop all callbacks, and publish nothing more: a thread that never ends must not keep what they refer to."""
+        """Drop all callbacks and publish nothing more.
+
+        A thread that never ends must not keep alive the objects that the callbacks refer to.
+        """
         self._publish = lambda _: False
         self._on_published = lambda _: None
         self._report = lambda _: None
@@ -126,7 +135,7 @@ class PairProcessor:
         self._further = lambda _: {}
 
     def process(self, job: Job) -> None:
-        """Publish the result of ``job``, or say why there is none."""
+        """Publish the result of ``job``, or report why there is no result."""
         self.monitor.enter("decoding the images")
         try:
             self._process(job)
@@ -138,7 +147,7 @@ class PairProcessor:
         frames, images = self._decoded(job.released)
         if not frames:
             return
-        # Of a pair, a model of one camera looks at that one's image only.
+        # A model of one modality uses only the image of that modality.
         modalities = modalities_in(self._predictor.modes)
         images = {name: image for name, image in images.items() if name in modalities}
         lost_partner = len(frames) < len(job.released.frames)
@@ -189,7 +198,7 @@ class PairProcessor:
         self._on_published(result)
 
     def _decoded(self, released: Pair | LoneFrame) -> tuple[list[Frame], dict[str, npt.NDArray[Any]]]:
-        """Return the frames that could be decoded, with their images; record and report the others."""
+        """Return the frames that could be decoded, with their images. Record and report the others."""
         frames: list[Frame] = []
         images: dict[str, npt.NDArray[Any]] = {}
         for frame in released.frames:
@@ -225,7 +234,7 @@ class PairProcessor:
         else:
             self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
             return detections
-        # Outside the handler: there the traceback still holds the tensors that are to be freed.
+        # Free memory outside the handler: inside it the traceback still refers to the tensors.
         self._record(frames, Outcome.FAILED)
         self._report(f"inference failed, the frame is lost: {reason}")
         if torch.cuda.is_initialized():
@@ -233,11 +242,11 @@ class PairProcessor:
         return None
 
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
-        """Return the header of the RGB frame, or one made for the thermal image where that is all there is."""
+        """Return the header of the RGB frame, or a header for the thermal image if there is no RGB image."""
         if isinstance(released, Pair):
             if Side.RGB.value in images:
                 return released.rgb.payload.message.header
-            # Where RGB is damaged its stamp still holds; thermal's may be later than that of the next RGB image.
+            # A damaged RGB image still has a valid stamp. The thermal stamp may be later than the next RGB stamp.
             shift_ns = 0 if Side.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
             thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
         elif released.frame.side is Side.RGB:
@@ -253,7 +262,7 @@ class PairProcessor:
 
 
 def describe_failure(error: Exception) -> str:
-    """Return what went wrong in inference, in one line; lack of memory by its name."""
+    """Return the cause of a failure in one line. Out-of-memory errors are named as such."""
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteOutputError):
         return text

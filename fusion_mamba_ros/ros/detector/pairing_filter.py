@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairing as a message filter: stands where an ApproximateTimeSynchronizer would."""
+"""A message filter that pairs images, used in place of an ApproximateTimeSynchronizer."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from fusion_mamba_ros.streams.frames import Frame, Side
 from fusion_mamba_ros.streams.pairing import Pairing
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
-# A timer that is not needed still has a period.
+# Period of the timer while no frame waits, because a timer must have a period.
 _IDLE_SEC = 3600.0
 _SHORTEST_SEC = 0.001
 
 
 @dataclass(frozen=True, eq=False)
 class ReceivedImage:
-    """The payload of a frame: a message and when it came in on the steady clock, which no jump of time touches."""
+    """The payload of a frame: a message and its arrival time.
+
+    ``steady_ns`` is the arrival time on the steady clock, which never jumps.
+    """
 
     message: Any
     steady_ns: int
 
 
 class PairingFilter(message_filters.SimpleFilter):
-    """Calls back with a `Pair` or a `LoneFrame` of `ReceivedImage`, in the thread of the node's executor.
+    """Pass each `Pair` or `LoneFrame` of `ReceivedImage` to the callbacks, in the thread of the node's executor.
 
-    ``rgb`` and ``thermal``: message filters whose messages have a header. ``is_fresh(side, message, now_ns)`` tells
-    frozen images; ``refuse(side, message)`` returns why a message is no image, or None; ``on_refused(side, reason)``
-    is called for each image that is refused for its fields or its zero stamp, before it is counted. Unlike
-    ApproximateTimeSynchronizer it goes on when an input dies or a bag loops, and calls back outside any lock.
-    Timeouts run on the node's clock.
+    ``rgb`` and ``thermal`` are message filters whose messages have a header. ``is_fresh(side, message, now_ns)``
+    returns False for a frozen image. ``refuse(side, message)`` returns why a message is not a valid image, or None.
+    ``on_refused(side, reason)`` is called for each image that is refused for its fields or for a zero or negative
+    stamp, before the image is counted. Unlike ApproximateTimeSynchronizer, this filter continues when an input dies or
+    a bag loops, and it calls back outside any lock. Timeouts run on the node's clock.
     """
 
     def __init__(
@@ -64,14 +67,14 @@ class PairingFilter(message_filters.SimpleFilter):
         self._steady_ns = steady_ns
         self._closed = False
         self._timer = node.create_timer(_IDLE_SEC, self._release, clock=self._clock)
-        # Jumps of simulated time are seen by `Pairing` itself; a switch between clocks is not a jump.
+        # `Pairing` itself detects jumps of simulated time. A switch between clocks is not a jump and is handled here.
         threshold = JumpThreshold(min_forward=None, min_backward=None, on_clock_change=True)
         self._jumps = self._clock.create_jump_callback(threshold, post_callback=self._on_clock_change)
         rgb.registerCallback(self._on_image, Side.RGB)
         thermal.registerCallback(self._on_image, Side.THERMAL)
 
     def close(self) -> None:
-        """Stop calling back; frames that wait are given up."""
+        """Stop calling back and discard the waiting frames."""
         if not self._closed:
             self._closed = True
             self._jumps.unregister()
@@ -80,7 +83,7 @@ class PairingFilter(message_filters.SimpleFilter):
             self.callbacks.clear()
 
     def now_ns(self) -> int:
-        """Return the node's clock."""
+        """Return the time of the node's clock, in nanoseconds."""
         return int(self._clock.now().nanoseconds)
 
     def _on_image(self, message: Any, side: Side) -> None:

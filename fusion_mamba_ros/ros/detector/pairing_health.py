@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge whether the cameras agree in time and their frames are used."""
+"""Judge whether the cameras are synchronised and their frames are used."""
 
 from __future__ import annotations
 
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
 from fusion_mamba_ros.streams.frames import Side
 
-# Share of what arrived since the last report, of one camera.
+# Shares of the frames of one camera that arrived since the last report.
 UNPAIRED_WARN = 0.2
 LATE_WARN = 0.2
 DROPPED_WARN = 0.5
-# Up to this ratio of their frame counts two cameras are taken for equally fast.
+# Two cameras count as equally fast up to this ratio of their frame counts.
 SAME_RATE = 1.2
-# Share of pairing.max_offset_sec.
+# Shares of pairing.max_offset_sec.
 OFFSET_P95_WARN = 0.8
 CLOCK_OFFSET_WARN = 0.5
 
 
 def pairing_status(seen: Observation) -> Status:
-    """Return whether the cameras agree in time and their frames are used."""
+    """Return the `pairing` status: whether the cameras are synchronised and their frames are used."""
     status = Status("pairing")
     summary, values = seen.summary, status.values
     values["pair offset p50 (ms)"] = summary.offset_ms_p50
@@ -38,13 +38,13 @@ def pairing_status(seen: Observation) -> Status:
 
 
 def _judge_shares(status: Status, seen: Observation) -> None:
-    """Warn of frames without partner while both cameras deliver, of late and dropped ones whichever delivers."""
+    """Warn of late and dropped frames, and of frames without partner if both cameras deliver."""
     missing = seen.missing
     received = {side: seen.since_last_report(side, "received") for side in Side}
     delivering = {side: count for side, count in received.items() if count and side not in missing}
     if not delivering:
         return
-    # Surplus frames of a faster camera are normal.
+    # Skip a faster camera: its surplus frames are normal.
     judged = [side for side, count in delivering.items() if count <= SAME_RATE * min(delivering.values())]
 
     def share(counter: str) -> tuple[float, Side]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the detector node on a ROS node: declared, checked, and applied once a change is accepted."""
+"""Declare the parameters of the detector node, check changes, and apply them once they are accepted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SPECS = {spec.name: spec for spec in SPECS}
 
 
 class ParameterServer:
-    """Declares the table on a node, refuses bad changes with a sentence and hands accepted ones on.
+    """Declare the parameter table on a node, refuse invalid changes with one sentence and apply accepted ones.
 
-    ``may_change()``: whether parameters that are not live may change now. ``check``: called with the new values before
-    the change is accepted, must have no side effect; what it raises refuses the change. ``on_change``: called with the
-    new values after the node has accepted them, other callbacks of the node included.
-    Raises :class:`ParameterError` if a start value (YAML, command line) is bad.
+    ``may_change()`` returns whether parameters that are not live may change now. ``check`` is called with the new
+    values before a change is accepted; it must have no side effect, and an exception from it refuses the change.
+    ``on_change`` is called with the new values after the node and all of its parameter callbacks have accepted them.
+    Raises :class:`ParameterError` if a start value (YAML, command line) is invalid.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ParameterServer:
             node.add_post_set_parameters_callback(self._on_accepted)
 
     def _values(self) -> dict[str, Any]:
-        """Return what the node holds: the values that were accepted."""
+        """Return the accepted values that the node holds."""
         return {spec.name: self._node.get_parameter(spec.name).value for spec in SPECS}
 
     def _judge(self, parameters: Iterable[Parameter]) -> SetParametersResult:
@@ -66,7 +66,7 @@ class ParameterServer:
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:
-            # Whatever it is, the caller waits for an answer: out of here, rclpy would send none.
+            # The caller waits for an answer. If the exception left this callback, rclpy would send none.
             reason = f"parameters could not be changed: {type(error).__name__}: {error}"
             self._logger.error(reason)
             return SetParametersResult(successful=False, reason=reason)
@@ -76,9 +76,9 @@ class ParameterServer:
 
     def _require_changeable(self, spec: ParameterSpec, parameter: Parameter, current: Any) -> None:
         if parameter.type_ is Parameter.Type.NOT_SET:
-            # rclpy would undeclare it.
+            # rclpy would undeclare the parameter.
             raise ParameterError(f"parameter {spec.name} cannot be unset: set it to its default, {spec.default!r}")
-        # An unchanged value passes: `ros2 param load` sets everything that a dump holds.
+        # Accept an unchanged value: `ros2 param load` sets every value of a dump.
         changed = spec.value_of(parameter.value) != spec.value_of(current)
         if changed and not spec.live and not self._may_change():
             raise ParameterError(
@@ -90,7 +90,10 @@ class ParameterServer:
             self._apply()
 
     def _apply_soon(self) -> None:
-        """Apply what the node holds as soon as the executor is free: rclpy of Humble does not tell of acceptance."""
+        """Apply the node's values as soon as the executor is free.
+
+        rclpy of Humble does not report that a change was accepted.
+        """
         if self._timer is None:
             self._timer = self._node.create_timer(0.0, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -107,15 +110,15 @@ class ParameterServer:
                 self.current = current
                 self._on_change(current)
         except Exception as error:
-            # As above: the caller of the service still waits for its answer.
+            # The caller of the service still waits for its answer, so no exception may leave this method.
             self._logger.error(f"changed parameters could not be applied: {type(error).__name__}: {error}")
 
 
 def _declare(node: Node, spec: ParameterSpec) -> None:
-    # First without constraints, so that a bad start value gets our sentence instead of a traceback of rclpy's.
+    # Declare without constraints first: an invalid start value then gets our sentence, not a traceback of rclpy.
     parameter = node.declare_parameter(spec.name, spec.default, ParameterDescriptor(dynamic_typing=True))
     typed = spec.parameter_of(spec.value_of(parameter.value))
-    # An empty list in a file has no type: without one, `ros2 param dump` writes null, which no node can load.
+    # An empty list in a file has no type. `ros2 param dump` would write it as null, which no node can load.
     node.set_parameters([typed])
     descriptor = spec.descriptor()
     descriptor.type = typed.type_.value

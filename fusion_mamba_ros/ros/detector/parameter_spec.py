@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one parameter of a node is: its name, default, meaning and range, and when it may change."""
+"""The specification of one node parameter: name, default, meaning, range, and when it may change."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rclpy.parameter import Parameter
 
 _TYPES = {str: Parameter.Type.STRING, int: Parameter.Type.INTEGER, float: Parameter.Type.DOUBLE}
 _ARRAY_TYPES = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
-# What ROS reads where a parameter file says null, as `ros2 param dump` writes a list that has no type.
+# ROS reads null in a parameter file as one of these texts. `ros2 param dump` writes null for an untyped list.
 _UNSET_WORDS = ("null", "None")
 
 
 class ParameterError(ValueError):
-    """A parameter value that the node cannot run with; the message is one sentence for the user."""
+    """Raised for a parameter value that the node cannot use. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
     """One parameter of a node.
 
-    ``special``: a float outside ``minimum`` to ``maximum`` that is allowed too and has a meaning of its own.
-    ``kind``: the Python type of a value; ``element``: of the values of a list. ``live``: may change while the node is
-    configured.
+    ``kind`` is the Python type of a value, and ``element`` the type of the values of a list. A ``live`` parameter may
+    change while the node is configured. ``special`` is an allowed float outside ``minimum`` to ``maximum`` with a
+    meaning of its own.
     """
 
     name: str
@@ -44,13 +44,13 @@ class ParameterSpec:
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor: description, constraints in words, and the numeric range."""
         descriptor = ParameterDescriptor(name=self.name, description=self.description)
-        # Whole numbers are welcome where a float is asked for, and an empty list has no element type:
-        # ``value_of`` checks types instead.
+        # ``value_of`` checks types instead of rclpy: a whole number is allowed for a float, and an empty list has no
+        # element type.
         descriptor.dynamic_typing = self.kind in (float, list)
         when = "Changes take effect at once." if self.live else "May change only while the node is unconfigured."
         descriptor.additional_constraints = f"One of: {', '.join(self.choices)}. {when}" if self.choices else when
         if self.kind is float and self.minimum is not None and self.maximum is not None:
-            # One range is all that a descriptor can hold; ``value_of`` refuses what lies between.
+            # A descriptor holds only one range. ``value_of`` refuses values between ``special`` and the range.
             bounds = sorted((self.minimum, self.maximum, self.minimum if self.special is None else self.special))
             descriptor.floating_point_range = [FloatingPointRange(from_value=bounds[0], to_value=bounds[-1])]
         if self.kind is int and self.minimum is not None and self.maximum is not None:
@@ -58,7 +58,7 @@ class ParameterSpec:
         return descriptor
 
     def expectation(self) -> str:
-        """Return in words what a value must be."""
+        """Return a description of the allowed values."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
@@ -68,7 +68,7 @@ class ParameterSpec:
         return words.get(self.kind, self.kind.__name__)
 
     def value_of(self, value: Any) -> Any:
-        """Return ``value`` as this parameter's type; raises :class:`ParameterError` if it is not allowed."""
+        """Return ``value`` as this parameter's type. Raises :class:`ParameterError` if it is not allowed."""
         if self.kind is float:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
@@ -76,7 +76,7 @@ class ParameterSpec:
         elif self.kind is list:
             if isinstance(value, str) and value in _UNSET_WORDS:
                 value = None
-            # Text is a sequence as well: without this, "person" would be six names.
+            # Text is also a sequence: without this check, "person" would be six names.
             if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a list, as in [{value}]")
             value = tuple(value or ())
@@ -90,10 +90,10 @@ class ParameterSpec:
         return value
 
     def parameter_of(self, value: Any) -> Parameter:
-        """Return the ROS parameter that holds an allowed value, with this parameter's own type even if it is empty."""
+        """Return the ROS parameter that holds an allowed value. An empty list gets this parameter's array type too."""
         if self.kind is not list:
             return Parameter(self.name, _TYPES[self.kind], value)
-        # An element of the wrong type is for the reader of the list to refuse, with a sentence of its own.
+        # The code that reads the list refuses an element of the wrong type, with its own sentence.
         if not all(isinstance(element, (int, float) if self.element is float else self.element) for element in value):
             return Parameter(self.name, value=list(value))
         return Parameter(self.name, _ARRAY_TYPES[self.element], [self.element(element) for element in value])

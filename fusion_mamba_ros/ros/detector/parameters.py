@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the detector node: one table with name, default, meaning, range and when each may change."""
+"""The table of the detector node's parameters: name, default, meaning, range, and when each may change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
 
-# Value of score_threshold that asks for that of the checkpoint.
+# Value of score_threshold that selects the threshold stored in the checkpoint.
 CHECKPOINT_SCORE_THRESHOLD = -1.0
 
 SPECS: tuple[ParameterSpec, ...] = (
@@ -206,7 +206,7 @@ SPECS: tuple[ParameterSpec, ...] = (
 
 @dataclass(frozen=True)
 class DetectorParameters:
-    """The values of all parameters at one moment, checked; field names are those of ROS with ``.`` as ``_``."""
+    """The checked values of all parameters. Field names are the ROS names with ``_`` in place of ``.``."""
 
     checkpoint: str
     device: str
@@ -234,7 +234,7 @@ class DetectorParameters:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> DetectorParameters:
-        """Return checked parameters from ROS names and values; raises :class:`ParameterError`."""
+        """Return checked parameters from ROS names and values. Raises :class:`ParameterError`."""
         checked = {spec.name.replace(".", "_"): spec.value_of(values[spec.name]) for spec in SPECS}
         checked["classes"] = _class_names(checked["classes"])
         checked["registration_homography"] = _homography(checked["registration_homography"])
@@ -249,7 +249,7 @@ class DetectorParameters:
 def _class_names(values: tuple[Any, ...]) -> tuple[str, ...]:
     if any(not isinstance(name, str) for name in values):
         raise ParameterError(f"parameter classes is {list(values)!r}: expected a list of class names")
-    # [""] means all too: not every ROS tool can express an empty list.
+    # [""] also means all classes: not every ROS tool can express an empty list.
     return tuple(name for name in values if name)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The predictor that the node's parameters ask for."""
+"""Load the predictor that the node's parameters describe."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fusion_mamba_ros.ros.detector.parameters import CHECKPOINT_SCORE_THRESHOLD,
 
 
 def load_predictor(parameters: DetectorParameters) -> Predictor:
-    """Return the predictor of the checkpoint that the parameters name, of the package's own if they name none.
+    """Load the checkpoint that the parameters name and return its predictor.
 
-    Raises ``ValueError``, one sentence.
+    An empty ``checkpoint`` loads the checkpoint that the package ships. Raises ``ValueError`` with one sentence.
     """
     set_threads(parameters.threads)
-    # Asked first, because a wrong device name should not wait for a file to be read.
+    # Check the device and precision first: a wrong name should fail before the file is read.
     choose_precision(parameters.precision, choose_device(parameters.device))
     model, metadata = load_checkpoint(
         Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
@@ -40,7 +40,10 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
 
 
 def thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
-    """Return the thresholds of post-processing; the score threshold may be that of the checkpoint."""
+    """Return the post-processing thresholds.
+
+    If ``score_threshold`` is -1, the threshold stored in the checkpoint is used.
+    """
     score_threshold = parameters.score_threshold
     if score_threshold == CHECKPOINT_SCORE_THRESHOLD:
         score_threshold = default_thresholds(metadata.calibration).score_threshold
@@ -53,7 +56,10 @@ def thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) 
 
 
 def thermal_scaling_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> ThermalScaling:
-    """Return how thermal counts become grey levels: as in training unless the parameters say otherwise."""
+    """Return the scaling of thermal counts to grey levels.
+
+    It is the scaling used in training unless the parameters set another one.
+    """
     scaling = metadata.thermal
     if parameters.thermal_polarity != "checkpoint":
         scaling = replace(scaling, polarity=parameters.thermal_polarity)
@@ -67,5 +73,8 @@ def thermal_scaling_of(parameters: DetectorParameters, metadata: CheckpointMetad
 
 
 def homography_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Homography:
-    """Return how thermal coordinates become RGB coordinates: as in training unless the parameters say otherwise."""
+    """Return the homography from thermal to RGB coordinates.
+
+    It is the homography of the checkpoint unless the parameters set another one.
+    """
     return homography_from(parameters.registration_homography or metadata.homography)

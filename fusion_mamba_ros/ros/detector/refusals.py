@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why images of a camera were refused lately."""
+"""Remember why images of a camera were refused recently."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 
 from fusion_mamba_ros.streams.frames import Side
 
-# Two reports of diagnostics: an older reason belongs to a fault that has passed.
+# Two periods of diagnostics. An older reason belongs to a fault that has passed.
 KEPT_NS = 2_000_000_000
 
 
 class Refusals:
-    """The latest reason for each camera. Written by the executor and the inference thread, read by diagnostics."""
+    """The latest reason for each camera.
+
+    Thread-safe: executor and inference thread write, diagnostics reads.
+    """
 
     def __init__(self, *, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._lock = threading.Lock()
@@ -22,7 +25,7 @@ class Refusals:
         self._latest: dict[Side, tuple[int, str]] = {}
 
     def note(self, side: Side, reason: str) -> None:
-        """Remember why an image is refused; to be called before the image is counted."""
+        """Remember why an image is refused. Call this before the image is counted."""
         with self._lock:
             self._latest[side] = (self._steady_ns(), reason)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came in and went out during the last seconds, by the steady clock: no jump of time distorts a rate."""
+"""Statistics of recent inputs and outputs, on the steady clock so that no clock jump distorts a rate."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from fusion_mamba_ros.streams.frames import Side
 
 WINDOW_NS = 5_000_000_000
-# A burst after a stall is no rate: events are spread over at least this long.
+# Shortest time span for computing a rate: a burst after a stall must not count as a high rate.
 SHORTEST_SPAN_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Output:
-    """One published array: when by the steady clock, and what it took."""
+    """One published array: its time on the steady clock, its age and its inference time."""
 
     steady_ns: int
     mode: str
@@ -30,7 +30,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rates in Hz, percentiles of the window; None where nothing was measured."""
+    """Rates in Hz and percentiles of the window. A value is None if nothing was measured."""
 
     input_rates_hz: dict[Side, float] = field(default_factory=dict)
     last_arrival_ns: dict[Side, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Summary:
 
 
 class StreamStatistics:
-    """Keeps the arrivals and outputs of the last five seconds of steady time. Any thread may call anything."""
+    """Keep the arrivals and outputs of the last five seconds of steady time. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class StreamStatistics:
         self._last_output: Output | None = None
 
     def note_arrival(self, side: Side, steady_ns: int) -> None:
-        """Count an image, good or bad."""
+        """Count an image, valid or not."""
         with self._lock:
             self._arrivals[side].append(steady_ns)
             self._last_arrival_ns[side] = steady_ns
@@ -70,7 +70,7 @@ class StreamStatistics:
                 self._outputs.popleft()
 
     def summary(self, steady_ns: int) -> Summary:
-        """Return rates and percentiles of the window that ends now."""
+        """Return rates and percentiles of the window that ends at ``steady_ns``."""
         with self._lock:
             for arrivals in self._arrivals.values():
                 _forget(arrivals, steady_ns)
@@ -97,7 +97,7 @@ def _forget(times_ns: deque[int], now_ns: int) -> None:
 
 
 def _rate_hz(times_ns: Sequence[int], now_ns: int) -> float:
-    """Return the events per second since the first of the window; it falls as soon as they cease."""
+    """Return the events per second since the first event of the window. The rate falls once events stop."""
     if len(times_ns) < 2:
         return 0.0
     return (len(times_ns) - 1) * 1e9 / max(now_ns - times_ns[0], SHORTEST_SPAN_NS)

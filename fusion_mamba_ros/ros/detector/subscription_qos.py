@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The QoS of a subscription, with the overrides that parameters `qos_overrides.<topic>.subscription.<policy>` make."""
+"""The QoS of a subscription, with overrides by parameters `qos_overrides.<topic>.subscription.<policy>`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 
 FOLLOW = "best_available"
-# A depth is a 32-bit number in DDS; far smaller ones exhaust memory.
+# DDS stores the depth in 32 bits, but far smaller depths already exhaust memory.
 MAX_DEPTH = 10_000
 
 
 @dataclass(frozen=True)
 class _Policy:
-    """One policy that may be overridden: its default, meaning and, for all but the depth, the allowed values."""
+    """One policy that may be overridden. ``choices`` is empty for the depth, which is a number."""
 
     default: str | int
     meaning: str
@@ -39,9 +39,10 @@ _POLICIES: dict[str, _Policy] = {
 
 
 class SubscriptionQoS:
-    """The QoS of the subscription of one topic; ``reliability`` is `FOLLOW` where that is for the caller to choose.
+    """The QoS of the subscription to one topic.
 
-    Raises :class:`ParameterError` if an override is not allowed.
+    ``reliability`` is `FOLLOW` if no override fixes it; the caller then chooses it. Raises :class:`ParameterError` if
+    the value of an override is not allowed.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -52,7 +53,7 @@ class SubscriptionQoS:
         self._depth = int(values["depth"])
 
     def profile(self, reliability: str) -> QoSProfile:
-        """Return the profile with this reliability: reliable or best_effort."""
+        """Return the profile with the given ``reliability``, ``reliable`` or ``best_effort``."""
         return QoSProfile(
             history=self._history,
             depth=self._depth,
@@ -64,7 +65,7 @@ class SubscriptionQoS:
 def _override(node: Node, topic: str, name: str) -> str | int:
     parameter, policy = f"qos_overrides.{topic}.subscription.{name}", _POLICIES[name]
     if not node.has_parameter(parameter):
-        # Any type: what is wrong with a value is said below, in one sentence.
+        # Accept any type here: the checks below refuse a wrong value with one sentence.
         descriptor = ParameterDescriptor(
             description=f"QoS {name} of {topic}: {policy.meaning}", read_only=True, dynamic_typing=True
         )

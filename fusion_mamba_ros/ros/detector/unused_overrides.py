@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that a file or the command line sets and the node does not have: misspelt ones, most often."""
+"""Warn of parameters that the user sets but the node does not have, for example misspelt ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _QOS_PREFIX = "qos_overrides."
 
 
 def warn_of_unused_parameters(node: Node) -> None:
-    """Log a warning for each parameter that was given at the start and is not declared, once all but QoS ones are."""
+    """Log a warning for each parameter that was given at the start and is not declared.
+
+    Call this after all parameters except the QoS overrides have been declared.
+    """
     names = [name for name in _unused(node) if not name.startswith(_QOS_PREFIX)]
     for name in names:
         close = difflib.get_close_matches(name, [spec.name for spec in SPECS], n=1)
@@ -22,7 +25,10 @@ def warn_of_unused_parameters(node: Node) -> None:
 
 
 def warn_of_unused_qos_overrides(node: Node) -> None:
-    """Log a warning for each QoS override of a topic or policy that the node does not have, once all are declared."""
+    """Log a warning for each QoS override whose topic or policy the node does not have.
+
+    Call this after all QoS overrides have been declared.
+    """
     for name in _unused(node):
         if name.startswith(_QOS_PREFIX):
             node.get_logger().warning(
@@ -32,5 +38,5 @@ def warn_of_unused_qos_overrides(node: Node) -> None:
 
 
 def _unused(node: Node) -> list[str]:
-    # rclpy has no public way to ask for what was given without declaring it.
+    # rclpy has no public way to read a given parameter without declaring it.
     return sorted(name for name in node._parameter_overrides if not node.has_parameter(name))
