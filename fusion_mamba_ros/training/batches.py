@@ -36,7 +36,7 @@ class Batch:
     def inputs(self, device: torch.device, *, channels_last: bool) -> dict[str, Tensor]:
         """Return the images on ``device`` as network input, float32 in [0, 1]."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        # Transfer the images as bytes and convert them to float on the device, which copies a quarter of the data.
+        # Transfer the images as bytes, a quarter of the size, and convert them to float on the device.
         return {
             name: image.to(device, non_blocking=True).to(torch.float32, memory_format=layout).div_(255.0)
             for name, image in self.images.items()
@@ -105,7 +105,7 @@ class EpochBatches(Dataset[Batch]):
         self.dataset, self.augmentation, self.modalities = dataset, augmentation, dict(modalities)
         self.batch_size, self.seed, self.epoch, self.rank, self.processes = batch_size, seed, epoch, rank, processes
         self.order = np.random.default_rng((seed, epoch)).permutation(len(dataset))
-        # Every process needs as many pairs of the last batch as the others, so the remainder is left out of this epoch.
+        # All processes need equally many pairs, so the pairs that remain after even division are left out this epoch.
         self.order = self.order[: len(dataset) - len(dataset) % processes]
 
     def __len__(self) -> int:

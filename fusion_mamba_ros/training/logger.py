@@ -64,7 +64,7 @@ class Logger:
     def batch(self, epoch: int, done: int, of: int, losses: dict[str, float]) -> None:
         """Update the progress bar of the epoch; without a terminal, print a line at intervals."""
         if self._first_position is None:
-            # Measure the pace from the first batch, because the time before it is no training time.
+            # Measure the pace from the first batch, because the time before it is not spent on training.
             self._first_position, self._started = epoch + done / of, self._clock()
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.progress.update(self.epoch, total=of, completed=done, losses=text, description=f"epoch {epoch + 1}")

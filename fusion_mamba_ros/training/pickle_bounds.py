@@ -61,7 +61,7 @@ def _apply(opcode: Any, stack: list[int]) -> None:
     taken += [stack.pop() for _ in before]
     items = [depth for depth in taken if depth != _MARK]
     if opcode.name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD") and items:
-        # These opcodes add items to a container: its depth does not grow with each call.
+        # These opcodes add items to a container. The depth of the container does not grow with each call.
         *contents, container = items
         stack.append(max([container, *(depth + 1 for depth in contents)]))
         return

@@ -55,7 +55,7 @@ class Recipe:
     """Gradients of about this many pairs are accumulated before an optimizer step."""
     optimizer: str = "sgd"
     learning_rate: float = 0.01
-    """Initial learning rate, for gradients summed over the nominal batch, as in YOLO."""
+    """Learning rate after the warm-up, for gradients summed over the nominal batch, as in YOLO."""
     final_fraction: float = 0.01
     """Final learning rate as a fraction of `learning_rate`."""
     schedule: str = "linear"
@@ -73,9 +73,9 @@ class Recipe:
     dfl_gain: float = 1.5
     cls_gain: float = 0.5
     small_box_side_px: float = 0.0
-    """Smallest box side in the assigner's test for anchors inside a box, pixels; 8 is the finest stride.
+    """Smallest box side, in pixels, that the assigner uses to test which anchors lie inside a box; 0: no limit.
 
-    A box smaller than the finest stride may contain no anchor centre, so without this its object is never learned.
+    Without a limit, a box smaller than the finest stride (8) may contain no anchor centre and is then never learned.
     """
 
     ema_decay: float = 0.9999
@@ -97,7 +97,7 @@ class Recipe:
     workers: int = 0
     """Number of processes that prepare batches; 0: the training process prepares them."""
     save_every_minutes: float = 10.0
-    """Interval between saves of the training state: the most work that a power cut can cost."""
+    """Longest interval in minutes between saves of the training state, and so the most work lost in a power cut."""
     sample_predictions: int = 4
     """Number of validation pairs that are drawn with their detections after each validation."""
     seed: int = 0
@@ -133,7 +133,7 @@ class Recipe:
         self, name: str, kind: type[float], *, least: float, most: float | None = None, above: bool = False
     ) -> None:
         value: Any = getattr(self, name)
-        # YAML reads `1e-3` as text.
+        # YAML parses `1e-3` as a string.
         if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
             try:
                 value = float(value)
@@ -153,7 +153,7 @@ class Recipe:
 
     @property
     def mosaic_epochs(self) -> int:
-        """Number of epochs with mosaic; the remaining `close_mosaic_epochs`, at most a quarter of the run, follow."""
+        """Number of epochs with mosaic; the last `close_mosaic_epochs` (at most a quarter of the run) have none."""
         return self.epochs - min(self.close_mosaic_epochs, self.epochs // 4)
 
     @classmethod
