@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fusion-Mamba in torch: tensors in, tensors out. Knows no files, no numpy images, no ROS."""
+"""Fusion-Mamba in PyTorch: tensors in, tensors out. This package does not use files, NumPy images or ROS."""
 
 from fusion_mamba_ros.network.backbones import BACKBONES, Backbone, BackboneKind
 from fusion_mamba_ros.network.channel_swapping import StateSpaceChannelSwapping

@@ -12,10 +12,10 @@ PARTS = 4
 
 
 def swap_channels(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return as many maps, quarter j of map m taken from map (m + j) mod M.
+    """Return M maps in which quarter j of the channels of map m comes from map (m + j) mod M.
 
-    With two maps the second and fourth quarter change sides. Raises ``ValueError`` if shapes differ or C is not
-    divisible by 4.
+    Two maps exchange their second and fourth quarters.
+    Raises ``ValueError`` if the shapes differ or C is not divisible by 4.
     """
     if any(x.shape != maps[0].shape for x in maps):
         raise ValueError(f"streams differ in shape, {[tuple(x.shape) for x in maps]}: give maps of one shape")
@@ -27,7 +27,7 @@ def swap_channels(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 class StateSpaceChannelSwapping(nn.Module):
-    """SSCS: exchange channels between the streams, then let each stream mix them with its own VSS block.
+    """SSCS: exchange channels between the streams, then mix the channels of each stream with its own VSS block.
 
     Shapes: M maps (B, C, H, W) in and out; C divisible by 4.
     Raises ``ValueError`` if the maps differ in shape. Source: arXiv 2404.09146, section 3.2.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration of a detector: every part of the network is a switch here."""
+"""The configuration of a detector, with one field for each configurable part of the network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LEVELS = (3, 4, 5)
 STRIDES = tuple(2**level for level in LEVELS)
 MAX_MODALITIES = 4
 _DEFAULT_CHANNELS = {"rgb": 3}
-# Least and most of the whole numbers. The upper limits are far above any use: a damaged or hostile configuration must
-# not build billions of weights.
+# Smallest and largest values of the integer fields. The upper limits are far above any practical use. They prevent a
+# damaged or hostile configuration from building billions of weights.
 _LIMITS = {"classes": (1, 10_000), "reg_max": (2, 64)}
 
 NAMED: dict[str, dict[str, Any]] = {
@@ -31,32 +31,38 @@ NAMED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a `FusionMambaDetector` is built from; each field is one switch.
+    """Settings from which a `FusionMambaDetector` is built.
 
-    As a mapping (YAML, JSON), the settings of a fusion operator stand in a section of its name:
-    ``{"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1}}``. Sections of operators that are not chosen are
-    checked and left out. Old names of fields (`old_config_names.py`) are accepted with a ``DeprecationWarning``.
-    Raises ``ValueError``, one sentence, if a value is not one that can be built.
+    In a mapping (YAML, JSON), the settings of a fusion operator are in a section with the operator's name:
+    ``{"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1}}``. The sections of operators that are not chosen are
+    checked and then ignored. Old field names (`old_config_names.py`) are accepted with a ``DeprecationWarning``.
+    Raises ``ValueError`` with a one-sentence message if a value is invalid.
     """
 
     backbone: str = "yolov8"
     """Name in `BACKBONES`: `yolov8` (C2f stages), `yolov5` (C3 stages), `efficientnet_lite0`."""
     scale: str = "n"
-    """`n`, `s`, `m`, `l`, `x`, or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3); see the backbone."""
+    """`n`, `s`, `m`, `l`, `x` or `paper` (levels of 256/512/1024 channels, depths 3-9-9-3), as the backbone allows."""
     neck: str = "auto"
-    """PAN of `yolov8` or `yolov5` (1x1 convolutions before upsampling); `auto`: the backbone's, yolov5 for `paper`."""
+    """PAN layout: `yolov8`, `yolov5` (1x1 convolutions before upsampling) or `auto` (the default of the backbone).
+
+    The default is the YOLO version of the backbone, `yolov8` for EfficientNet-Lite0, and `yolov5` for scale `paper`.
+    """
     classes: int = 80
     """Number of object classes."""
     modalities: Mapping[str, int] = field(default_factory=lambda: {"rgb": 3, "thermal": 1})
-    """Name and input channels of each stream, in order; also accepted: a list of names (rgb 3 channels, others 1)."""
+    """Name and number of input channels of each stream, in order.
+
+    A list of names is also accepted; then `rgb` has 3 channels and every other modality has 1.
+    """
     fusion: str = "fusion_mamba"
-    """Name in `OPERATORS`: `fusion_mamba`, `add`, `concat`, `cross_attention`; a single modality is never fused."""
+    """Name in `OPERATORS`: `fusion_mamba`, `add`, `concat`, `cross_attention`; unused with a single modality."""
     operator: FusionOperator | None = None
-    """Settings of the fusion operator; None: its defaults."""
+    """Settings of the fusion operator; None: the operator's defaults."""
     levels: tuple[int, ...] = LEVELS
-    """Pyramid levels at which `fusion` works; the streams of the others are only added up for the neck."""
+    """Pyramid levels at which the fusion operator works; at the other levels, the streams are added for the neck."""
     reg_max: int = 16
-    """Bins of the distribution of each box side."""
+    """Number of bins in the distribution of each box side."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", _modalities(self.modalities))
@@ -75,7 +81,7 @@ class ModelConfig:
 
     @property
     def backbone_kind(self) -> BackboneKind:
-        """The entry of the backbone registry."""
+        """The entry of the backbone in the registry."""
         return BACKBONES[self.backbone]
 
     @property
@@ -85,20 +91,20 @@ class ModelConfig:
 
     @property
     def neck_layout(self) -> str:
-        """`neck` with `auto` resolved."""
+        """The layout of the neck, with `auto` resolved."""
         return self.neck if self.neck != "auto" else self.backbone_kind.neck_layout(self.scale)
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> ModelConfig:
-        """Return a configuration after a published model (`paper-yolov5`, `paper-yolov8`), with fields changed."""
+        """Return the configuration of a published model (`paper-yolov5`, `paper-yolov8`) with ``changes`` applied."""
         require_choice("named configuration", name, NAMED)
         return cls.from_dict({**NAMED[name], **changes})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, stored: bool = False) -> ModelConfig:
-        """Return the configuration of a plain mapping; fields that are absent keep their default.
+        """Return the configuration in a plain mapping; absent fields keep their default.
 
-        ``stored``: the mapping is part of a file that nobody edits, so old names in it need no warning.
+        ``stored``: whether the mapping comes from a file that users do not edit; old names then give no warning.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"the model configuration is {values!r}: write it as a mapping of fields")
@@ -115,7 +121,7 @@ class ModelConfig:
         return cls(**fields, operator=operators.get(fusion) if isinstance(fusion, str) else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, mappings and scalars, as JSON and YAML hold them."""
+        """Return the configuration as plain lists, mappings and scalars for JSON and YAML."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         settings = values.pop("operator").to_dict()
         section = {self.fusion: settings} if settings else {}
@@ -124,7 +130,7 @@ class ModelConfig:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return a field by its old name."""
+            """Return the value of a field that is requested by its old name."""
             if name not in RENAMED and name not in MOVED:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
             warn_of_old_names((name,), stacklevel=2)

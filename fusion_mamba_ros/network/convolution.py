@@ -10,9 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class NormalisedConv(nn.Module):
-    """Convolution without bias, then batch normalisation; subclasses add what follows.
+    """Convolution without bias, then batch normalisation; subclasses add the activation.
 
-    `fold_norm` is for every backbone, neck and head that is built from these.
+    Every backbone, neck and head that is built from this class supports `fold_norm`.
     """
 
     conv: nn.Conv2d
@@ -24,14 +24,14 @@ class NormalisedConv(nn.Module):
         self.norm = nn.BatchNorm2d(conv.out_channels, eps=1e-3, momentum=momentum)
 
     def fold_norm(self) -> None:
-        """Fold the batch normalisation into the convolution, in place, once and for evaluation only."""
+        """Fold the batch normalisation into the convolution in place; the layer then works for evaluation only."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
 
 
 class Conv(NormalisedConv):
-    """Convolution without bias, batch normalisation, SiLU. Padding keeps H and W at stride 1."""
+    """Convolution without bias, batch normalisation and SiLU; the default padding keeps H and W at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int | None = None
@@ -45,7 +45,7 @@ class Conv(NormalisedConv):
 
 
 class Bottleneck(nn.Module):
-    """Two convolutions with an optional shortcut around them, at constant width."""
+    """Two convolutions with an optional shortcut around them; the number of channels does not change."""
 
     def __init__(self, channels: int, first_kernel: int, shortcut: bool):
         super().__init__()
@@ -60,7 +60,10 @@ class Bottleneck(nn.Module):
 
 
 class C2f(nn.Module):
-    """YOLOv8's stage: half of the channels pass a chain of bottlenecks, and every intermediate result is kept."""
+    """YOLOv8's stage: half of the channels pass through a chain of bottlenecks.
+
+    A 1x1 convolution joins both halves and the output of every bottleneck.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, shortcut: bool):
         super().__init__()
@@ -78,7 +81,7 @@ class C2f(nn.Module):
 
 
 class C3(nn.Module):
-    """YOLOv5's stage: a chain of bottlenecks beside a plain 1x1 path, joined by a third convolution."""
+    """YOLOv5's stage: a chain of bottlenecks and a parallel 1x1 convolution, joined by another 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, shortcut: bool):
         super().__init__()
@@ -94,7 +97,7 @@ class C3(nn.Module):
 
 
 class SpatialPyramidPooling(nn.Module):
-    """SPPF: three 5x5 max-poolings in a row see 5, 9 and 13 pixels around each pixel."""
+    """SPPF: three consecutive 5x5 max-poolings, which cover windows of 5, 9 and 13 pixels."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole network."""
+"""The complete detection network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from fusion_mamba_ros.network.neck import PathAggregation
 
 
 class FusionMambaDetector(nn.Module):
-    """One backbone for each modality, fused at P3, P4 and P5, then one neck and one head.
+    """Detector with one backbone per modality, fusion at P3, P4 and P5, one neck and one head.
 
-    Source: arXiv 2404.09146, section 3; single-stream models are plain YOLOv8 or YOLOv5 with YOLOv8's head.
+    A model with a single modality and a YOLO backbone is a plain YOLOv8, or a YOLOv5 with the head of YOLOv8.
+    Source: arXiv 2404.09146, section 3.
     """
 
     def __init__(self, config: ModelConfig):
@@ -31,11 +32,12 @@ class FusionMambaDetector(nn.Module):
         self.head = DetectionHead(config)
 
     def forward(self, images: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return for strides 8, 16, 32 the raw maps (B, 4 * reg_max + classes, H / stride, W / stride).
+        """Return the raw maps (B, 4 * reg_max + classes, H / stride, W / stride) for strides 8, 16 and 32.
 
-        ``images``: modality name to (B, C_m, H, W), float in [0, 1], H and W divisible by 32; a modality that is
-        absent counts as a map of zeros. Box distribution logits come first, then class logits.
-        Raises ``ValueError`` if a name is unknown or a shape does not fit.
+        In the channels of a map, the box distribution logits come first, then the class logits.
+        ``images``: modality name to (B, C_m, H, W), float in [0, 1], H and W divisible by 32. A missing modality is
+        replaced by zeros.
+        Raises ``ValueError`` if ``images`` is empty, a name is unknown or a shape does not fit.
         """
         maps = self._inputs(images)
         fused = []
@@ -46,7 +48,7 @@ class FusionMambaDetector(nn.Module):
         return self.head(self.neck(fused))
 
     def decode(self, levels: list[Tensor]) -> Tensor:
-        """Return (B, anchors, 4 + classes) of the raw maps: x1 y1 x2 y2 in input pixels, then class probabilities."""
+        """Return the decoded raw maps (B, anchors, 4 + classes): x1 y1 x2 y2 in pixels, then class probabilities."""
         return self.head.decode(levels)
 
     def _inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -73,14 +75,14 @@ class FusionMambaDetector(nn.Module):
 
 
 def _level_fusion(config: ModelConfig, level: int) -> nn.Module:
-    """Return the module for level P``level``: maps of all streams in; (enhanced maps, fused map) out."""
+    """Return the fusion module for pyramid level ``level``: maps of all streams in, (enhanced maps, fused map) out."""
     if len(config.modalities) == 1 or level not in config.levels:
         return AddFusion()
-    assert config.operator is not None  # as the configuration fills it in
+    assert config.operator is not None  # the configuration fills it in
     channels = config.level_channels[LEVELS.index(level)]
     return config.operator.build(channels, len(config.modalities), 2**level)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of parameters, the fixed projection of the head included."""
+    """Return the number of parameters, including the fixed projection of the head."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dual state space fusion: the deep fusion in the hidden state."""
+"""Dual state space fusion: the deep fusion of the hidden states."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from fusion_mamba_ros.network.state_space import SelectiveScan2d, StateSpaceStre
 
 
 class DualStateSpaceFusion(nn.Module):
-    """DSSF: each stream's gate reads its own hidden state and, by dual attention, those of the other streams.
+    """DSSF: the gate of each stream weights its own hidden state and, by dual attention, those of the other streams.
 
-    y'_m = y_m z_m + sum of y_o z_m over the other streams o; out_m = Linear(y'_m) + x_m. All lines use the original
-    y, so the order of the streams does not matter.
-    Shapes: M maps (B, C, H, W) in and out. ``share_ssm``: one selective scan for all streams, which then run as one
-    batch; otherwise each has its own. Source: arXiv 2404.09146, section 3.2.
+    y'_m = y_m z_m + sum of y_o z_m over the other streams o; out_m = Linear(y'_m) + x_m. Both equations use the
+    original y, so the order of the streams does not matter.
+    Shapes: M maps (B, C, H, W) in and out.
+    ``share_ssm``: whether all streams share one selective scan, which then processes them as one batch; otherwise each
+    stream has its own scan.
+    Source: arXiv 2404.09146, section 3.2.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class DualStateSpaceFusion(nn.Module):
         encoded = [stream.encode(x) for stream, x in zip(self.streams, maps, strict=True)]
         scanned = self._scan([hidden for hidden, _ in encoded])
         states = [stream.normalise(y) for stream, y in zip(self.streams, scanned, strict=True)]
-        # One gate weighs its own and the other states alike, so their sum is formed once for all streams.
+        # A gate weights all hidden states equally, so the sum of the states is computed once for all streams.
         read = [_sum(states)] * len(states) if self.dual_attention else states
         out = []
         for stream, x, y, (_, gate) in zip(self.streams, maps, read, encoded, strict=True):
@@ -53,7 +55,7 @@ class DualStateSpaceFusion(nn.Module):
 
     def _scan(self, hidden: list[Tensor]) -> list[Tensor]:
         if len(self.scans) == 1:
-            # Flat, so that the batch is laid out as the scan reads it, whatever the layout of the maps.
+            # Flatten the maps first, so that the batch has the memory layout of the scan for any layout of the maps.
             batch = torch.cat([x.flatten(2) for x in hidden]).unflatten(-1, hidden[0].shape[2:])
             return list(self.scans[0](batch).chunk(len(hidden)))
         return [scan(x) for scan, x in zip(self.scans, hidden, strict=True)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Fusion-Mamba block: swapping, then dual fusion, at one level of the pyramid."""
+"""The Fusion-Mamba block: channel swapping, then dual state space fusion, at one level of the pyramid."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from fusion_mamba_ros.network.dual_fusion import DualStateSpaceFusion
 
 
 class FusionMambaBlock(nn.Module):
-    """FMB: return each stream enhanced by the other, F_m + Fusion_m: SSCS, then ``dssf_count`` DSSF in a row.
+    """FMB: enhance each stream by the other streams, F_m + Fusion_m.
 
-    Shapes: M maps (B, C, H, W) in and out; C divisible by 4.
-    ``bottleneck``: channels that the block works in; if below C, 1x1 convolutions lead in and out (not in the paper,
-    for models small enough for a drone). Source: arXiv 2404.09146, section 3.2.
+    The block consists of SSCS followed by ``dssf_count`` consecutive DSSF modules.
+    Shapes: M maps (B, C, H, W) in and out; the number of channels inside the block is divisible by 4.
+    ``bottleneck``: maximum number of channels inside the block. If it is below C, 1x1 convolutions before and after
+    reduce and restore the channels. The paper does not have these; they make models small enough for a drone.
+    Source: arXiv 2404.09146, section 3.2.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoupled head: a distribution for each box side, a logit for each class."""
+"""The decoupled detection head, which predicts a distribution for each box side and a logit for each class."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from fusion_mamba_ros.network.convolution import Conv
 class DetectionHead(nn.Module):
     """YOLOv8's head: two branches at each level, and the fixed projection of the box distributions.
 
-    In: three maps, channels as configured. Out: three maps (B, 4 * reg_max + classes, H, W), box distribution
-    logits (left, top, right, bottom; reg_max bins each, in units of the stride) before class logits.
+    Input: three maps with the channels of the configured levels. Output: three maps
+    (B, 4 * reg_max + classes, H, W). The box distribution logits come first (left, top, right, bottom; reg_max bins
+    each, in units of the stride), then the class logits.
     """
 
     def __init__(self, config: ModelConfig):
@@ -27,12 +28,12 @@ class DetectionHead(nn.Module):
         class_channels = max(levels[0], min(config.classes, 100))
         self.box_branches = nn.ModuleList(_branch(c, box_channels, 4 * config.reg_max) for c in levels)
         self.class_branches = nn.ModuleList(_branch(c, class_channels, config.classes) for c in levels)
-        # A parameter and not a buffer, because YOLOv8 counts its fixed projection among its parameters.
+        # The projection is a parameter, not a buffer, because YOLOv8 counts it among its parameters.
         self.projection = nn.Parameter(torch.arange(config.reg_max, dtype=torch.float32), requires_grad=False)
         self._reset_biases()
 
     def _reset_biases(self) -> None:
-        # About five objects in an image of 640 x 640 before anything is learned, as YOLO starts.
+        # As in YOLO, the initial class scores expect about five objects in an image of 640 x 640.
         for stride, boxes, classes in zip(STRIDES, self.box_branches, self.class_branches, strict=True):
             nn.init.constant_(boxes.get_parameter("2.bias"), 1.0)
             nn.init.constant_(classes.get_parameter("2.bias"), math.log(5 / self.classes / (640 / stride) ** 2))
@@ -43,20 +44,20 @@ class DetectionHead(nn.Module):
         return [torch.cat((boxes(x), classes(x)), dim=1) for x, boxes, classes in branches]
 
     def decode(self, levels: list[Tensor]) -> Tensor:
-        """Return (B, anchors, 4 + classes): x1 y1 x2 y2 in input pixels, then class probabilities; float32."""
+        """Return (B, anchors, 4 + classes) in float32: x1 y1 x2 y2 in input pixels, then class probabilities."""
         distributions, logits, centres, strides = self.flatten(levels)
         return torch.cat((self.boxes(distributions, centres, strides), logits.sigmoid()), dim=-1)
 
     def boxes(self, distributions: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
-        """Return (B, anchors, 4), x1 y1 x2 y2 in input pixels: each side at the mean of its distribution."""
+        """Return boxes (B, anchors, 4) as x1 y1 x2 y2 in input pixels, from the means of the side distributions."""
         distances = distributions.softmax(dim=-1) @ self.projection.float() * strides
         return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), dim=-1)
 
     def flatten(self, levels: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what decoding and the loss start from, for all anchors of all levels in a row, float32.
+        """Return the raw maps of all levels in one sequence of anchors, as input of decoding and of the loss.
 
-        Box distribution logits (B, anchors, 4, reg_max), class logits (B, anchors, classes), anchor centres
-        (anchors, 2) as x y in input pixels, strides (anchors, 1).
+        The result is, in float32: box distribution logits (B, anchors, 4, reg_max), class logits (B, anchors, classes),
+        anchor centres (anchors, 2) as x y in input pixels, and strides (anchors, 1).
         """
         rows, centres, strides = [], [], []
         for stride, level in zip(STRIDES, levels, strict=True):

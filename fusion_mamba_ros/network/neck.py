@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path aggregation network between the fused levels and the head."""
+"""The neck: a path aggregation network between the fused levels and the head."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from fusion_mamba_ros.network.convolution import Conv
 
 
 class PathAggregation(nn.Module):
-    """PAN: one way down from coarse to fine, one way up again, with the backbone's own stages (without shortcut).
+    """PAN: a top-down path from coarse to fine, then a bottom-up path from fine to coarse.
 
-    Layout `yolov8` concatenates the levels as they are; `yolov5` narrows a coarser level by a 1x1 convolution
-    before it is upsampled, and goes up again from the narrowed one.
-    Shapes: three maps (B, C_i, H / s_i, W / s_i), s = 8, 16, 32, in and out, channels as they came.
+    Both paths use the stage class that the backbone names, without shortcuts. Layout `yolov8` concatenates the levels
+    unchanged. Layout `yolov5` reduces the channels of a coarser level by a 1x1 convolution before upsampling; the
+    bottom-up path uses the reduced level too.
+    Shapes: three maps (B, C_i, H / s_i, W / s_i), s = 8, 16, 32, in and out; the channels of each level do not change.
     """
 
     def __init__(self, config: ModelConfig):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of model configuration fields that an earlier version used."""
+"""Old names of model configuration fields, which are still accepted."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 RENAMED = {"width": "scale"}
-# The settings of the Fusion-Mamba block once stood among those of the model.
+# Earlier versions had the settings of the Fusion-Mamba block among the fields of the model.
 MOVED = {
     name: ("fusion_mamba", name) for name in ("dssf_count", "sscs", "gate", "dual_attention", "share_ssm", "state_size")
 } | {"fusion_channels": ("fusion_mamba", "max_channels")}
 
 
 def with_new_names(values: Mapping[str, Any], sections: Iterable[str]) -> dict[str, Any]:
-    """Return ``values`` under today's names; of two names for one field the later in ``values`` counts.
+    """Return ``values`` under the current names; if a field has two names in ``values``, the later one counts.
 
-    ``sections``: names that hold a mapping of fields; one of these fields may also be named as ``section.field``.
+    ``sections``: names whose value is a mapping of fields. A single field can also be written as ``section.field``.
     """
     renamed: dict[str, Any] = {}
     sections = tuple(sections)
@@ -34,7 +34,7 @@ def with_new_names(values: Mapping[str, Any], sections: Iterable[str]) -> dict[s
 
 
 def warn_of_old_names(names: Iterable[str], stacklevel: int) -> None:
-    """Issue a ``DeprecationWarning`` for each of ``names`` that is an old one."""
+    """Issue a ``DeprecationWarning`` for each old name in ``names``."""
     for name in names:
         if name in RENAMED or name in MOVED:
             message = f"model configuration: write {new_name(name)} for {name}, which the next release drops"
@@ -42,7 +42,7 @@ def warn_of_old_names(names: Iterable[str], stacklevel: int) -> None:
 
 
 def new_name(name: str) -> str:
-    """Return today's name of an old field, with a dot between section and field."""
+    """Return the current name of an old field, with a dot between section and field."""
     return RENAMED[name] if name in RENAMED else ".".join(MOVED[name])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of single configuration values; each error is one sentence with the name, the value and the remedy."""
+"""Checks of single configuration values; each error message states the name, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
 
 
 def require_int(name: str, value: Any, least: int, most: int) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number from ``least`` to ``most``."""
+    """Raise ``ValueError`` unless ``value`` is an integer from ``least`` to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
     if value > most:
@@ -23,6 +23,6 @@ def require_int(name: str, value: Any, least: int, most: int) -> None:
 
 
 def require_bool(name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is true or false."""
+    """Raise ``ValueError`` unless ``value`` is a bool."""
     if type(value) is not bool:
         raise ValueError(f"{name} is {value!r}: set it to true or false")

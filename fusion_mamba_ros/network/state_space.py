@@ -15,18 +15,18 @@ DIRECTIONS = 4
 
 
 class SelectiveScan2d(nn.Module):
-    """SS2D: read a map along rows and columns, forwards and backwards, each direction with its own parameters.
+    """SS2D: scan a map along rows and columns, forwards and backwards, with separate parameters for each direction.
 
     Shapes: (B, D, H, W) in and out. ``dt_rank``: rank of the projection to the step sizes; ``state_size``: N.
-    The projections act on each pixel alone, so they commute with the reordering: they are computed once, on the
-    map as it lies, in one matrix product for all directions, and the scan walks the map by index.
+    The projections act on single pixels, so they do not depend on the scan order. They are computed once for all
+    directions, in one matrix product on the map in its original order. The scan then indexes the map in each order.
     Source: arXiv 2401.10166 (VMamba), section 4; arXiv 2404.09146, section 3.1.
     """
 
     def __init__(self, channels: int, dt_rank: int, state_size: int = 16):
         super().__init__()
         self.channels, self.dt_rank, self.state_size = channels, dt_rank, state_size
-        # Rows: the step sizes of all directions, then B of all directions, then C of all directions.
+        # Order of the rows: the step sizes of all directions, then B of all directions, then C of all directions.
         self.x_proj = nn.Parameter(torch.empty(DIRECTIONS * (dt_rank + 2 * state_size), channels))
         self.dt_proj = nn.Parameter(torch.empty(DIRECTIONS, channels, dt_rank))
         self.dt_bias = nn.Parameter(torch.empty(DIRECTIONS, channels))
@@ -35,12 +35,12 @@ class SelectiveScan2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
-        """Start as Mamba does: A = -1 ... -N, D = 1, step sizes log-uniform in ``dt_min`` ... ``dt_max``."""
+        """Initialise as in Mamba: A = -1 ... -N, D = 1, step sizes log-uniform in ``dt_min`` ... ``dt_max``."""
         nn.init.uniform_(self.x_proj, -(self.channels**-0.5), self.channels**-0.5)
         nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         with torch.no_grad():
             steps = torch.rand_like(self.dt_bias) * math.log(dt_max / dt_min) + math.log(dt_min)
-            # The inverse of softplus.
+            # This is the inverse of softplus.
             self.dt_bias.copy_(steps.exp().expm1().log())
             states = torch.arange(1, self.state_size + 1, dtype=torch.float32, device=self.A_log.device)
             self.A_log.copy_(states.log().expand_as(self.A_log))
@@ -72,16 +72,23 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def channel_mixing(weight: Tensor, x: Tensor) -> Tensor:
-    """Return ``weight`` (O, C) applied to the channels of x (B, C, L): (B, O, L), contiguous whatever x's strides."""
-    # Not matmul: it folds the batch into rows, which transposes x and the result.
+    """Apply ``weight`` (O, C) to the channels of x (B, C, L).
+
+    The result (B, O, L) is contiguous for any strides of x.
+    """
+    # matmul would fold the batch into the rows, which transposes x and the result.
     return torch.bmm(weight.expand(x.shape[0], -1, -1), x)
 
 
 class StateSpaceStream(nn.Module):
-    """What one stream owns of a state space block: all but the selective scan.
+    """The layers of one stream in a state space block, without the selective scan.
 
-    Normalise, project to d_inner = 2 C channels, convolve depthwise, SiLU (`encode`); normalise what the scan
-    returns (`normalise`); project back to C channels (`project`). `gate` is SiLU of a projection of its own.
+    - `encode`: normalise, project to d_inner = 2 C channels, apply a depthwise convolution and SiLU. The gate is the
+      SiLU of a separate projection.
+    - `normalise`: normalise the output of the scan.
+    - `project`: project back to C channels and add the input.
+
+    ``gate``: whether the stream has a gate. ``depth``: number of consecutive blocks that this one is part of.
     """
 
     def __init__(self, channels: int, gate: bool = True, depth: int = 1):
@@ -93,12 +100,12 @@ class StateSpaceStream(nn.Module):
         self.conv = nn.Conv2d(self.inner, self.inner, 3, padding=1, groups=self.inner)
         self.inner_norm = nn.LayerNorm(self.inner)
         self.out_proj = nn.Linear(self.inner, channels, bias=False)
-        # Small, and the smaller the more blocks follow each other: a block starts close to the identity, so a deep
-        # fusion neither blurs nor inflates the features of backbones that have learned nothing yet.
+        # The initial weights are small, and smaller for more consecutive blocks, so that each block starts close to the
+        # identity. A deep fusion then neither blurs nor inflates the features of untrained backbones.
         nn.init.trunc_normal_(self.out_proj.weight, std=0.02 / math.sqrt(2 * depth))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the scan's input (B, d_inner, H, W) and the gate (B, H * W, d_inner) of a map (B, C, H, W)."""
+        """Return the scan input (B, d_inner, H, W) and the gate (B, H * W, d_inner) or None for a map (B, C, H, W)."""
         tokens = self.norm(x.flatten(2).transpose(1, 2))
         hidden = _linear_map(self.in_proj, tokens, x)
         gate = None if self.gate_proj is None else functional.silu(self.gate_proj(tokens))
@@ -114,8 +121,8 @@ class StateSpaceStream(nn.Module):
 
 
 def _linear_map(linear: nn.Linear, tokens: Tensor, like: Tensor) -> Tensor:
-    """Return ``linear`` of tokens (B, L, C) as a map (B, O, H, W), in memory as the map ``like`` lies there."""
-    # With channels last, tokens and map are the same memory; otherwise the product itself does the transposing.
+    """Apply ``linear`` to tokens (B, L, C); the result is a map (B, O, H, W) with the memory layout of ``like``."""
+    # With channels last, tokens and map have the same memory layout. Otherwise the matrix product itself transposes.
     if like.is_contiguous(memory_format=torch.channels_last):
         return linear(tokens).transpose(1, 2).unflatten(-1, like.shape[2:])
     return channel_mixing(linear.weight, tokens.transpose(1, 2)).unflatten(-1, like.shape[2:])
@@ -127,9 +134,9 @@ def dt_rank_of(channels: int) -> int:
 
 
 class VisualStateSpaceBlock(nn.Module):
-    """VSS block: x + branch(LN(x)), the branch a gated selective scan of the map.
+    """VSS block: x + branch(LN(x)), where the branch is a gated selective scan of the map.
 
-    Shapes: (B, C, H, W) in and out. ``depth``: number of blocks in a row that this one is part of.
+    Shapes: (B, C, H, W) in and out. ``depth``: number of consecutive blocks that this one is part of.
     Source: arXiv 2404.09146, section 3.1.
     """
 
@@ -139,7 +146,7 @@ class VisualStateSpaceBlock(nn.Module):
         self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mixed map."""
+        """Return the output map."""
         hidden, gate = self.stream.encode(x)
         state = self.stream.normalise(self.scan(hidden))
         return self.stream.project(state if gate is None else state * gate, x)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Offline training: assigner, loss, moving average, schedule and loop. No ROS."""
+"""Offline training: assigner, loss, moving average, schedule and training loop. This package does not use ROS."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stream of a modality does in a batch that has no image of it."""
+"""Batch normalisation in the stream of a modality that has no image in the batch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fusion_mamba_ros.network import FusionMambaDetector
 
 @contextmanager
 def statistics_kept(model: FusionMambaDetector, absent: Iterable[str]) -> Iterator[None]:
-    """Let the backbones of the modalities ``absent`` normalise as in inference, for one forward pass.
+    """Use the running statistics in the backbones of the modalities ``absent``, for one forward pass.
 
-    The variance of a map of one value is zero, so that batch normalisation by it would multiply gradients by
-    1 / sqrt(eps) in each layer, and the running statistics would forget what images look like.
+    A missing image is a map of one constant value with variance zero. With batch statistics, each layer would multiply
+    the gradients by 1 / sqrt(eps), and the running statistics would drift away from those of real images.
     """
     norms = [
         module

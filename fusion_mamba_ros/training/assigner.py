@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which anchor learns which object."""
+"""Assignment of objects to anchors for training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True)
 class Assignment:
-    """What each anchor shall predict.
+    """Targets of each anchor.
 
-    ``boxes`` (B, A, 4) pixels and ``scores`` (B, A, classes) in [0, 1]; ``positive`` (B, A) is true where an anchor
-    learns an object; elsewhere scores are zero and boxes mean nothing.
+    ``boxes``: (B, A, 4) in pixels. ``scores``: (B, A, classes) in [0, 1].
+    ``positive``: (B, A), true for anchors with an assigned object. For other anchors the scores are zero and the boxes
+    have no meaning.
     """
 
     boxes: Tensor
@@ -28,13 +29,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TaskAlignedAssigner:
-    """Give each object the anchors inside it that already classify and locate it best.
+    """Assign to each object the anchors inside its box that already classify and locate it best.
 
-    Alignment of an anchor with an object is score ** ``alpha`` * CIoU ** ``beta``; the ``top_k`` best anchors whose
-    centre lies in the object's box take it, an anchor wanted by several takes the one it overlaps most. The target
-    score is the alignment, scaled so that the best anchor of each object gets that object's best CIoU.
-    ``minimum_side_px``: for the test whether a centre lies inside, boxes count as at least this large; without it, an
-    object smaller than the finest stride may contain no centre at all and is never learned. 0 is YOLOv8's rule.
+    The alignment of an anchor with an object is score ** ``alpha`` * CIoU ** ``beta``. Each object is assigned to the
+    ``top_k`` anchors with the highest alignment among those whose centre lies in its box. If several objects choose the
+    same anchor, the anchor gets the object with the highest CIoU. The target score is the alignment, scaled so that the
+    best anchor of each object gets that object's best CIoU.
+    ``minimum_side_px``: smallest box side in the test whether a centre lies inside the box. Without this limit, an
+    object smaller than the finest stride may contain no centre and is then never learned. YOLOv8 uses 0.
     Source: arXiv 2108.07755 (TOOD), section 3.2, with the constants of YOLOv8.
     """
 
@@ -49,8 +51,9 @@ class TaskAlignedAssigner:
     ) -> Assignment:
         """Return the assignment of a batch.
 
-        ``scores`` (B, A, classes) probabilities and ``boxes`` (B, A, 4) pixels, as predicted; ``centres`` (A, 2)
-        pixels; ``labels`` (B, M) int64, ``targets`` (B, M, 4) pixels, ``valid`` (B, M) bool: objects, padded to M.
+        Predictions: ``scores`` (B, A, classes) as probabilities, ``boxes`` (B, A, 4) in pixels.
+        Anchors: ``centres`` (A, 2) in pixels.
+        Objects, padded to M: ``labels`` (B, M) int64, ``targets`` (B, M, 4) in pixels, ``valid`` (B, M) bool.
         """
         batch, anchors = scores.shape[:2]
         if targets.shape[1] == 0:
@@ -64,7 +67,7 @@ class TaskAlignedAssigner:
         best = alignment.topk(min(self.top_k, anchors), dim=-1).indices
         chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
 
-        # An anchor that several objects chose goes to the one that it overlaps most.
+        # If several objects choose the same anchor, the anchor gets the object with the highest CIoU.
         rival = torch.where(chosen, overlap, -1.0)
         owner = rival.argmax(dim=1)  # (B, A)
         positive = chosen.any(dim=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches whose content depends on seed, epoch and position alone: any run can be entered anywhere."""
+"""Batches that depend on seed, epoch and position only, so that a run can resume at any batch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from fusion_mamba_ros.training.loss import Targets
 
 @dataclass(frozen=True)
 class Batch:
-    """``images``: modality name to (B, C, H, W) uint8; ``targets``: their objects in network pixels.
+    """A batch of training pairs.
 
-    ``absent``: modalities of which no pair of the batch has an image, or a black one only.
+    ``images``: modality name to (B, C, H, W) uint8. ``targets``: the objects, in pixels of the network input.
+    ``absent``: modalities for which all images of the batch are missing or black.
     """
 
     images: dict[str, Tensor]
@@ -33,9 +34,9 @@ class Batch:
         return len(self.targets.labels)
 
     def inputs(self, device: torch.device, *, channels_last: bool) -> dict[str, Tensor]:
-        """Return the images on ``device`` as the network takes them, float32 in [0, 1]."""
+        """Return the images on ``device`` as network input, float32 in [0, 1]."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        # Bytes travel, floats are made at the destination.
+        # Transfer the images as bytes, a quarter of the size, and convert them to float on the device.
         return {
             name: image.to(device, non_blocking=True).to(torch.float32, memory_format=layout).div_(255.0)
             for name, image in self.images.items()
@@ -43,9 +44,11 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], modalities: Mapping[str, int]) -> Batch:
-    """Return samples of one size as a batch; for a stem of other channels, grey is repeated and colour becomes grey.
+    """Return samples of the same size as a batch.
 
-    A sample that lacks a modality gets what inference takes in place of a missing image.
+    ``modalities``: modality name to the number of channels that the model expects. A grey image is repeated in all
+    channels of a colour input; a colour image is converted to grey for a grey input. A sample without an image of a
+    modality gets the same replacement as in inference.
     """
     images = {}
     width, height = samples[0].size
@@ -70,7 +73,7 @@ def collate(samples: Sequence[Sample], modalities: Mapping[str, int]) -> Batch:
 
 
 def _absent(samples: Sequence[Sample], modalities: Iterable[str]) -> tuple[str, ...]:
-    """Return the modalities of which no sample has an image that shows anything."""
+    """Return the modalities for which every sample has no image or a black one."""
     return tuple(
         name
         for name in modalities
@@ -79,11 +82,12 @@ def _absent(samples: Sequence[Sample], modalities: Iterable[str]) -> tuple[str, 
 
 
 class EpochBatches(Dataset[Batch]):
-    """The batches of one epoch, those of one process of several.
+    """The part of the batches of one epoch that belongs to one process.
 
-    Order and augmentation follow from ``seed``, ``epoch`` and the position in the epoch, so a batch is the same however
-    many workers prepare it, wherever the epoch is entered and over however many processes it is split. One exception:
-    where all pairs of a process's part would drop the same stream, its first pair keeps all.
+    Order and augmentation depend on ``seed``, ``epoch`` and the position in the epoch only. So a batch does not depend
+    on the number of workers, the number of processes or the batch at which a run resumes. There is one exception: if
+    dropout would remove the same modality from all pairs in a process's part of a batch, its first pair gets no
+    dropout.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class EpochBatches(Dataset[Batch]):
         self.dataset, self.augmentation, self.modalities = dataset, augmentation, dict(modalities)
         self.batch_size, self.seed, self.epoch, self.rank, self.processes = batch_size, seed, epoch, rank, processes
         self.order = np.random.default_rng((seed, epoch)).permutation(len(dataset))
-        # Every process needs a part of the last batch as well; what cannot be shared out evenly waits an epoch.
+        # All processes need equally many pairs, so the pairs that remain after even division are left out this epoch.
         self.order = self.order[: len(dataset) - len(dataset) % processes]
 
     def __len__(self) -> int:
@@ -112,7 +116,7 @@ class EpochBatches(Dataset[Batch]):
         size = self.augmentation.draw_size(np.random.default_rng((self.seed, self.epoch, 1, number)))
         own = positions[self.rank :: self.processes]
         samples = [self._sample(position, size) for position in own]
-        # A stream that dropout alone takes away from the whole batch learns nothing from it.
+        # A stream that dropout removes from the whole batch would learn nothing from it.
         if self.augmentation.config.modality_dropout and _absent(samples, self.modalities):
             samples[0] = self._sample(own[0], size, dropout=False)
         return collate(samples, self.modalities)
@@ -123,7 +127,7 @@ class EpochBatches(Dataset[Batch]):
 
 
 def load(batches: EpochBatches, *, first: int = 0, workers: int = 0) -> DataLoader[Batch]:
-    """Return an iterable over the batches from number ``first`` on, prepared by ``workers`` processes."""
+    """Return an iterable over the batches from number ``first`` on; ``workers`` processes prepare them."""
     return DataLoader(
         batches,
         batch_size=None,

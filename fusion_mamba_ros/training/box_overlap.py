@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Complete intersection over union."""
+"""Complete intersection over union (CIoU) of boxes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _EPSILON = 1e-7
 
 
 def complete_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the CIoU of boxes (..., 4), x1 y1 x2 y2: IoU minus centre distance minus difference of aspect.
+    """Return the CIoU of two sets of boxes: the IoU minus penalties for centre distance and aspect ratio.
 
-    Shapes broadcast; result (...) in (-2, 1]. No gradient flows through the weight of the aspect term.
+    Boxes: (..., 4) as x1 y1 x2 y2; the shapes broadcast. Result: (...) in (-2, 1].
+    No gradient flows through the weight of the aspect ratio term.
     Source: arXiv 1911.08287, equations 8 to 11.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The curves of a run as one picture."""
+"""The curves of a run as one image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _PANELS = ("box", "distribution", "classes", "mAP50", "mAP", "learning_rate")
 
 
 def draw_curves(history: Sequence[dict[str, float]]) -> bytes:
-    """Return losses, mAP and learning rate over the epochs as a PNG."""
-    # Not pyplot: it keeps global state and may look for a display.
+    """Return a PNG with the losses, the mAP and the learning rate over the epochs."""
+    # pyplot is not used because it keeps global state and may need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

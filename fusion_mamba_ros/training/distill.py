@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One distillation run from images and a teacher to a folder with start weights."""
+"""A distillation run: images and a teacher in, a folder with start weights out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from fusion_mamba_ros.training.recipe import Recipe, TrainingError
 
 @dataclass(frozen=True)
 class DistillationRun:
-    """Settings of one run. ``teacher``: checkpoint of `import-weights`; ``images``: image list; ``out``: its folder."""
+    """Settings of one distillation run.
+
+    ``teacher``: checkpoint written by `import-weights`. ``images``: image list. ``out``: folder of the run.
+    """
 
     recipe: Recipe
     settings: DistillationSettings
@@ -34,9 +37,9 @@ class DistillationRun:
 
 
 def distill(run: DistillationRun, console: Console) -> bool:
-    """Start a distillation and return whether it is complete (False: interrupted, it can be resumed).
+    """Run a distillation and return True if it is complete, or False if it was interrupted and can be resumed.
 
-    Raises ``ValueError``, one sentence, if something keeps it from starting.
+    Raises ``ValueError`` with a one-sentence message if the distillation cannot start.
     """
     if (run.out / "state.pt").exists():
         raise TrainingError(f"'{run.out}' holds a run already: go on with --resume or choose another --out")
@@ -46,7 +49,7 @@ def distill(run: DistillationRun, console: Console) -> bool:
 
 
 def resume_distillation(out: Path, console: Console) -> bool:
-    """Go on with the run in ``out``; return as `distill` does."""
+    """Resume the distillation in the folder ``out``; the return value is that of `distill`."""
     return _run(DistillationState.load(out / "state.pt"), out, console)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teach the streams of a detector the features of a pretrained backbone, from images without labels."""
+"""Train the backbones of a detector to reproduce the features of a pretrained one, on unlabelled images."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ _MEASURED_BATCHES = 8
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """What decides a distillation, next to the two models and the images.
+    """Settings of a distillation, besides the two models and the images.
 
-    Each of ``steps`` steps learns from ``batch_size`` random crops for each stream. ``input_size``: (width, height) of
-    the crops, pixels. ``learning_rate``: peak of a cosine schedule with AdamW. ``precision``: `fp32` or `bf16` (mixed).
+    ``steps``: number of optimizer steps. ``batch_size``: random crops per step and stream.
+    ``input_size``: (width, height) of the crops in pixels.
+    ``learning_rate``: peak of the cosine schedule; the optimizer is AdamW.
+    ``precision``: `fp32` or `bf16` (mixed).
     """
 
     steps: int
@@ -61,7 +63,11 @@ class DistillationSettings:
 
 @dataclass
 class DistillationState:
-    """A distillation between two steps. ``inputs``: paths of teacher and images; ``recipe``: model and input size."""
+    """State of a distillation between two steps.
+
+    ``inputs``: paths of the teacher and of the image list. ``recipe``: the recipe with the student's model and the
+    thermal scaling.
+    """
 
     settings: dict[str, Any]
     recipe: dict[str, Any]
@@ -73,7 +79,10 @@ class DistillationState:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the state as a whole or not at all; raises `TrainingError`, for example on a full disk."""
+        """Write the state to ``path`` atomically.
+
+        Raises `TrainingError` if the file cannot be written, for example on a full disk.
+        """
         buffer = io.BytesIO()
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         torch.save({"format": FORMAT_VERSION, **values}, buffer)
@@ -85,7 +94,10 @@ class DistillationState:
 
     @classmethod
     def load(cls, path: Path) -> DistillationState:
-        """Return the state in ``path``; runs no code from the file."""
+        """Return the state in ``path``, without running code from the file.
+
+        Raises `TrainingError` if the file is missing, damaged or of another format version.
+        """
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)
             if values.pop("format") != FORMAT_VERSION:
@@ -98,10 +110,11 @@ class DistillationState:
 
 
 class FeatureProjections(nn.Module):
-    """One 1x1 convolution for each level, from a student stream's features to its teacher's normalised features.
+    """One 1x1 convolution per level that maps the features of a student stream to those of the teacher's stream.
 
-    The targets are the teacher's features with mean 0 and deviation 1 in each channel, so that no channel and no level
-    outweighs another. Only used in training: the start weights do not contain it.
+    The targets are the teacher's features, normalised to mean 0 and standard deviation 1 in each channel, so that all
+    channels and levels have equal weight. The projections are used in distillation only; the start weights do not
+    contain them.
     """
 
     def __init__(self, student_channels: tuple[int, ...], teacher_channels: tuple[int, ...]):
@@ -113,14 +126,14 @@ class FeatureProjections(nn.Module):
             self.register_buffer(f"deviation_{level}", torch.ones(teacher))
 
     def measure(self, features: list[list[Tensor]]) -> None:
-        """Take mean and deviation of the teacher's channels from several batches of its levels."""
+        """Set mean and standard deviation of the teacher's channels from its features of several batches."""
         for level in range(len(self.projections)):
             values = torch.cat([batch[level].float().transpose(0, 1).flatten(1) for batch in features], dim=1)
             self.get_buffer(f"mean_{level}").copy_(values.mean(dim=1))
             self.get_buffer(f"deviation_{level}").copy_(values.std(dim=1).clamp_min(1e-6))
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> list[Tensor]:
-        """Return the mean squared error of each level: 1 is what a constant would reach, 0 is the teacher."""
+        """Return the mean squared error of each level: 0 for a perfect match, 1 for the best constant output."""
         losses = []
         for level, projection in enumerate(self.projections):
             shape = (1, -1, 1, 1)
@@ -131,10 +144,12 @@ class FeatureProjections(nn.Module):
 
 
 class Distillation:
-    """Trains the backbones of ``student`` on the features of those of ``teacher``, which stays as it is.
+    """Train the backbones of ``student`` on the features of the backbones of ``teacher``; the teacher is not trained.
 
-    Both models have the modalities of ``images``; each stream learns from the teacher's stream of its name. Everything
-    that a step draws follows from seed and step number, so a resumed run goes on as if nothing had happened.
+    Both models have the modalities of ``images``. Each stream of the student learns from the teacher's stream of the
+    same name. The random crops of a step depend on the seed and the step number only, so a resumed run gets the same
+    crops as an uninterrupted one.
+    Raises `TrainingError` if the teacher lacks a modality of the student or has other channels for it.
     """
 
     def __init__(
@@ -183,9 +198,10 @@ class Distillation:
         report_every: int = 100,
         save_every_minutes: float = 5.0,
     ) -> bool:
-        """Train to the end; return False if ``stop`` ended it earlier. ``save`` is called in between and at the end.
+        """Train to the end and return True, or return False if ``stop`` ended the training earlier.
 
-        ``on_report`` gets the means of the losses since the last report, and images per second.
+        ``save`` is called every ``save_every_minutes`` and at the end. ``on_report`` is called every ``report_every``
+        steps with the mean losses since the last report and the images per second.
         """
         sums: dict[str, float] = {}
         saved = reported = time.monotonic()
@@ -212,7 +228,10 @@ class Distillation:
         return True
 
     def step(self) -> dict[str, float]:
-        """Learn from one batch for each stream; return the loss of each stream and level, such as `rgb_8`."""
+        """Train on one batch per stream and return the loss of each stream and stride, such as `rgb_8`.
+
+        Raises `TrainingError` if a loss is not finite.
+        """
         self.student.train()
         self.schedule.apply(self.optimizer, self.state.step)
         losses: dict[str, float] = {}
@@ -236,7 +255,7 @@ class Distillation:
     def _measure(self) -> None:
         for name, projections in self.projections.items():
             with torch.no_grad(), self._autocast():
-                # Steps before the first, so that these crops are none of the training's.
+                # Negative step numbers give other crops than the training steps.
                 features = [
                     self.teacher.backbones[name](self._batch(name, -1 - index)) for index in range(_MEASURED_BATCHES)
                 ]
@@ -263,5 +282,5 @@ class Distillation:
         save()
 
     def _projection_module(self) -> nn.Module:
-        assert isinstance(self.projections, nn.Module)  # a ModuleDict, seen as a mapping
+        assert isinstance(self.projections, nn.Module)  # it is a ModuleDict, typed as a mapping
         return self.projections

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The moving average of the weights, which is what gets validated and saved."""
+"""The moving average of the weights; validation and checkpoints use the averaged weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 class MovingAverage(Generic[ModelT]):
     """Exponential moving average of a model's parameters and buffers.
 
-    The decay grows as ``decay`` * (1 - exp(-updates / ramp)), so that the average forgets the random start quickly.
-    ``model`` is the averaged model, in evaluation mode, without gradients.
+    The decay grows as ``decay`` * (1 - exp(-updates / ramp)), so that the average quickly forgets the start weights.
+    The attribute ``model`` is the averaged model, in evaluation mode and without gradients.
     """
 
     def __init__(self, model: ModelT, decay: float, ramp: float):
@@ -26,7 +26,7 @@ class MovingAverage(Generic[ModelT]):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the model's present values."""
+        """Update the average with the current values of ``model``; integer buffers are copied."""
         self.updates += 1
         weight = 1 - self.decay * (1 - math.exp(-self.updates / self.ramp))
         current = model.state_dict()

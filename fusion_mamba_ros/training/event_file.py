@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scalars for TensorBoard, written at once: no thread, so a full disk ends the run with one sentence."""
+"""TensorBoard event files, written synchronously, so that a full disk raises an error in the training loop."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fusion_mamba_ros.training.recipe import TrainingError
 
 
 class EventFile:
-    """One file of TensorBoard events; a resumed run writes another one beside it.
+    """One TensorBoard event file; a resumed run writes a further file in the same folder.
 
-    ``first_step``: steps from here on replace those of earlier files.
+    ``first_step``: from this step on, the values replace those of earlier files.
     """
 
     def __init__(self, path: Path, first_step: int) -> None:
@@ -31,11 +31,14 @@ class EventFile:
 
     @classmethod
     def create_in(cls, folder: Path, first_step: int) -> EventFile:
-        """Return a new file in ``folder``; TensorBoard reads files of a folder in the order of their names."""
+        """Return a new file in ``folder``; its name holds the time because TensorBoard reads files in name order."""
         return cls(folder / f"events.out.tfevents.{time.time_ns():020d}.{os.getpid()}", first_step)
 
     def add(self, scalars: Mapping[str, float], step: int) -> None:
-        """Append the scalars by tag. Raises `TrainingError` that names the file if it cannot be written."""
+        """Append the scalars, given by tag.
+
+        Raises `TrainingError` with the name of the file if it cannot be written.
+        """
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
@@ -55,9 +58,10 @@ class EventFile:
 
 
 def tag_of(column: str) -> str:
-    """Return the tag of a column of `results.csv`: `rgb_only_mAP50` is in the group `rgb_only`, `train_box` in `train`.
+    """Return the TensorBoard tag of a column of `results.csv`.
 
-    Columns that belong to no group (`learning_rate`) stay as they are.
+    The part before the last underscore is the group: `rgb_only_mAP50` becomes `rgb_only/mAP50`, `train_box` becomes
+    `train/box`. Columns without a group, such as `learning_rate`, keep their name.
     """
     group, _, name = column.rpartition("_")
     return f"{group}/{name}" if group in ("train", "val") or name.startswith("mAP") else column

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start from an EfficientNet-Lite0 that was trained on ImageNet: its weights for the backbone of every stream."""
+"""Build a detector whose backbones start from the weights of an EfficientNet-Lite0 that was trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NORM_LEAVES = ("weight", "bias", "running_mean", "running_var")
 
 
 def read_efficientnet(path: str | Path) -> dict[str, Tensor] | None:
-    """Return the state dict of an EfficientNet in ``path`` by its published names; None for another model.
+    """Return the state dict of an EfficientNet in ``path`` by its published names, or None for another model.
 
-    Reads files of `torch.save` (with ``weights_only``, so no code in them is run) and safetensors files. Raises
-    ``ValueError``, one sentence, if a safetensors file is damaged.
+    The file can be one of `torch.save` or a safetensors file. A file of `torch.save` is read with ``weights_only``, so
+    no code in it is run. Raises ``ValueError`` with a one-sentence message if a safetensors file is damaged.
     """
     if Path(path).suffix == ".safetensors":
         try:
@@ -45,12 +45,13 @@ def read_efficientnet(path: str | Path) -> dict[str, Tensor] | None:
 def build_efficientnet_detector(
     tensors: Mapping[str, Tensor], changes: Mapping[str, Any]
 ) -> tuple[FusionMambaDetector, int, int]:
-    """Return a detector that starts from ``tensors``, how many of its tensors came from there, and how many it has.
+    """Return a detector with start weights, the number of tensors taken from ``tensors``, and its number of tensors.
 
-    ``tensors``: a state dict by the names of the TensorFlow models' port (`_blocks.0._depthwise_conv.weight`) or by
-    timm's (`blocks.0.0.conv_dw.weight`). ``changes``: fields of `ModelConfig`. Every stream gets the same backbone; a
-    stem of other than 3 channels gets the sum of the RGB filters, shared out over its channels. Fusion, neck and head
-    keep their random start. Raises ``ValueError``, one sentence, if a tensor is missing or has another shape.
+    ``tensors``: state dict with the names of the port of the TensorFlow models (`_blocks.0._depthwise_conv.weight`) or
+    with those of timm (`blocks.0.0.conv_dw.weight`). ``changes``: fields of `ModelConfig`.
+    Every stream gets the same backbone weights. If a stem does not have 3 channels, the sum of the RGB filters is
+    divided evenly among its channels. Fusion, neck and head keep their random start weights.
+    Raises ``ValueError`` with a one-sentence message if a tensor is missing or has another shape.
     """
     values = {"classes": 1, **changes, "backbone": BACKBONE}
     model = FusionMambaDetector(ModelConfig.from_dict(values))
@@ -75,14 +76,17 @@ def build_efficientnet_detector(
 
 
 def grey_stem(filters: Tensor, channels: int) -> Tensor:
-    """Return the filters of a stem (O, 3, k, k) for ``channels`` channels: a grey image gives what it gives as RGB."""
+    """Return the filters of a stem (O, 3, k, k) converted to ``channels`` input channels.
+
+    A grey image repeated in all channels gives the same result with the converted filters as with the RGB filters.
+    """
     if filters.shape[1] == channels:
         return filters
     return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
 def _published_names() -> dict[str, str]:
-    """Return the names of the TensorFlow models' port, to those of our layers."""
+    """Return a mapping from the names in the port of the TensorFlow models to those of our layers."""
     names = _layer("_conv_stem", "_bn0", "sections.0.1")
     for place, (number, _, _, expands) in _blocks().items():
         prefix = f"_blocks.{number}."
@@ -94,7 +98,7 @@ def _published_names() -> dict[str, str]:
 
 
 def _timm_names() -> dict[str, str]:
-    """Return timm's names, to those of our layers."""
+    """Return a mapping from timm's names to those of our layers."""
     names = _layer("conv_stem", "bn1", "sections.0.1")
     for place, (_, stage, block, expands) in _blocks().items():
         prefix = f"blocks.{stage}.{block}."
@@ -115,7 +119,7 @@ def _layer(conv: str, norm: str, ours: str) -> dict[str, str]:
 
 
 def _blocks() -> dict[str, tuple[int, int, int, bool]]:
-    """Return for each of our blocks: number in the network, stage, number in the stage, whether it expands."""
+    """Return for each of our blocks its number in the network, stage, number in the stage, and whether it expands."""
     blocks: dict[str, tuple[int, int, int, bool]] = {}
     stage = 0
     for section, stages in enumerate(STAGES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start from a YOLO that was trained on COCO: its weights for both streams, neck and head."""
+"""Build a detector with start weights from a published YOLO, for all streams, the neck and the head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.network.backbones.yolo import SCALES
 from fusion_mamba_ros.training.restricted_unpickler import Shell, read_foreign_checkpoint
 
-# Number of a layer in the published models -> our name for it; the backbone is 0 to 9 in both.
+# Layer number in the published models -> our name of the layer. The backbone has the numbers 0 to 9 in both models.
 _BACKBONE = {
     number: f"sections.{section}.{place}"
     for section, first, count in ((0, 0, 5), (1, 5, 2), (2, 7, 3))
@@ -41,7 +41,7 @@ _BRANCHES = {"cv2": "box_branches", "cv3": "class_branches"}
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """Weights of a published YOLO: ``tensors`` by their published names, and what they tell about the model."""
+    """Weights of a published YOLO: ``tensors`` by their published names, and the properties of the model."""
 
     tensors: Mapping[str, Tensor]
     class_names: tuple[str, ...]
@@ -50,9 +50,10 @@ class ForeignWeights:
 
 
 def read_foreign_weights(path: str | Path) -> ForeignWeights:
-    """Return the weights in an Ultralytics YOLOv8 or YOLOv5 checkpoint (the averaged ones if there are any).
+    """Return the weights in an Ultralytics YOLOv8 or YOLOv5 checkpoint, the averaged ones if the file has any.
 
-    Runs no code from the file. Raises ``ValueError``, one sentence, if it is unsafe, damaged or another model.
+    No code from the file is run. Raises ``ValueError`` with a one-sentence message if the file is unsafe, damaged or
+    holds another model.
     """
     content = read_foreign_checkpoint(path)
     model = content
@@ -67,7 +68,7 @@ def read_foreign_weights(path: str | Path) -> ForeignWeights:
     except KeyError as error:
         raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector: it has no tensor {error}") from error
     except (TypeError, AttributeError, LookupError, RuntimeError) as error:
-        # Attributes of foreign objects can be of any type.
+        # Attributes of foreign objects can have any type.
         raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector ({type(error).__name__}: {error})") from error
     if width is None:
         raise ValueError(f"'{path}' has channels or depths of no known width: use YOLOv8 or YOLOv5 n, s, m, l or x")
@@ -75,11 +76,13 @@ def read_foreign_weights(path: str | Path) -> ForeignWeights:
 
 
 def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple[FusionMambaDetector, int, int]:
-    """Return a detector that starts from ``weights``, how many of its tensors came from there, and how many it has.
+    """Return a detector with start weights, the number of tensors taken from ``weights``, and its number of tensors.
 
-    ``changes``: fields of `ModelConfig`; backbone, scale and classes are those of the weights. Every stream gets the
-    same backbone; a stem of other than 3 channels gets the sum of the RGB filters, shared out over its channels.
-    Fusion blocks, and the head of a YOLOv5 with anchors, keep their random start.
+    ``changes``: fields of `ModelConfig`. Backbone and scale always come from the weights; the number of classes comes
+    from the weights unless ``changes`` sets it. Every stream gets the same backbone weights. If a stem does not have 3
+    channels, the sum of the RGB filters is divided evenly among its channels.
+    The fusion blocks keep their random start weights, and so does the head if the weights are of a YOLOv5 with anchors.
+    Raises ``ValueError`` if a tensor of the backbone or the neck is missing.
     """
     classes = len(weights.class_names)
     values = {"classes": classes, **changes, "backbone": weights.backbone, "scale": weights.width}
@@ -106,7 +109,7 @@ def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple
 def _stem(filters: Tensor, channels: int) -> Tensor:
     if filters.shape[1] == channels:
         return filters
-    # A grey picture in all of RGB's channels gives what it gives the summed filter.
+    # The summed filter gives the same result for a grey image as the RGB filter for that image in all three channels.
     return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
@@ -138,7 +141,10 @@ def _is_weight(name: Any, value: Any) -> bool:
 
 
 def _tensors_of(module: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a module and its submodules. Raises ``ValueError`` if they are endless."""
+    """Yield the tensors of a module and its submodules.
+
+    Raises ``ValueError`` if the modules are too many or nested too deeply, as when they contain each other.
+    """
     pending, count = [(module, "")], 0
     while pending:
         shell, prefix = pending.pop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and SIGTERM as a question that the loop asks when it can stop."""
+"""Handling of Ctrl-C and SIGTERM: a flag that the training loop checks when it can stop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from types import FrameType, TracebackType
 
 
 class Interruption:
-    """Context in which the first SIGINT or SIGTERM sets ``requested`` and a second one acts as usual."""
+    """Context in which the first SIGINT or SIGTERM sets ``requested``; a second one has its usual effect."""
 
     def __init__(self) -> None:
         self.requested = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
-        # Only the main thread may set handlers; elsewhere (in a test, in a notebook) signals stay as they are.
+        # Only the main thread may set signal handlers. In other threads, the existing handlers stay in place.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._request)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run tells while it runs: a line for each epoch, progress with the time left, TensorBoard."""
+"""Progress output of a training run: a line per epoch, progress bars with the remaining time, TensorBoard events."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fusion_mamba_ros.training.event_file import EventFile, tag_of
 
-# Where there is no terminal to draw bars on, a line about the epoch under way comes this often.
+# Without a terminal for progress bars, a line about the current epoch is printed at this interval.
 _LINE_INTERVAL_S = 60.0
 
 
 class Logger:
     """Context that shows progress on ``console`` and writes TensorBoard events to the folder ``events``.
 
-    ``first_epoch``: epochs that are done already. ``clock`` returns seconds.
+    ``first_epoch``: number of epochs that are already complete. ``clock``: function that returns a time in seconds.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Logger:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.console, self.epochs = console, epochs
-        # Steps are numbers of epochs; 0 is that of the start weights.
+        # The step of an event is the number of complete epochs; step 0 belongs to the start weights.
         self.events = EventFile.create_in(events, first_epoch + 1 if first_epoch else 0)
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -62,9 +62,9 @@ class Logger:
         self.progress.stop()
 
     def batch(self, epoch: int, done: int, of: int, losses: dict[str, float]) -> None:
-        """Move the bar of the epoch; without a terminal print a line now and then."""
+        """Update the progress bar of the epoch; without a terminal, print a line at intervals."""
         if self._first_position is None:
-            # The pace is counted from here: what came before is no training.
+            # Measure the pace from the first batch, because the time before it is not spent on training.
             self._first_position, self._started = epoch + done / of, self._clock()
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.progress.update(self.epoch, total=of, completed=done, losses=text, description=f"epoch {epoch + 1}")
@@ -85,7 +85,10 @@ class Logger:
         self.progress.update(self.run, completed=number)
 
     def _print(self, text: str, position: float) -> None:
-        """Print a line with the time that the rest of the run takes at the pace so far; ``position`` in epochs."""
+        """Print a line with the estimated remaining time of the run.
+
+        The estimate assumes the pace so far. ``position``: progress of the run in epochs.
+        """
         self._last_line = self._clock()
         done = position - (position if self._first_position is None else self._first_position)
         if done > 0 and position < self.epochs:
@@ -95,7 +98,7 @@ class Logger:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time in its two largest units: `2 h 05 min`, `3 min 20 s`, `12 s`."""
+    """Return a duration in its two largest units: `2 h 05 min`, `3 min 20 s`, `12 s`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of YOLOv8: overlap and distribution of boxes, binary cross entropy of classes."""
+"""The loss of YOLOv8: CIoU and distribution focal loss of the boxes, binary cross entropy of the classes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fusion_mamba_ros.training.box_overlap import complete_iou
 
 @dataclass(frozen=True)
 class Targets:
-    """The objects of a batch, padded to M: ``labels`` (B, M) int64, ``boxes`` (B, M, 4) pixels, ``valid`` (B, M)."""
+    """Objects of a batch, padded to M: ``labels`` (B, M) int64, ``boxes`` (B, M, 4) pixels, ``valid`` (B, M) bool."""
 
     labels: Tensor
     boxes: Tensor
     valid: Tensor
 
     def to(self, device: torch.device) -> Targets:
-        """Return the same on another device."""
+        """Return the targets on ``device``."""
         return Targets(self.labels.to(device), self.boxes.to(device), self.valid.to(device))
 
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Weighted terms of a batch, each normalised by the sum of target scores; ``total`` is their sum."""
+    """Weighted loss terms of a batch, each divided by the sum of the target scores."""
 
     box: Tensor
     distribution: Tensor
@@ -46,9 +46,9 @@ class LossTerms:
 class DetectionLoss:
     """CIoU, distribution focal loss and binary cross entropy with the gains of YOLOv8.
 
-    Each term is a sum over the batch, weighted by target scores, divided by the sum of target scores (at least 1).
-    ``reduce_normaliser`` returns that sum added up over all processes: then the sum of the processes' losses is the
-    loss of the whole batch.
+    Each term is a sum over the batch, divided by the sum of the target scores (at least 1). The box terms are weighted
+    by the target scores. ``reduce_normaliser`` adds up the sum of the target scores over all processes, so that the
+    losses of the processes add up to the loss of the whole batch.
     """
 
     assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
@@ -63,7 +63,7 @@ class DetectionLoss:
         targets: Targets,
         reduce_normaliser: Callable[[Tensor], Tensor] = lambda total: total,
     ) -> LossTerms:
-        """Return the terms for raw maps ``levels``, computed in float32."""
+        """Return the loss terms for the raw maps ``levels``, computed in float32."""
         distributions, logits, centres, strides = head.flatten(levels)
         boxes = head.boxes(distributions, centres, strides)
         assigned = self.assigner(
@@ -86,9 +86,12 @@ class DetectionLoss:
 
 
 def distribution_focal_loss(distributions: Tensor, sides: Tensor) -> Tensor:
-    """Return the mean over the four sides of the cross entropy with the two bins around each side, (n,).
+    """Return the distribution focal loss of n boxes, (n,).
 
-    ``distributions`` (n, 4, bins) logits, ``sides`` (n, 4) in strides, clamped to what the bins can say.
+    The loss of a box side is the cross entropy with the two bins around the true distance. The closer bin has the
+    larger weight. The loss of a box is the mean over its four sides.
+    ``distributions``: (n, 4, bins) logits. ``sides``: (n, 4), true distances in strides, clamped to the range of the
+    bins.
     Source: arXiv 2006.04388, equation 6.
     """
     bins = distributions.shape[-1]

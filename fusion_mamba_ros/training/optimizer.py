@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizer and which parameters decay."""
+"""The optimizer and its parameter groups with and without weight decay."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ OPTIMIZERS = ("sgd", "adamw")
 def build_optimizer(
     model: nn.Module, kind: str, learning_rate: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Return SGD with Nesterov momentum or AdamW (``momentum`` is its first beta) over three groups of parameters.
+    """Return SGD with Nesterov momentum, or AdamW with ``momentum`` as its first beta.
 
-    Weights of convolutions and projections decay; biases, norms and the scan's A_log, D and dt_bias do not, the latter
-    because decay would drag the state space to a fixed time scale. Biases have a group of their own for the warm-up.
+    The optimizer has up to three parameter groups. Weight decay applies to the weights of convolutions and projections
+    only. It does not apply to biases, norms and the scan's A_log, D and dt_bias; it would pull the time scale of the
+    state space to a fixed value. Biases have their own group because their warm-up differs.
     """
     decayed, plain, biases = [], [], []
     for name, parameter in model.named_parameters():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look through a pickle before it is loaded, so that a few bytes cannot take gigabytes or the whole stack."""
+"""Check a pickle before it is loaded, so that a small file can neither exhaust memory nor overflow the stack."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import pickletools
 from typing import Any
 
 MOST_BYTES = 64_000_000
-# Weights of the largest published models have about 100 000 opcodes, nested some 40 deep.
+# The weights of the largest published models have about 100 000 opcodes and about 40 levels of nesting.
 _MOST_OPCODES = 2_000_000
 _MOST_DEPTH = 500
-# BYTEARRAY8 takes memory before it reads; the others name code or buffers outside of the file.
+# BYTEARRAY8 allocates memory before it reads. The other opcodes refer to code or buffers outside the file.
 _REFUSED = frozenset({"BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER", "EXT1", "EXT2", "EXT4", "PERSID"})
 _PUTS, _GETS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"}), frozenset({"GET", "BINGET", "LONG_BINGET"})
 _MARK = -1
 
 
 def check_pickle(data: bytes) -> None:
-    """Raise ``ValueError`` if loading ``data`` could take memory out of proportion or nest without bound.
+    """Raise ``ValueError`` if loading ``data`` could take far more memory than its size, or nest too deeply.
 
-    Follows the depth of every object on the stack and in the memo, without making any of them.
+    The check follows the nesting depth of every object on the stack and in the memo. It creates no object.
     """
     if len(data) > MOST_BYTES:
         raise ValueError(f"its pickle has {len(data)} bytes, but at most {MOST_BYTES} are read")
@@ -31,7 +31,7 @@ def check_pickle(data: bytes) -> None:
             raise ValueError(f"its pickle has the opcode {name} or more than {_MOST_OPCODES} of them")
         if name in _PUTS or name == "MEMOIZE":
             key = len(memo) if name == "MEMOIZE" else int(argument or 0)
-            # The loader makes a table of this length.
+            # The loader allocates a table of this length.
             if key > number:
                 raise ValueError(f"its pickle numbers an object {key} after {number} opcodes")
             memo[key] = stack[-1]
@@ -44,7 +44,11 @@ def check_pickle(data: bytes) -> None:
 
 
 def _apply(opcode: Any, stack: list[int]) -> None:
-    """Replace what ``opcode`` takes off the stack by what it puts there, one level deeper than what it took."""
+    """Apply ``opcode`` to the stack of depths.
+
+    The entries that the opcode pops are replaced by the ones that it pushes. A pushed entry is one level deeper than
+    the deepest popped one.
+    """
     if opcode.name == "MARK":
         stack.append(_MARK)
         return
@@ -57,7 +61,7 @@ def _apply(opcode: Any, stack: list[int]) -> None:
     taken += [stack.pop() for _ in before]
     items = [depth for depth in taken if depth != _MARK]
     if opcode.name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD") and items:
-        # A container takes items in: it does not grow deeper with each portion.
+        # These opcodes add items to a container. The depth of the container does not grow with each call.
         *contents, container = items
         stack.append(max([container, *(depth + 1 for depth in contents)]))
         return

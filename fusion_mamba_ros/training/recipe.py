@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that decides what a training run computes, but for the data."""
+"""The training recipe: all settings of a training run except the data."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
 SCHEDULES = ("linear", "cosine")
-# Fields that can be the word `checkpoint`: those of the weights to start from.
+# Fields that accept the word `checkpoint`, which stands for the value stored with the start weights.
 FROM_CHECKPOINT = ("model", "input_size", "thermal")
-# Old name of a field: its name now. The old one is read for one release.
+# Old field names and the names that replace them. The old names are accepted for one release.
 RENAMED = {"plain_epochs": "close_mosaic_epochs", "distribution_gain": "dfl_gain", "class_gain": "cls_gain"}
 RECIPES = Path(__file__).parent / "recipes"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class TrainingError(ValueError):
-    """What keeps a training from starting or going on; the message is one sentence for the user."""
+    """Error that prevents a training run from starting or continuing; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a detector is trained; written as YAML; those of this package lie in `recipes/`.
+    """Settings of a training run; a recipe is written as YAML, and this package ships some in `recipes/`.
 
-    ``model.classes`` is taken from the data, ``augmentation.size`` from ``input_size``.
-    Raises ``ValueError``, one sentence, on a value that cannot be used.
+    ``model.classes`` is taken from the data and ``augmentation.size`` from ``input_size``.
+    Raises ``ValueError`` with a one-sentence message if a value is invalid.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     input_size: tuple[int, int] = (640, 640)
-    """Width and height of the network's canvas, pixels."""
+    """Width and height of the network input in pixels."""
     thermal: ThermalScaling = field(default_factory=ThermalScaling)
-    """How 16-bit counts of the data become grey levels, and whether warm is bright; the checkpoint carries it on."""
+    """Scaling of 16-bit thermal counts to grey levels, and whether warm is bright; stored in the checkpoint."""
 
     epochs: int = 150
     batch_size: int = 8
-    """Pairs in a batch, over all processes."""
+    """Number of pairs in a batch, over all processes together."""
     nominal_batch_size: int = 64
-    """Gradients of about this many pairs are added up before a step."""
+    """Gradients of about this many pairs are accumulated before an optimizer step."""
     optimizer: str = "sgd"
     learning_rate: float = 0.01
-    """For gradients summed over the nominal batch, as YOLO counts."""
+    """Learning rate after the warm-up, for gradients summed over the nominal batch, as in YOLO."""
     final_fraction: float = 0.01
-    """Learning rate at the end, as a share of `learning_rate`."""
+    """Final learning rate as a fraction of `learning_rate`."""
     schedule: str = "linear"
     momentum: float = 0.937
-    """Of SGD; first beta of AdamW."""
+    """Momentum of SGD, or the first beta of AdamW."""
     weight_decay: float = 5e-4
     warmup_epochs: float = 3.0
     warmup_momentum: float = 0.8
@@ -73,30 +73,33 @@ class Recipe:
     dfl_gain: float = 1.5
     cls_gain: float = 0.5
     small_box_side_px: float = 0.0
-    """The assigner counts boxes as at least this large; 8, the finest stride, lets small objects be learned at all."""
+    """Smallest box side, in pixels, that the assigner uses to test which anchors lie inside a box; 0: no limit.
+
+    Without a limit, a box smaller than the finest stride (8) may contain no anchor centre and is then never learned.
+    """
 
     ema_decay: float = 0.9999
     ema_ramp: float = 2000.0
-    """Updates after which the moving average has reached 63 % of its decay."""
+    """Number of updates after which the decay of the moving average has reached 63 % of `ema_decay`."""
     close_mosaic_epochs: int = 10
-    """Last epochs without mosaic; at most a quarter of the run, so that a short run is not trained without mosaic."""
+    """Number of final epochs without mosaic, limited to a quarter of the run so that short runs still use mosaic."""
     validate_every: int = 1
-    """Epochs from one validation to the next."""
+    """Number of epochs from one validation to the next."""
     patience: int = 50
-    """Epochs without a better validation after which training stops; 0: never."""
+    """Number of epochs without a better fitness after which training stops; 0: never."""
     freeze_batch_norm: bool = False
-    """Keep the statistics of batch normalisation as they are (fine-tuning with tiny batches)."""
+    """Keep the batch normalisation statistics fixed, for fine-tuning with tiny batches."""
 
     precision: str = "fp32"
     """`fp32`, `bf16` or `fp16` (mixed)."""
     channels_last: bool = True
-    """Memory layout of images and filters; faster on GPUs with tensor cores and on most CPUs."""
+    """Use the channels-last memory layout, which is faster on GPUs with tensor cores and on most CPUs."""
     workers: int = 0
-    """Processes that prepare batches; 0: in the training process."""
+    """Number of processes that prepare batches; 0: the training process prepares them."""
     save_every_minutes: float = 10.0
-    """Longest time of work that a power cut can cost."""
+    """Longest interval in minutes between saves of the training state, and so the most work lost in a power cut."""
     sample_predictions: int = 4
-    """Validation pairs drawn with their detections after each validation."""
+    """Number of validation pairs that are drawn with their detections after each validation."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,7 +133,7 @@ class Recipe:
         self, name: str, kind: type[float], *, least: float, most: float | None = None, above: bool = False
     ) -> None:
         value: Any = getattr(self, name)
-        # YAML reads `1e-3` as text.
+        # YAML parses `1e-3` as a string.
         if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
             try:
                 value = float(value)
@@ -145,17 +148,17 @@ class Recipe:
 
     @property
     def accumulation(self) -> int:
-        """Batches whose gradients make one step."""
+        """Number of batches whose gradients are accumulated for one optimizer step."""
         return max(1, round(self.nominal_batch_size / self.batch_size))
 
     @property
     def mosaic_epochs(self) -> int:
-        """Epochs with mosaic; `close_mosaic_epochs` come after them, at most a quarter of the run."""
+        """Number of epochs with mosaic; the last `close_mosaic_epochs` (at most a quarter of the run) have none."""
         return self.epochs - min(self.close_mosaic_epochs, self.epochs // 4)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Return the recipe of a plain mapping; fields that are absent keep their default."""
+        """Return the recipe in a plain mapping; absent fields keep their default."""
         known = [entry.name for entry in dataclasses.fields(cls)]
         values = _with_new_names(values)
         for name in values:
@@ -168,7 +171,7 @@ class Recipe:
         return cls(**changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, mappings and scalars."""
+        """Return the recipe as plain lists, mappings and scalars."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return {
             **values,
@@ -185,10 +188,12 @@ class Recipe:
         overrides: Mapping[str, Any] | None = None,
         checkpoint: Mapping[str, Any] | None = None,
     ) -> Recipe:
-        """Return the recipe of a YAML file or of a name in `recipes/`, with names such as `model.scale` overridden.
+        """Return the recipe in a YAML file, or the shipped recipe of that name in `recipes/`.
 
-        Fields whose value is the word `checkpoint` (`model`, `input_size`, `thermal`) come from ``checkpoint``, which
-        holds those of the weights to start from.
+        ``overrides``: dotted field names, such as `model.scale`, and the values that replace those of the recipe.
+        ``checkpoint``: values stored with the start weights. They replace the word `checkpoint` in the fields `model`,
+        `input_size` and `thermal`.
+        Raises `TrainingError` if the recipe cannot be read or used.
         """
         shipped = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
         try:
@@ -214,17 +219,17 @@ class Recipe:
         return cls.from_dict(values)
 
     def for_data(self, class_names: tuple[str, ...]) -> Recipe:
-        """Return the recipe with the model's classes those of the data, and dropout of its modalities only."""
+        """Return the recipe with the number of classes of the data, and with dropout of the model's modalities only."""
         model = dataclasses.replace(self.model, classes=len(class_names))
         others = set(known_modalities()) - set(model.modalities)
-        # A stream that is alone is never dropped.
+        # The only stream of a model is never dropped.
         never = others if len(model.modalities) > 1 else known_modalities()
         augmentation = self.augmentation.without_dropout_of(never)
         return dataclasses.replace(self, model=model, augmentation=augmentation)
 
 
 def _with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a recipe with old names replaced, each with a ``DeprecationWarning``."""
+    """Return the fields of a recipe under their new names; each old name gives a ``DeprecationWarning``."""
     renamed: dict[str, Any] = {}
     for name, value in values.items():
         new = RENAMED.get(name, name)
@@ -237,19 +242,19 @@ def _with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_checkpoint(values: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the fields with the word `checkpoint` replaced by what the weights to start from have there."""
+    """Return the fields, with the word `checkpoint` replaced by the value stored with the start weights."""
     wanted = [name for name, value in values.items() if value == "checkpoint" and name in FROM_CHECKPOINT]
     if wanted and checkpoint is None:
         raise TrainingError(
             f"the recipe takes {', '.join(wanted)} from a checkpoint: pass --weights CHECKPOINT or give other values"
         )
-    # A copy, because overrides of a section are written into it.
+    # Copy the values, because overrides of a section are written into them.
     taken = {name: copy.deepcopy((checkpoint or {})[name]) for name in wanted}
     return {**values, **taken}
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Return `name=value` texts as names and values; values are read as YAML."""
+    """Return `name=value` texts as a mapping; the values are parsed as YAML."""
     values = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")

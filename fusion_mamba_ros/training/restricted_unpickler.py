@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the tensors out of a torch file of foreign classes without importing or running any of its code."""
+"""Read the tensors of a torch file with foreign classes, without importing or running any of its code."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-# Objects of these packages become inert shells that hold their attributes; any other name ends the reading.
+# Objects of these packages become inert shells that hold their attributes. Any other name stops the reading.
 _SHELLS = ("torch.nn.modules.", "ultralytics.", "models.", "utils.", "pathlib.", "numpy.", "datetime.")
-# `bytearray` is not among them: it takes as much memory as a number asks for.
+# `bytearray` is left out: with a number as argument it allocates that many bytes.
 _PLAIN = {name: getattr(__import__("builtins"), name) for name in ("set", "frozenset", "slice", "complex")}
 
 
 class UnsafePickleError(ValueError):
-    """A file that asks for code which no checkpoint needs; the message is one sentence."""
+    """Error for a file that requests code which no checkpoint needs; the message is one sentence."""
 
 
 class Shell:
-    """Stands for an object of a foreign class: keeps its attributes, does nothing."""
+    """Placeholder for an object of a foreign class: it keeps the attributes and has no behaviour."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Shell:
         return super().__new__(cls)
@@ -61,10 +61,10 @@ class Shell:
 
 
 def read_foreign_checkpoint(path: str | Path) -> Any:
-    """Return what a file written by `torch.save` holds, objects of YOLO's and torch.nn's classes as `Shell`.
+    """Return the content of a file written by `torch.save`, with objects of YOLO and torch.nn classes as `Shell`.
 
-    Raises `UnsafePickleError` if the file names anything that is not needed for weights, ``ValueError`` if it is no
-    such file. Nothing in the file is executed.
+    No code in the file is executed. Raises `UnsafePickleError` if the file names a class or function that weights do
+    not need. Raises ``ValueError`` if the file cannot be read, is damaged or was not written by `torch.save`.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -89,17 +89,21 @@ def read_foreign_checkpoint(path: str | Path) -> Any:
 
 
 class _Storages:
-    """The storages in an archive, read once each, and in total no more than the archive holds."""
+    """Storages in an archive; each is read once, and the total is limited to the size of the archive."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, archive_bytes: int) -> None:
         self._archive, self._folder = archive, folder
         self._tensors: dict[str, Tensor] = {}
         self._left = archive_bytes
-        # A parameter and its exponential moving average have a storage each; views of one storage are few.
+        # A parameter and its moving average each have their own storage, and few tensors share a storage. So the
+        # tensors together have no more elements than the archive has bytes.
         self._elements_left = archive_bytes
 
     def read_entry(self, name: str) -> bytes:
-        """Return the bytes of an entry. Raises ``ValueError`` on more than the file can hold: a zip bomb."""
+        """Return the bytes of an entry.
+
+        Raises ``ValueError`` if the entry is compressed or larger than the file, as in a zip bomb.
+        """
         info = self._archive.getinfo(name)
         self._left -= info.file_size
         if info.compress_type != zipfile.ZIP_STORED or self._left < 0:
@@ -116,7 +120,10 @@ class _Storages:
         return self._tensors[key]
 
     def view(self, storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-        """Return a view of ``storage``; `as_strided` checks the bounds. A view has no element twice."""
+        """Return a view of ``storage``; `as_strided` checks the bounds.
+
+        Raises ``ValueError`` if the view has more elements than its storage, or all views together have too many.
+        """
         tensor = torch.as_strided(storage, tuple(size), tuple(stride), offset)
         self._elements_left -= tensor.numel()
         if tensor.numel() > storage.numel() or self._elements_left < 0:

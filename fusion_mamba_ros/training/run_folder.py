@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training run keeps its files."""
+"""The folder with the files of a training run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from fusion_mamba_ros.training.recipe import Recipe, TrainingError
 
 
 class RunFolder:
-    """The folder of one run.
+    """Paths of the files of one run.
 
-    `recipe.yaml` as resolved; `state.pt` to resume from; `last.safetensors` and `best.safetensors`, averaged weights
-    to use; `results.csv`, one row for each epoch; `curves.png`; `samples/`; `events/` for TensorBoard.
+    - `recipe.yaml`: the resolved recipe
+    - `state.pt`: the state to resume from
+    - `last.safetensors`, `best.safetensors`: the averaged weights of the last and of the best epoch
+    - `results.csv`: one row per epoch
+    - `curves.png`: the same figures as curves
+    - `samples/`: validation pairs with their detections
+    - `events/`: TensorBoard event files
     """
 
     def __init__(self, path: str | Path):
@@ -33,14 +38,17 @@ class RunFolder:
         self.events = self.path / "events"
 
     def start(self, recipe: Recipe) -> None:
-        """Make the folder and note the recipe; raises `TrainingError` if it holds a run already."""
+        """Create the folder and write the recipe.
+
+        Raises `TrainingError` if the folder already holds a run.
+        """
         if self.state.exists() or self.results.exists():
             raise TrainingError(f"'{self.path}' holds a run already: go on with --resume or choose another --out")
         self.write(self.recipe, yaml.safe_dump(recipe.to_dict(), sort_keys=False).encode())
 
     def write_results(self, history: Sequence[dict[str, float]]) -> None:
-        """Write one row for each epoch; a value that an epoch lacks stays empty."""
-        # The start weights (epoch 0) have no training losses: later rows set the order of the columns.
+        """Write `results.csv` with one row per epoch; values that an epoch lacks stay empty."""
+        # The row of the start weights (epoch 0) has no training losses, so later rows set the order of the columns.
         ordered = sorted(history, key=lambda row: row["epoch"] == 0)
         columns = list(dict.fromkeys(name for row in ordered for name in row))
         text = io.StringIO()
@@ -50,7 +58,10 @@ class RunFolder:
         self.write(self.results, text.getvalue().encode())
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a file of the run as a whole; raises `TrainingError` that names it if it cannot be written."""
+        """Write a file of the run atomically.
+
+        Raises `TrainingError` with the name of the file if it cannot be written.
+        """
         try:
             write_atomically(path, data)
         except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rate and momentum as a pure function of progress, so that resuming needs no schedule state."""
+"""Learning rate and momentum as pure functions of the step, so that a resumed run needs no schedule state."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up, then a cosine or a line down to ``final_fraction`` of the learning rate.
+    """Warm-up, then a cosine or linear decay to ``final_fraction`` of the learning rate.
 
-    ``steps``: batches of the whole run; ``warmup_steps`` of them raise the rate of weights from 0, lower that of
-    biases from ``warmup_bias_rate``, and raise momentum from ``warmup_momentum``.
+    ``kind``: `cosine` or `linear`. ``steps``: number of batches in the whole run.
+    In the first ``warmup_steps`` batches the learning rate of the weights starts at 0, that of the biases at
+    ``warmup_bias_rate``, and the momentum at ``warmup_momentum``. Each moves linearly to its scheduled value.
     """
 
     kind: str
@@ -43,7 +44,7 @@ class Schedule:
         return self.warmup_momentum + (self.momentum - self.warmup_momentum) * step / self.warmup_steps
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Set rate and momentum of every group; a group says ``"bias": True`` if it holds biases."""
+        """Set learning rate and momentum of every parameter group; groups of biases have ``"bias": True``."""
         for group in optimizer.param_groups:
             group["lr"] = self.rate(step, bias=group.get("bias", False))
             if "momentum" in group:

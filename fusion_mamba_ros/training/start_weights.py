@@ -12,7 +12,7 @@ from fusion_mamba_ros.training.recipe import Recipe, TrainingError
 
 
 def fields_of_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the fields that a recipe can take from a checkpoint, as the recipe's YAML writes them."""
+    """Return the fields that a recipe can take from a checkpoint, in the form of the recipe's YAML."""
     config, metadata = read_metadata(path)
     return {
         "model": config.to_dict(),
@@ -22,9 +22,10 @@ def fields_of_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_start_weights(model: FusionMambaDetector, path: Path, recipe: Recipe) -> tuple[str, list[str]]:
-    """Copy what fits of a checkpoint into ``model``; return what was copied and where the recipe differs.
+    """Copy the tensors of a checkpoint that fit into ``model``.
 
-    Raises `TrainingError` if nothing fits, ``CheckpointError`` if the file cannot be read.
+    Return a sentence on what was copied, and one sentence for each difference between the recipe and the checkpoint.
+    Raises `TrainingError` if no tensor fits and ``CheckpointError`` if the file cannot be read.
     """
     source, metadata = load_checkpoint(path)
     own, given = model.state_dict(), source.state_dict()

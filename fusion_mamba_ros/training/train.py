@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training run from a recipe and data to a folder of weights, figures and pictures."""
+"""A training run: a recipe and data in, a folder with weights, figures and images out."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ from fusion_mamba_ros.training.validation import Validation
 class Run:
     """Settings of one training run.
 
-    ``data``: dataset folder or YAML file; ``splits``: which of its splits; ``out``: folder of the run; ``resume``: go
-    on with the run in it; ``weights``: checkpoint to start from; ``accelerator``: `auto`, `cpu` or `cuda`. Under
-    `torchrun` every process calls `train` with the same values.
+    ``data``: dataset folder or YAML file. ``splits``: the splits to use. ``out``: folder of the run.
+    ``resume``: whether to resume the run in that folder. ``weights``: checkpoint with the start weights.
+    ``accelerator``: `auto`, `cpu` or `cuda`.
+    With `torchrun`, every process calls `train` with the same values.
     """
 
     recipe: Recipe
@@ -58,10 +59,10 @@ class Run:
 
 
 def train(run: Run, console: Console) -> bool:
-    """Train and return whether the run is complete (False: interrupted, it can be resumed).
+    """Train and return True if the run is complete, or False if it was interrupted and can be resumed.
 
-    Raises `TrainingError`, `DatasetError` or `CheckpointError` (all ``ValueError``), or ``ImportError``, one sentence
-    each.
+    Raises `TrainingError`, `DatasetError` or `CheckpointError` (all are ``ValueError``), or ``ImportError``. Each
+    message is one sentence.
     """
     require_packages()
     folder = RunFolder(run.out)
@@ -81,7 +82,7 @@ def train(run: Run, console: Console) -> bool:
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
-    # At their own size: validation figures are those that the finished checkpoint will have.
+    # Validation images keep their original size, so that the figures are those of the finished checkpoint.
     val_set = PreparedDataset(validating, recipe.input_size, scaling=recipe.thermal, headroom=None)
     model = _model(run, recipe, state, console)
     if fabric.is_global_zero:
@@ -162,7 +163,7 @@ def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...])
 
 
 def _fabric(run: Run, recipe: Recipe) -> Fabric:
-    # One process for each device; torchrun says how many there are.
+    # Each device has one process; torchrun sets the number of processes.
     local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return Fabric(
         accelerator=run.accelerator,
@@ -244,7 +245,7 @@ def _provenance(run: Run, state: TrainingState, recipe: Recipe, data: TrainingDa
 
 def _commit() -> str:
     root = Path(__file__).parents[2]
-    # An installed package has no repository; one further up would be somebody else's.
+    # An installed package has no repository. A repository in a folder further up is a different project.
     if not (root / ".git").exists():
         return "unknown"
     command = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]

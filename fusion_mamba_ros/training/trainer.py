@@ -30,12 +30,14 @@ TERMS = ("box", "distribution", "classes")
 
 @dataclass(frozen=True)
 class Events:
-    """What the loop tells the outside; called in process 0 only.
+    """Callbacks of the training loop; they are called in process 0 only.
 
-    ``on_batch(epoch, done, of, losses)`` after each batch, ``losses`` the means of the epoch so far;
-    ``validate(epoch, averaged model)`` returns metrics, the larger `fitness` the better, for an epoch counted from 0 or
-    for the start weights, -1; ``on_epoch(state, is_best)`` after an epoch is complete; ``save(state)`` whenever the
-    state should reach the disk; ``stop()`` is asked after each optimizer step and each epoch.
+    ``on_batch(epoch, done, of, losses)``: called after each batch; ``losses`` are the means of the epoch so far.
+    ``validate(epoch, averaged model)``: returns the metrics; a larger `fitness` is better. ``epoch`` counts from 0; -1
+    stands for the start weights.
+    ``on_epoch(state, is_best)``: called when an epoch is complete.
+    ``save(state)``: called whenever the state should be written to disk.
+    ``stop()``: called after each optimizer step and each epoch; True stops the training.
     """
 
     validate: Callable[[int, FusionMambaDetector], dict[str, float]]
@@ -46,9 +48,10 @@ class Events:
 
 
 class Trainer:
-    """Trains one detector; between two optimizer steps its whole state is a `TrainingState`.
+    """Train one detector; between two optimizer steps, a `TrainingState` holds the complete state of the run.
 
-    ``fabric`` is launched already; ``dataset`` are the training pairs; ``state`` is a run to go on with.
+    ``fabric``: must be launched already. ``dataset``: the training pairs. ``state``: state of the run to resume.
+    Raises `TrainingError` if the data differ from those of the resumed run or do not fit the number of processes.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Trainer:
             )
         self.detector = model
         if recipe.channels_last:
-            # mypy does not know this overload.
+            # mypy does not know this overload of `to`.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.freeze_batch_norm:
             freeze_batch_norm(model)
@@ -82,7 +85,7 @@ class Trainer:
         self.network, self.optimizer = fabric.setup(model, optimizer)
         self.average = MovingAverage(model, recipe.ema_decay, recipe.ema_ramp)
         if state is not None:
-            # After the setup, so that momenta go to the device that the weights have gone to.
+            # Load the state after the setup, so that the optimizer state is moved to the device of the weights.
             model.load_state_dict(state.model)
             optimizer.load_state_dict(dict(state.optimizer))
             fabric.strategy.precision.load_state_dict(dict(state.scaler))
@@ -108,11 +111,11 @@ class Trainer:
         self._counted = time.monotonic()
 
     def run(self, events: Events) -> bool:
-        """Train to the end; return False if ``events.stop`` ended it earlier (the state is saved then)."""
+        """Train to the end and return True, or save the state and return False if ``events.stop`` asks to stop."""
         state, recipe = self.state, self.recipe
         saved = self._counted = time.monotonic()
         if not state.model:
-            # Before anything else is written: a folder that holds a part of a run can always be resumed.
+            # Save the state before any other file is written, so that an incomplete run can always be resumed.
             self._save(events)
         if state.weights and not state.history and not state.batch:
             self._finish_row({"epoch": 0}, events, validated=True)
@@ -140,17 +143,17 @@ class Trainer:
         return True
 
     def _stop_asked(self, events: Events) -> bool:
-        # All processes must agree on stopping; the first one decides.
+        # Process 0 decides whether to stop, because all processes must stop at the same step.
         return bool(self.fabric.broadcast(self.fabric.is_global_zero and events.stop()))
 
     def _train(self, batch: Batch) -> bool:
-        """Take in one batch; return True if an optimizer step followed."""
+        """Train on one batch and return True if an optimizer step followed."""
         state, recipe = self.state, self.recipe
         last = (state.batch + 1) % recipe.accumulation == 0 or state.batch + 1 == self.batches
         pairs = len(batch) * self.fabric.world_size
         with self.fabric.no_backward_sync(self.network, enabled=not last):
             terms = self._losses(batch)
-            # Processes average their gradients, and YOLO's learning rates are for the sum over the pairs.
+            # Processes average their gradients, but YOLO's learning rates are for the sum over all pairs.
             self.fabric.backward(terms.total * (pairs * self.fabric.world_size))
         losses = torch.stack([getattr(terms, name).detach() for name in TERMS])
         values = self._sum_over_processes(losses).tolist()
@@ -174,8 +177,8 @@ class Trainer:
         norm = self.fabric.clip_gradients(
             self.network, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
         )
-        assert norm is not None  # as clipping by norm returns it
-        # With fp16 a gradient that overflows is usual: the loss scaler leaves the step out and scales by less.
+        assert norm is not None  # clipping by norm returns the norm
+        # With fp16, gradients overflow now and then: the loss scaler then skips the step and lowers its scale.
         if self.recipe.precision != "fp16" and not math.isfinite(norm):
             raise TrainingError(f"the gradient is {float(norm)} in epoch {self.state.epoch + 1}: lower learning_rate")
 
@@ -190,7 +193,7 @@ class Trainer:
         if self.fabric.world_size == 1:
             return value
         total = self.fabric.all_reduce(value, reduce_op="sum")
-        assert isinstance(total, Tensor)  # as what went in
+        assert isinstance(total, Tensor)  # `all_reduce` returns the type of its argument
         return total
 
     def _finish_epoch(self, events: Events) -> None:
@@ -203,7 +206,7 @@ class Trainer:
         self._finish_row(row, events, validated=validated)
 
     def _finish_row(self, row: dict[str, float], events: Events, *, validated: bool) -> None:
-        """Complete the row of the epoch that was just finished (0: the start weights), tell it and save."""
+        """Complete the row of the epoch that was just finished (0: the start weights), report it and save the state."""
         state, is_best = self.state, False
         index = state.epoch - 1
         if validated:
@@ -272,7 +275,7 @@ def detection_loss(recipe: Recipe) -> DetectionLoss:
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Make batch normalisation use and keep its statistics, whatever the batch."""
+    """Make batch normalisation use its running statistics without updating them."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

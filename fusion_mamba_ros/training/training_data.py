@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pairs to train and to validate on, those of the run that is resumed."""
+"""The training and validation pairs of a run; a resumed run gets the same pairs as before."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """Which splits to use; None: those of the run that is resumed, else `train` and `val`.
+    """The splits to use; None stands for the splits of the resumed run, or for `train` and `val` in a new run.
 
-    ``val_fraction``: validate on this share of the training split, which is then not trained on.
+    ``val_fraction``: share of the training split that is held out for validation.
     """
 
     train: str | None = None
@@ -27,7 +27,11 @@ class SplitChoice:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Pairs of both kinds; ``splits`` their splits, for `train` and `val`; ``val_fraction``: 0 if none is held out."""
+    """Training and validation pairs of a run.
+
+    ``splits``: names of the splits, by `train` and `val`.
+    ``val_fraction``: share of the training split that is held out for validation; 0: none.
+    """
 
     training: PairedDataset
     validating: PairedDataset
@@ -36,11 +40,11 @@ class TrainingData:
 
     @property
     def fingerprint(self) -> str:
-        """Text that changes with the validation pairs."""
+        """Text that changes when the validation pairs or the classes change."""
         return fingerprint(self.validating.names, self.validating.class_names)
 
     def warnings(self) -> list[str]:
-        """Return what makes the validation figures say less than they seem to, one sentence each."""
+        """Return one sentence for each reason why the validation figures are too optimistic."""
         found = []
         shared = len(set(self.training.names) & set(self.validating.names))
         if shared:
@@ -56,7 +60,7 @@ class TrainingData:
         return found
 
     def provenance(self) -> dict[str, Any]:
-        """Return the splits and their sizes for the checkpoint."""
+        """Return the splits and their numbers of pairs, for the metadata of the checkpoint."""
         held_out = {"held_out_fraction": self.val_fraction} if self.val_fraction else {}
         return {
             "train": {"split": self.splits["train"], "pairs": len(self.training)},
@@ -65,7 +69,11 @@ class TrainingData:
 
 
 def open_training_data(path: Path, choice: SplitChoice, state: TrainingState | None) -> TrainingData:
-    """Return the data of a run; raises `TrainingError` or ``DatasetError`` if a resumed run would get other pairs."""
+    """Return the data of a run.
+
+    Raises ``DatasetError`` if the dataset cannot be opened. Raises `TrainingError` if the choices contradict each
+    other, or if a resumed run would get other validation pairs than before.
+    """
     fraction = _fraction(choice, state)
     splits = _splits(choice, state, fraction)
     training = open_dataset(path, splits["train"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run needs to go on exactly where it stopped, in one file that is replaced whole or not at all."""
+"""State of a training run: one file from which an interrupted run resumes exactly, replaced atomically."""
 
 from __future__ import annotations
 
@@ -21,15 +21,22 @@ FORMAT_VERSION = 1
 
 @dataclass
 class TrainingState:
-    """A run between two optimizer steps.
+    """State of a run between two optimizer steps.
 
-    ``batch`` batches of ``epoch`` are done; ``sums`` holds their losses so far; ``history`` one row for each epoch that
-    is complete, and before them one of the start weights, epoch 0; ``best_epoch`` counts from 0, -1 is that of the
-    start weights. ``data`` and ``validation`` are the fingerprints of the training and the validation pairs, ``splits``
-    the names of their splits, for `train` and `val`, ``val_fraction`` the share of the training split that is validated
-    on instead, ``weights`` the file that the run started from, if from any (older files lack these four). The order of
-    pairs, the augmentation and the learning rate follow from seed and position and need no state. ``scaler`` is the
-    loss scaler's, of fp16. ``epoch_seconds`` is the time that the epoch has taken so far.
+    ``recipe``: the recipe as a plain mapping.
+    ``data``, ``validation``: fingerprints of the training and the validation pairs.
+    ``splits``: names of the splits, by `train` and `val`.
+    ``val_fraction``: share of the training split that is held out for validation; 0: none.
+    ``weights``: name of the file with the start weights; empty: random start.
+    ``epoch``, ``batch``: number of complete epochs, and of complete batches in the current epoch.
+    ``sums``: sums of the losses of the current epoch so far.
+    ``history``: one row per complete epoch, preceded by a row of the start weights (epoch 0) if there are any.
+    ``best_epoch``: epoch with the best fitness, counted from 0; -1: the start weights.
+    ``epoch_seconds``: time that the current epoch has taken so far.
+    ``scaler``: state of the loss scaler (fp16).
+
+    Older files lack ``validation``, ``splits``, ``val_fraction`` and ``weights``. The order of the pairs, the
+    augmentation and the learning rate follow from the seed and the position in the run, so they need no state.
     """
 
     recipe: dict[str, Any]
@@ -52,7 +59,10 @@ class TrainingState:
     scaler: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the state; raises `TrainingError` with the earlier file untouched, for example on a full disk."""
+        """Write the state to ``path``.
+
+        Raises `TrainingError` if the file cannot be written, for example on a full disk. The earlier file then stays.
+        """
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         buffer = io.BytesIO()
         torch.save({"format": FORMAT_VERSION, **values}, buffer)
@@ -68,7 +78,10 @@ class TrainingState:
 
     @classmethod
     def load(cls, path: Path) -> TrainingState:
-        """Return the state in ``path``; runs no code from the file."""
+        """Return the state in ``path``, without running code from the file.
+
+        Raises `TrainingError` if the file is missing, damaged or of another format version.
+        """
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)
             version = values.pop("format")
@@ -77,7 +90,7 @@ class TrainingState:
                     f"training state '{path}' has format {version}: this version reads {FORMAT_VERSION}"
                 )
             known = {entry.name for entry in fields(cls)}
-            # An older file holds `seconds`, of all epochs so far.
+            # An older file also holds `seconds`, the time of all epochs so far, which is ignored.
             return cls(**{name: value for name, value in values.items() if name in known})
         except FileNotFoundError as error:
             raise TrainingError(
@@ -88,6 +101,6 @@ class TrainingState:
 
 
 def fingerprint(names: Sequence[str], class_names: Sequence[str]) -> str:
-    """Return a short text that changes with the pairs or the classes of a data set."""
+    """Return a short text that changes when the pairs or the classes of a dataset change."""
     digest = hashlib.sha256("\n".join((*class_names, "", *names)).encode()).hexdigest()[:16]
     return f"{len(names)} pairs {digest}"

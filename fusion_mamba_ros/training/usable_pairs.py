@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs of the data a model can be trained and validated on."""
+"""Selection of the pairs that a model can be trained and validated on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fusion_mamba_ros.training.recipe import TrainingError
 def usable_pairs(dataset: PairedDataset, modalities: Sequence[str], split: str, console: Console) -> PairedDataset:
     """Return the pairs of ``split`` that have an image of at least one of the model's ``modalities``.
 
-    Says how many are left out, and which modality no pair has: its stream sees missing images only. Raises
-    `TrainingError` if nothing is left.
+    Print how many pairs are left out, and which modalities no pair has: the streams of these modalities see missing
+    images only. Raises `TrainingError` if no pair is left.
     """
     usable = dataset.with_any_of(modalities)
     if not len(usable):

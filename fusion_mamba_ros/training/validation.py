@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the averaged model between epochs: loss, mAP in each mode, and pictures to look at."""
+"""Validation of the averaged model between epochs: losses, mAP of each mode, and images with detections."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _DRAWN_SCORE = 0.25
 
 
 class Validation:
-    """Measures a model on the validation pairs, by the protocol of `fusion-mamba eval`.
+    """Evaluate a model on the validation pairs with the protocol of `fusion-mamba eval`.
 
-    ``dataset`` should hold pictures at their own size, so that the figures are those of the finished checkpoint.
+    ``dataset`` should hold images at their original size, so that the figures are those of the finished checkpoint.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class Validation:
         self.evaluation: Evaluation | None = None
 
     def measure(self, model: FusionMambaDetector) -> dict[str, float]:
-        """Return losses and mAP of each mode; `fitness` is the mean of mAP and mAP50 in the model's own mode.
+        """Return the losses, the mAP of each mode and the fitness: the mean of mAP and mAP50 of the model's own mode.
 
-        The whole evaluation stays in ``evaluation``.
+        The attribute ``evaluation`` holds the complete result.
         """
         predictor = self._predictor(model, PROTOCOL)
         self.evaluation = evaluate(
@@ -61,7 +61,7 @@ class Validation:
         for mode, item in self.evaluation.modes.items():
             row[f"{mode.value}_mAP50"] = item.metrics.map50 or 0.0
             row[f"{mode.value}_mAP"] = item.metrics.map or 0.0
-        # The data may lack what the model's own mode needs.
+        # The first mode is the model's own mode, unless the data lack a modality that it needs.
         own = next(iter(self.evaluation.modes)).value
         row["fitness"] = (row[f"{own}_mAP50"] + row[f"{own}_mAP"]) / 2
         return row
@@ -85,7 +85,7 @@ class Validation:
         return {f"val_{name}": value for name, value in totals.items()}
 
     def draw(self, model: FusionMambaDetector) -> bytes | None:
-        """Return a JPEG of some validation pairs with what the model detects in them; None if none can be read."""
+        """Return a JPEG of some validation pairs with their detections, or None if none of the pairs can be read."""
         if not self.drawn:
             return None
         predictor = self._predictor(model, Thresholds(score_threshold=_DRAWN_SCORE))
@@ -93,7 +93,7 @@ class Validation:
         for index in self.drawn:
             try:
                 sample = self.dataset[index]
-            except UnreadableImageError:  # among ``skipped``
+            except UnreadableImageError:  # ``skipped`` reports it
                 continue
             images = {name: sample.images.get(name) for name in predictor.modalities}
             detections = predictor.predict(images, reference_size=sample.size)
@@ -106,23 +106,23 @@ class Validation:
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Pairs that could not be read when measured last, with the reason."""
+        """Pairs that could not be read in the last evaluation, with the reason."""
         return {} if self.evaluation is None else self.evaluation.skipped
 
     def finished_metadata(self) -> CheckpointMetadata:
-        """Return the metadata with what was measured last."""
+        """Return the metadata with the metrics of the last evaluation."""
         metrics = {} if self.evaluation is None else self.evaluation.to_dict()
         return replace(self.metadata, metrics=metrics)
 
     def _predictor(self, model: FusionMambaDetector, thresholds: Thresholds) -> Predictor:
-        # A copy, because a predictor folds the batch normalisations of the model that it is given.
+        # Copy the model, because the predictor folds its batch normalisations.
         return Predictor(
             copy.deepcopy(model),
             self.metadata,
             device=str(self.device),
             precision="fp32",
             thresholds=thresholds,
-            # The dataset's thermal pictures are white-hot grey levels in RGB's view already.
+            # The dataset's thermal images are already white-hot grey levels, aligned with the RGB images.
             thermal=ThermalScaling(),
             homography={},
         )

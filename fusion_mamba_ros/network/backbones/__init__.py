@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backbones. A new one is one file, with a `Backbone` and its `BackboneKind`, and one line in `BACKBONES`."""
+"""The backbones.
+
+To add a backbone, write one file with a `Backbone` and its `BackboneKind`, and add one line to `BACKBONES`.
+"""
 
 from fusion_mamba_ros.network.backbones.backbone import Backbone, BackboneKind
 from fusion_mamba_ros.network.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -10,6 +13,6 @@ BACKBONES: dict[str, BackboneKind] = {
     "yolov5": YoloV5(),
     "efficientnet_lite0": EfficientNetLite0(),
 }
-"""Name in a model configuration (`backbone: yolov8`) to the backbone."""
+"""Registry of the backbones by their name in a model configuration (`backbone: yolov8`)."""
 
 __all__ = ["BACKBONES", "Backbone", "BackboneKind"]

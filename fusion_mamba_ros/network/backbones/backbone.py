@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a backbone."""
+"""The interface of a backbone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fusion_mamba_ros.network.convolution import C3, C2f
 class Backbone(nn.Module):
     """The feature extractor of one stream, in three ``sections`` that end at strides 8, 16 and 32.
 
-    The sections are called one by one, so that what a fusion block returns at one level goes on to the next.
-    In: (B, C, H, W) in [0, 1]; a backbone that wants another range brings it about itself.
+    The detector calls the sections one by one, so that the output of a fusion block at one level is the input of the
+    next section. Input: (B, C, H, W) in [0, 1]; a backbone that needs another range converts the input itself.
     """
 
     sections: nn.ModuleList
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the features at strides 8, 16 and 32 of a stream that is not fused."""
+        """Return the features at strides 8, 16 and 32, without fusion."""
         features = []
         for section in self.sections:
             image = section(image)
@@ -29,12 +29,12 @@ class Backbone(nn.Module):
 
 
 class BackboneKind(abc.ABC):
-    """An entry of the backbone registry: how to build a backbone, and what neck belongs behind it."""
+    """An entry of the backbone registry: builds a backbone and describes the neck that belongs to it."""
 
     scales: tuple[str, ...]
-    """Sizes that `ModelConfig.scale` may name."""
+    """Allowed values of `ModelConfig.scale`."""
     stage: type[C2f | C3]
-    """Stage of the neck."""
+    """Class of the stages in the neck."""
 
     @abc.abstractmethod
     def build(self, scale: str, in_channels: int) -> Backbone:
@@ -50,4 +50,4 @@ class BackboneKind(abc.ABC):
 
     @abc.abstractmethod
     def neck_layout(self, scale: str) -> str:
-        """Return the layout that the neck `auto` stands for."""
+        """Return the layout of the neck for the setting `auto`."""

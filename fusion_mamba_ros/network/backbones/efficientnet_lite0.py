@@ -11,7 +11,7 @@ from fusion_mamba_ros.network.backbones.yolo import SCALES
 from fusion_mamba_ros.network.convolution import C2f, NormalisedConv
 
 STEM_CHANNELS = 32
-# Kernel, stride, expansion, output channels, number of blocks of each stage; in rows of one section each.
+# One row per section; for each stage: kernel, stride, expansion, output channels, number of blocks.
 STAGES: tuple[tuple[tuple[int, int, int, int, int], ...], ...] = (
     ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2)),
     ((3, 2, 6, 80, 3), (5, 1, 6, 112, 3)),
@@ -22,10 +22,10 @@ PIXEL_MEAN, PIXEL_DEVIATION = 127.0, 128.0
 
 
 class PixelNormalisation(nn.Module):
-    """Bring an image in [0, 1] to the range of the published preprocessing: (255 x - 127) / 128.
+    """Convert an image in [0, 1] to the range of the published preprocessing: (255 x - 127) / 128.
 
-    A fixed layer of its own, because the zero padding of the stem comes after it: folded into the weights of the stem,
-    the outermost row and column would differ.
+    This layer is not folded into the weights of the stem because the stem pads its input with zeros after the
+    normalisation. Folding would change the outermost row and column.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ class PixelNormalisation(nn.Module):
 class LiteConv(NormalisedConv):
     """Convolution without bias, batch normalisation and, unless ``linear``, ReLU6.
 
-    Padding is TensorFlow's `SAME`: at stride 2 and even sizes there is one row less above than below, and one column
-    less on the left than on the right.
+    The padding is TensorFlow's `SAME`: at stride 2 and even sizes, the top has one row less than the bottom, and the
+    left has one column less than the right.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class LiteConv(NormalisedConv):
 
 
 class MobileBlock(nn.Module):
-    """MBConv without squeeze and excitation: expand by 1x1, convolve depthwise, project by 1x1 without activation.
+    """MBConv without squeeze and excitation: 1x1 expansion, depthwise convolution, 1x1 projection without activation.
 
-    A shortcut leads around it where shape and channels stay. Shapes: (B, C, H, W) to (B, C', H / stride, W / stride).
+    A block with stride 1 and equal numbers of input and output channels has a shortcut.
+    Shapes: (B, C, H, W) to (B, C', H / stride, W / stride).
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int):
@@ -74,7 +75,7 @@ class MobileBlock(nn.Module):
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mixed map."""
+        """Return the output map."""
         out = self.project(self.depthwise(self.expand(x)))
         return x + out if self.shortcut else out
 
@@ -82,9 +83,10 @@ class MobileBlock(nn.Module):
 class EfficientNetLite0Backbone(Backbone):
     """EfficientNet-Lite0 without its head of 1280 channels and its classifier.
 
-    In: (B, C, H, W) in [0, 1]; the published preprocessing is the first layer. Out: 40, 112 and 320 channels at strides
-    8, 16 and 32. Sources: arXiv 1905.11946 and the published TensorFlow models of the Lite family (ReLU6 in place of
-    swish, no squeeze and excitation, a stem of 32 channels at every size, batch normalisation with eps 1e-3).
+    Input: (B, C, H, W) in [0, 1]; the first layer applies the published preprocessing.
+    Output: 40, 112 and 320 channels at strides 8, 16 and 32.
+    Sources: arXiv 1905.11946 and the published TensorFlow models of the Lite family. These use ReLU6 instead of swish,
+    no squeeze and excitation, a stem of 32 channels at every size, and batch normalisation with eps 1e-3.
     """
 
     def __init__(self, in_channels: int):
@@ -104,7 +106,7 @@ class EfficientNetLite0Backbone(Backbone):
 
 
 class EfficientNetLite0(BackboneKind):
-    """A backbone of one size: `scale` sets the depth of YOLOv8's neck behind it, and nothing else."""
+    """EfficientNet-Lite0, which has one size: `scale` only sets the depth of the YOLOv8 neck."""
 
     stage = C2f
     scales = tuple(name for name in SCALES["yolov8"] if name != "paper")
@@ -118,9 +120,9 @@ class EfficientNetLite0(BackboneKind):
         return LEVEL_CHANNELS
 
     def neck_depth(self, scale: str) -> int:
-        """Return the depth of YOLOv8's neck of that scale."""
+        """Return the depth of the YOLOv8 neck of the given scale."""
         return SCALES["yolov8"][scale].neck_depth
 
     def neck_layout(self, scale: str) -> str:
-        """Return YOLOv8's layout."""
+        """Return the layout of YOLOv8."""
         return "yolov8"

@@ -13,7 +13,7 @@ from fusion_mamba_ros.network.convolution import C3, C2f, Conv, SpatialPyramidPo
 
 @dataclass(frozen=True)
 class Scale:
-    """Channels of the five backbone stages (strides 2 to 32) and bottlenecks in the last four."""
+    """Channels of the five backbone stages (strides 2 to 32) and numbers of bottlenecks in the last four stages."""
 
     channels: tuple[int, int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -52,7 +52,7 @@ SCALES: dict[str, dict[str, Scale]] = {
 class YoloBackbone(Backbone):
     """YOLOv8 (Conv-C2f-SPPF) or YOLOv5 (Conv-C3-SPPF).
 
-    Chained, the layers of the sections stand in the order of the published models.
+    The layers of the three sections together have the order of the published models.
     """
 
     def __init__(self, stem: Conv, stage: type[C2f | C3], scale: Scale):
@@ -84,7 +84,7 @@ class _Yolo(BackboneKind):
         return SCALES[self.version][scale].neck_depth
 
     def neck_layout(self, scale: str) -> str:
-        # The published Fusion-Mamba models narrow the levels as YOLOv5 does, whatever the backbone.
+        # The published Fusion-Mamba models reduce the channels in the neck as YOLOv5 does, with both backbones.
         return "yolov5" if scale == "paper" else self.version
 
 
@@ -95,7 +95,7 @@ class YoloV8(_Yolo):
     stage = C2f
 
     def build(self, scale: str, in_channels: int) -> YoloBackbone:
-        """Return the backbone of that scale."""
+        """Return the backbone of the given scale."""
         size = SCALES[self.version][scale]
         return YoloBackbone(Conv(in_channels, size.channels[0], 3, 2), self.stage, size)
 
@@ -107,6 +107,6 @@ class YoloV5(_Yolo):
     stage = C3
 
     def build(self, scale: str, in_channels: int) -> YoloBackbone:
-        """Return the backbone of that scale."""
+        """Return the backbone of the given scale."""
         size = SCALES[self.version][scale]
         return YoloBackbone(Conv(in_channels, size.channels[0], 6, 2, 2), self.stage, size)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion operators: how the streams meet at one level of the pyramid.
+"""The fusion operators, which combine the streams at one level of the pyramid.
 
-A new operator is one file, with a subclass of `FusionOperator`, and one line in `OPERATORS`.
+To add an operator, write one file with a subclass of `FusionOperator`, and add one line to `OPERATORS`.
 """
 
 from fusion_mamba_ros.network.fusion.add import Add, AddFusion
@@ -16,6 +16,6 @@ OPERATORS: dict[str, type[FusionOperator]] = {
     "concat": Concat,
     "cross_attention": CrossAttention,
 }
-"""Name in a model configuration (`fusion: add`) to the operator's settings."""
+"""Registry of the operators' settings classes by their name in a model configuration (`fusion: add`)."""
 
 __all__ = ["OPERATORS", "Add", "AddFusion", "Concat", "CrossAttention", "FusionMamba", "FusionOperator"]

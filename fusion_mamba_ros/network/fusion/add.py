@@ -11,9 +11,10 @@ from fusion_mamba_ros.network.fusion.operator import FusionOperator
 
 
 class AddFusion(nn.Module):
-    """Sum of the streams for the neck; an optional block enhances the streams before, otherwise they go on as they are.
+    """Add the streams for the neck, after an optional block that enhances each stream.
 
-    Shapes: M maps (B, C, H, W) in; as many enhanced maps and the fused map (B, C, H, W) out.
+    Without the block, the streams continue unchanged.
+    Shapes: M maps (B, C, H, W) in; M enhanced maps (B, C, H, W) and the fused map (B, C, H, W) out.
     """
 
     def __init__(self, enhance: nn.Module | None = None):
@@ -32,8 +33,8 @@ class AddFusion(nn.Module):
 
 @dataclass(frozen=True)
 class Add(FusionOperator):
-    """Add the streams; nothing to set."""
+    """Add the streams; this operator has no settings."""
 
     def build(self, channels: int, modalities: int, stride: int) -> AddFusion:
-        """Return the sum."""
+        """Return a module that adds the streams."""
         return AddFusion()

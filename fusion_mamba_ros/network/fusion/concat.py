@@ -13,21 +13,24 @@ from fusion_mamba_ros.network.fusion.operator import FusionOperator
 
 
 class ConcatFusion(nn.Module):
-    """Concatenation of the streams, brought back to C channels by a 1x1 convolution; the streams go on as they are."""
+    """Concatenate the streams and reduce them to C channels by a 1x1 convolution.
+
+    The streams themselves continue unchanged.
+    """
 
     def __init__(self, channels: int, modalities: int):
         super().__init__()
         self.mix = Conv(modalities * channels, channels)
 
     def forward(self, *maps: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the maps and the mixed map."""
+        """Return the unchanged maps and the fused map."""
         return maps, self.mix(torch.cat(maps, dim=1))
 
 
 @dataclass(frozen=True)
 class Concat(FusionOperator):
-    """Concatenate the streams; nothing to set."""
+    """Concatenate the streams; this operator has no settings."""
 
     def build(self, channels: int, modalities: int, stride: int) -> ConcatFusion:
-        """Return the concatenation with its 1x1 convolution."""
+        """Return a module that concatenates the streams and applies a 1x1 convolution."""
         return ConcatFusion(channels, modalities)

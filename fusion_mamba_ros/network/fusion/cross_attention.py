@@ -16,10 +16,11 @@ _COARSEST_STRIDE = 32
 
 
 class CrossAttentionBlock(nn.Module):
-    """Each stream's pixels attend to the other streams' regions; what they read is added to the stream.
+    """Cross-attention: the pixels of each stream attend to regions of the other streams.
 
-    Shapes: M maps (B, C, H, W) in and out. Keys and values are averaged over ``region`` x ``region`` pixels, which
-    keeps the attention matrix at a fine level as narrow as at stride 32.
+    The result of the attention is added to the stream. Shapes: M maps (B, C, H, W) in and out.
+    Keys and values are computed from averages over ``region`` x ``region`` pixels. `CrossAttention` sets ``region`` to
+    32 / stride, so that every level has as many keys and values as the level at stride 32.
     """
 
     def __init__(self, channels: int, modalities: int, region: int):
@@ -58,14 +59,14 @@ class CrossAttentionBlock(nn.Module):
 
 
 def _heads(channels: int) -> int:
-    """Return the number of heads: one for about 32 channels, a divisor of ``channels``."""
+    """Return the largest divisor of ``channels`` that gives each head at least 32 channels, or 1 if there is none."""
     return next(heads for heads in range(max(channels // 32, 1), 0, -1) if channels % heads == 0)
 
 
 @dataclass(frozen=True)
 class CrossAttention(FusionOperator):
-    """Enhance each stream by a `CrossAttentionBlock`, then add the streams; nothing to set."""
+    """Enhance each stream by a `CrossAttentionBlock`, then add the streams; this operator has no settings."""
 
     def build(self, channels: int, modalities: int, stride: int) -> AddFusion:
-        """Return the block, with keys and values at stride 32, and the sum after it."""
+        """Return a module that applies the block, with keys and values at stride 32, and then adds the streams."""
         return AddFusion(CrossAttentionBlock(channels, modalities, region=_COARSEST_STRIDE // stride))

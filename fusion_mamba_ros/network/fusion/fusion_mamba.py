@@ -16,19 +16,22 @@ class FusionMamba(FusionOperator):
     """Enhance each stream by a `FusionMambaBlock`, then add the streams. Source: arXiv 2404.09146, section 3.2."""
 
     dssf_count: int = 8
-    """Dual state space fusion modules in a row at each level."""
+    """Number of consecutive dual state space fusion modules at each level."""
     max_channels: int | None = None
-    """Most channels that a block works in; a level with more gets 1x1 projections around it. None: no limit."""
+    """Maximum number of channels in a block; None: no limit.
+
+    At a level with more channels, 1x1 projections before and after the block reduce and restore the channels.
+    """
     sscs: bool = True
-    """Channel swapping before the dual fusions; off: neither the swap nor its VSS blocks."""
+    """Whether channel swapping and its VSS blocks come before the dual state space fusion modules."""
     gate: bool = True
-    """The gates z of the dual state space fusion; off: all ones."""
+    """Whether the dual state space fusion has gates z; if not, all gates are one."""
     dual_attention: bool = True
-    """Whether each stream also reads the other streams' hidden state."""
+    """Whether each stream also reads the hidden states of the other streams."""
     share_ssm: bool = True
     """Whether the streams of a dual state space fusion share the parameters of the selective scan."""
     state_size: int = 16
-    """States N of each channel of the selective scan."""
+    """Number of states N per channel in the selective scan."""
 
     def __post_init__(self) -> None:
         require_int("dssf_count", self.dssf_count, 0, 64)
@@ -45,7 +48,7 @@ class FusionMamba(FusionOperator):
             )
 
     def build(self, channels: int, modalities: int, stride: int) -> AddFusion:
-        """Return the block and the sum after it."""
+        """Return a module that applies the block and then adds the streams."""
         return AddFusion(
             FusionMambaBlock(
                 channels,

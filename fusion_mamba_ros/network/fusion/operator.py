@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a fusion operator."""
+"""The interface of a fusion operator."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _Operator = TypeVar("_Operator", bound="FusionOperator")
 
 @dataclass(frozen=True)
 class FusionOperator(abc.ABC):
-    """Settings of one way to fuse, and how to build it.
+    """Settings of a fusion operator, with a method that builds its module.
 
-    A subclass is a frozen dataclass. Its fields are the operator's own settings: the section of the operator's name in
-    a model configuration. ``__post_init__`` checks them and raises ``ValueError``, one sentence.
+    A subclass is a frozen dataclass. Its fields are the settings in the section with the operator's name in a model
+    configuration. ``__post_init__`` checks them and raises ``ValueError`` with a one-sentence message.
     """
 
     @abc.abstractmethod
     def build(self, channels: int, modalities: int, stride: int) -> nn.Module:
         """Return the module for the pyramid level of ``stride``.
 
-        The module takes as many maps (B, ``channels``, H, W) as there are ``modalities`` (at least 2). It returns the
-        tuple of the maps with which the streams go on, and the fused map (B, ``channels``, H, W) for the neck.
+        The module takes one map (B, ``channels``, H, W) for each of the ``modalities`` (at least 2). It returns a tuple
+        with the maps for the next backbone sections, and the fused map (B, ``channels``, H, W) for the neck.
         """
 
     @classmethod
     def from_dict(cls: type[_Operator], name: str, values: Any) -> _Operator:
-        """Return the settings of the section ``name``; fields that are absent keep their default."""
+        """Return the settings in the section ``name``; absent fields keep their default."""
         if not isinstance(values, Mapping):
             raise ValueError(f"{name} is {values!r}: write the section as a mapping of fields")
         known = [entry.name for entry in dataclasses.fields(cls)]
@@ -43,5 +43,5 @@ class FusionOperator(abc.ABC):
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain scalars, as JSON and YAML hold them."""
+        """Return the settings as plain scalars for JSON and YAML."""
         return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
