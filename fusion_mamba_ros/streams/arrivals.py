@@ -45,8 +45,8 @@ class Arrivals:
         """Compare the stamp of ``frame`` with the frames before it and return the verdict. Does not store the frame.
 
         A stamp that steps back by at most ``tolerance_ns`` is LATE if the same stamp is already queued, or if a frame
-        with the same or a newer stamp was already taken. It is JUMPED_BACK if it follows two late frames and the three
-        stamps increase. Otherwise it is IN_ORDER.
+        with the same or a newer stamp has already left the queue. It is JUMPED_BACK if it follows two late frames and
+        the three stamps increase. Otherwise it is IN_ORDER.
         """
         newest = self._newest
         if newest is None:

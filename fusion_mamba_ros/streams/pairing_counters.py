@@ -13,7 +13,7 @@ class QueueCounters:
     ``paired``    released in a pair
     ``alone``     released without a partner, while the other camera was missing
     ``unpaired``  no partner: surplus, frozen, too old, dropped from a full queue, or dropped at a jump of the clock
-    ``late``      arrived after a frame or an output with the same or a newer stamp
+    ``late``      the same or a newer stamp was already released or dropped, or the same stamp was already queued
     ``refused``   zero stamp, stamp ahead of the clock, or undecodable
     ``queued``    still waiting
     """

@@ -51,7 +51,7 @@ class Presence:
         other, awaited = frame.side.other, self._awaited
         silent = {s for s in Side if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
         begins = frame.side in awaited | silent
-        # Do not restart the timeout of a camera again and again: a slow partner would restart it with each frame.
+        # Do not restart the timeout of a camera that is still awaited: a slow partner would restart it with each frame.
         if begins and (other in silent - awaited or len(awaited) == 2):
             self._fresh_ns[other] = self._met_ns = frame.arrival_ns
             awaited.add(other)
