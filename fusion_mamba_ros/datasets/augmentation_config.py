@@ -51,7 +51,7 @@ class AugmentationConfig:
     haze_probability: float = 0.0
     haze_contrast: float = 0.1  # lowest remaining contrast, at the top of the image
     smoke_probability: float = 0.0
-    smoke_contrast: float = 0.05  # remaining contrast where the smoke is thickest
+    smoke_contrast: float = 0.05  # lowest remaining contrast, where the smoke is thickest
     darkness_probability: float = 0.0
     darkness_gain: float = 0.1  # largest brightness gain
 
@@ -59,7 +59,7 @@ class AugmentationConfig:
     thermal_gain: float = 0.3  # contrast gain about the mean, from 1 - this to 1 + this
     thermal_offset: float = 0.1  # largest added brightness, as a fraction of the full range
     thermal_noise: float = 0.02  # largest standard deviation, as a fraction of the full range
-    fixed_pattern_noise: float = 0.02  # row and column offsets: largest standard deviation, as a fraction
+    fixed_pattern_noise: float = 0.02  # row and column offsets: largest standard deviation, fraction of full range
     polarity_probability: float = 0.0  # black-hot instead of white-hot
     thermal_blur_probability: float = 0.0
     thermal_blur_px: float = 2.5  # largest standard deviation of the blur

@@ -48,9 +48,9 @@ class SceneRecord:
 class SceneSource:
     """The ``scene:`` entry of a dataset YAML.
 
-    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the share of
-    pairs at night (0 to 1). ``modalities`` are the images of each pair: some of rgb, thermal and depth (depth must be
-    registered). Each pair shows a different street at a different moment.
+    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the fraction
+    of pairs at night (0 to 1). ``modalities`` are the images of each pair: some of rgb, thermal and depth. Depth must
+    be registered. Each pair shows a different street at a different moment.
     """
 
     train: int = 0
@@ -88,7 +88,7 @@ class SceneSource:
         records = []
         for index in range(getattr(self, split)):
             seed = first_seed + index
-            # Spread the night pairs evenly instead of at random, so that any number of pairs has the configured share.
+            # Spread the night pairs evenly, not at random, so that any number of pairs has the configured fraction.
             night = int((index + 1) * self.night) > int(index * self.night)
             # A random moment in the first 30 seconds of the scene.
             frame_index = int(np.random.default_rng(seed).integers(0, 900))

@@ -18,8 +18,8 @@ _COARSEST_CELLS = 2
 def smoke(image: npt.NDArray[np.uint8], least_contrast: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return the image (H, W, 3) with smoke of a random grey level.
 
-    The contrast in the thickest smoke is ``least_contrast``. The area of the thickest smoke is random, up to the whole
-    image.
+    The contrast in the smoke is at least ``least_contrast``. The density and the area of the smoke are random. The area
+    can be the whole image.
     """
     clouds = cloud_field((image.shape[0], image.shape[1]), generator)
     # -0.5 gives smoke in a few places, 1.0 gives smoke everywhere.
