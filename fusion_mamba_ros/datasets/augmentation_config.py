@@ -64,7 +64,7 @@ class AugmentationConfig:
     thermal_blur_probability: float = 0.0
     thermal_blur_px: float = 2.5  # largest standard deviation of the blur
 
-    # Misalignment of thermal (any registered modality) to RGB, like a calibration error. The boxes follow RGB.
+    # Misalignment to RGB of thermal (any modality with `registered`), like a calibration error. The boxes follow RGB.
     misalignment: float = 0.01  # largest shift, as a fraction of the image width
     misalignment_degrees: float = 0.5
     misalignment_scale: float = 0.01

@@ -83,7 +83,8 @@ def read_unlabelled_images(
     """Return the images that the YAML file ``path`` lists for each of ``modalities``, shrunk to ``longest_side``.
 
     ``longest_side`` is in pixels. ``on_source(modality, path, count)`` is called after each source. Raises
-    `DatasetError` if an image or the list cannot be read, or if a modality or a source has no images.
+    `DatasetError` if the list or an image file cannot be read, or if a modality or a source has no images. Raises
+    `ImageSequenceError` if a video cannot be read.
     """
     listed = read_image_list(path)
     found = {}

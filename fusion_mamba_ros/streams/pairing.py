@@ -66,7 +66,7 @@ class Pairing:
             self._limits = limits
 
     def add(self, frame: Frame) -> None:
-        """Add one frame. The next call of `match` returns the pair that it completes."""
+        """Add one frame. `match` returns the pair of this frame once it is final."""
         with self._lock:
             presence = self._tick(frame.arrival_ns)
             counters = self._counters_of(frame.side)
