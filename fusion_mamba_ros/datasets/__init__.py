@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets of images of several modalities (RGB-thermal pairs), and their augmentation. No ROS."""
+"""Read and augment multimodal image datasets (RGB-thermal pairs). Does not import ROS."""
 
 from fusion_mamba_ros.datasets.augmentation import Augmentation
 from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig

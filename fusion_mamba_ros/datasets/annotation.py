@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boxes of one pair as a label file states them, before the picture's size and the class list are applied."""
+"""Store the boxes of one pair as in its label file, and convert them to pixels and label indices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.datasets.problems import Problem, ProblemKind
 
-# Label tools round to whole pixels or six digits: a box may exceed the picture by this much without being reported.
+# A box may exceed the image by this much without a report: label tools round to whole pixels or six digits.
 _TOLERANCE_PX = 1.5
 _MINIMUM_SIDE_PX = 1.0
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """Boxes as stored: ``boxes`` (n, 4) float64 x1 y1 x2 y2, in pixels or (``normalised``) as shares of the picture.
+    """Boxes of a label file.
 
+    ``boxes`` is (n, 4) float64 x1 y1 x2 y2, in pixels or, if ``normalised``, as fractions of the image size.
     ``classes`` has one class name for each box.
     """
 
@@ -30,10 +31,10 @@ class Annotation:
     def resolve(
         self, name: str, size: tuple[int, int], class_names: Sequence[str]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], list[Problem]]:
-        """Return boxes in pixels, labels and problems for a picture of ``size`` (width, height).
+        """Return boxes in pixels, labels and problems for an image of ``size`` (width, height).
 
-        Boxes are clipped to the picture. Dropped, each with a problem: boxes wholly outside or without area, boxes that
-        hold no number, second copies of a box, and classes that ``class_names`` does not have.
+        Boxes are clipped to the image. These boxes are dropped, and each is reported as a problem: boxes fully outside
+        the image, boxes without area, boxes with non-finite values, duplicates, and classes not in ``class_names``.
         """
         width, height = size
         boxes = self.boxes * (width, height, width, height) if self.normalised else self.boxes

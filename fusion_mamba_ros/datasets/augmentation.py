@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation: a dataset's sample (a pair) in, a changed one at network size out."""
+"""Augment the samples (pairs) of a dataset and resize them to the network's input size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _augment_and_blind_rgb(
     image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     image = augment_rgb(image, config, noise, generator)
-    # A change that is off draws no number, so that recipes without it keep their images.
+    # Draw no number for an augmentation that is off: the random sequence of older recipes stays the same.
     if config.haze_probability and generator.random() < config.haze_probability:
         image = haze(image, config.haze_contrast, generator)
     if config.smoke_probability and generator.random() < config.smoke_probability:
@@ -51,7 +51,7 @@ def _augment_and_blind_rgb(
     return image
 
 
-# What `Modality.augmentation` names.
+# Augmentations by the name in `Modality.augmentation`.
 AUGMENTATIONS: dict[str, Augment] = {
     "none": lambda image, config, noise, generator: image,
     "rgb": _augment_and_blind_rgb,
@@ -60,14 +60,15 @@ AUGMENTATIONS: dict[str, Augment] = {
 
 
 class Augmentation:
-    """``augmentation(dataset, index, generator)`` returns one training pair at network size.
+    """Return training pairs at network size: ``augmentation(dataset, index, generator)``.
 
     The images of the result are uint8 and have the network's size, for example ``rgb`` (H, W, 3) and ``thermal``
-    (H, W); a modality that was dropped, or that no pair has, is missing; boxes are in network pixels.
-    Everything random comes from ``generator``, so the same state
-    gives the same pair. A pair whose picture cannot be decoded is replaced by another and counted in ``skipped``
-    (name: reason), or refused with ``UnreadableImageError`` if ``refuse_unreadable``. ``modalities``: those that the
-    model sees, None for all: dropout leaves one of them, and objects that none of them shows are left out.
+    (H, W). A modality is missing if it was dropped or if none of the source pairs has it. Boxes are in network pixels.
+    All random numbers come from ``generator``, so the same state gives the same pair.
+
+    A pair with an image that cannot be decoded is replaced by another pair and recorded in ``skipped`` (name: reason).
+    With ``refuse_unreadable``, ``UnreadableImageError`` is raised instead. ``modalities`` are the inputs of the model,
+    None for all. Dropout keeps at least one of them. Objects that none of them shows are removed.
     """
 
     def __init__(
@@ -99,10 +100,10 @@ class Augmentation:
         size: tuple[int, int] | None = None,
         dropout: bool = True,
     ) -> Sample:
-        """Return the pair at ``index``, changed; mosaics take their other three from the whole dataset.
+        """Return the augmented pair at ``index``. A mosaic adds three random pairs of the dataset.
 
-        ``size`` (width, height) overrides the configuration's for this pair; without ``dropout`` no modality
-        is dropped, whatever is drawn. Raises ``DatasetError`` if nothing in the dataset can be read.
+        ``size`` (width, height) overrides the size of the configuration. If ``dropout`` is False, no modality is
+        dropped, but the same random numbers are drawn. Raises ``DatasetError`` if no pair can be read.
         """
         size = size or self.config.size
         config = self.config
@@ -133,11 +134,11 @@ class Augmentation:
             matrix = affine @ placement
             shown = [name for name in kept if name in sample.images]
             for name in shown:
-                # Boxes are where the reference image shows them, so that one is never moved against them.
+                # The boxes belong to the reference image, so it gets no misalignment.
                 moved = name in misalignments and name != sample.reference
                 warp_into(canvases[name], sample.images[name], misalignments[name] @ matrix if moved else matrix)
             mapped, keep = warp_boxes(sample.boxes, matrix, size, config)
-            # What no image shows any more is not there to be found.
+            # Remove the objects of a sample if the model sees none of its images.
             keep &= self._seen(shown)
             boxes.append(mapped[keep])
             labels.append(sample.labels[keep])
@@ -159,7 +160,7 @@ class Augmentation:
     def _with_pasted_objects(self, dataset: Sequence[Sample], sample: Sample, generator: np.random.Generator) -> Sample:
         if generator.random() >= self.config.copy_paste_probability:
             return sample
-        # An object of the night would stand in the day as a black box.
+        # Paste within one group only: an object from a night image would look like a black box in a day image.
         groups = getattr(dataset, "groups", [sample.group] * len(dataset))
         donors = [index for index, group in enumerate(groups) if group == sample.group]
         donor = self._read(dataset, donors[int(generator.integers(len(donors)))], generator)
@@ -170,7 +171,7 @@ class Augmentation:
         return bool(names) if self.modalities is None else not self.modalities.isdisjoint(names)
 
     def _dropped(self, drawn: float) -> frozenset[str]:
-        """Return the modalities that a number drawn from [0, 1) drops."""
+        """Return the modalities to drop for ``drawn``, a random number from [0, 1)."""
         upper = 0.0
         for names, probability in self.config.modality_dropout.items():
             upper += probability

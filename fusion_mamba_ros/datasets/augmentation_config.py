@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which changes training makes to its pairs, how strongly and how often."""
+"""Configure the augmentation of training pairs: strengths and probabilities."""
 
 from __future__ import annotations
 
@@ -14,65 +14,66 @@ from fusion_mamba_ros.perception.modality import known_modalities
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Strengths and probabilities of the paired augmentation; ``AugmentationConfig.none(size)`` only letterboxes.
+    """Strengths and probabilities of the paired augmentation.
 
-    Raises ``ValueError`` on a probability outside [0, 1], dropouts that add up to more than 1, or a bad size.
+    ``AugmentationConfig.none(size)`` only letterboxes. Raises ``ValueError`` if a probability is outside [0, 1], the
+    dropout probabilities add up to more than 1, or the size or another number is invalid.
     """
 
     size: tuple[int, int] = (640, 640)  # network input, (width, height) in pixels, multiples of 32
 
-    # Geometry, the same for both pictures and the boxes.
-    mosaic_probability: float = 1.0  # four pairs joined in one picture
-    rotation_degrees: float = 0.0  # up to this, either way
-    scale: float = 0.5  # zoom between 1 - scale and 1 + scale; above 1 crops
-    translate: float = 0.1  # shift up to this share of the picture
+    # Geometry: all images and the boxes get the same transform.
+    mosaic_probability: float = 1.0  # four pairs joined in one image
+    rotation_degrees: float = 0.0  # largest rotation in either direction
+    scale: float = 0.5  # zoom from 1 - scale to 1 + scale; zoom above 1 crops
+    translate: float = 0.1  # largest shift, as a fraction of the image size
     shear_degrees: float = 0.0
-    flip_probability: float = 0.5  # left and right exchanged
-    multi_scale: float = 0.0  # network size of a batch between 1 - this and 1 + this, in steps of 32
+    flip_probability: float = 0.5  # horizontal flip
+    multi_scale: float = 0.0  # network size of a batch times 1 - this to 1 + this, in steps of 32
 
-    # A box stays if this much of it is still in the picture, and it is this large.
-    minimum_visibility: float = 0.2  # share of its area
+    # A box is kept if at least this fraction of it is still in the image and its sides have at least this length.
+    minimum_visibility: float = 0.2  # fraction of the box area
     minimum_side_px: float = 2.0
 
-    # Objects of another pair of the same group (day, night) pasted into both images.
+    # Copy-paste: objects of another pair of the same group (day, night) are pasted into all images.
     copy_paste_probability: float = 0.0
-    copy_paste_objects: float = 3  # at most, a whole number
+    copy_paste_objects: float = 3  # largest number of pasted objects, a whole number
 
-    # Colour, RGB only.
-    hue: float = 0.015  # share of the colour circle
-    saturation: float = 0.7  # gain between 1 - this and 1 + this
-    brightness: float = 0.4  # gain between 1 - this and 1 + this
-    grey_probability: float = 0.02  # without colour, as an RGB camera in night mode
-    darken_probability: float = 0.05  # gain 0.1 to 0.5 with sensor noise, as at night
-    blur_probability: float = 0.02  # RGB out of focus
+    # Colour augmentation, RGB only.
+    hue: float = 0.015  # largest hue shift, as a fraction of the colour circle
+    saturation: float = 0.7  # gain from 1 - this to 1 + this
+    brightness: float = 0.4  # gain from 1 - this to 1 + this
+    grey_probability: float = 0.02  # image without colour, like an RGB camera in night mode
+    darken_probability: float = 0.05  # gain 0.1 to 0.5 with sensor noise, like a night image
+    blur_probability: float = 0.02  # blur, like an RGB camera out of focus
 
-    # RGB nearly or wholly blind, while thermal sees.
+    # Degraded RGB: the RGB image shows little or nothing, and thermal is unchanged.
     haze_probability: float = 0.0
-    haze_contrast: float = 0.1  # least contrast that haze leaves, at the top of the image
+    haze_contrast: float = 0.1  # lowest remaining contrast, at the top of the image
     smoke_probability: float = 0.0
-    smoke_contrast: float = 0.05  # least contrast that smoke leaves, where it is thickest
+    smoke_contrast: float = 0.05  # lowest remaining contrast, where the smoke is thickest
     darkness_probability: float = 0.0
-    darkness_gain: float = 0.1  # brightness at most this times what it was
+    darkness_gain: float = 0.1  # largest brightness gain
 
-    # Thermal only.
-    thermal_gain: float = 0.3  # contrast about the mean between 1 - this and 1 + this
-    thermal_offset: float = 0.1  # added brightness, share of the full range
-    thermal_noise: float = 0.02  # standard deviation up to this share of the full range
-    fixed_pattern_noise: float = 0.02  # offsets of rows and columns, standard deviation up to this share
+    # Thermal augmentation, thermal only.
+    thermal_gain: float = 0.3  # contrast gain about the mean, from 1 - this to 1 + this
+    thermal_offset: float = 0.1  # largest added brightness, as a fraction of the full range
+    thermal_noise: float = 0.02  # largest standard deviation, as a fraction of the full range
+    fixed_pattern_noise: float = 0.02  # row and column offsets: largest standard deviation, fraction of full range
     polarity_probability: float = 0.0  # black-hot instead of white-hot
     thermal_blur_probability: float = 0.0
-    thermal_blur_px: float = 2.5  # standard deviation at most
+    thermal_blur_px: float = 2.5  # largest standard deviation of the blur
 
-    # Thermal (any modality with a homography) against RGB, the error of a calibration; boxes stay where RGB shows them.
-    misalignment: float = 0.01  # shift up to this share of the picture's width
+    # Misalignment to RGB of thermal (any modality with `registered`), like a calibration error. The boxes follow RGB.
+    misalignment: float = 0.01  # largest shift, as a fraction of the image width
     misalignment_degrees: float = 0.5
     misalignment_scale: float = 0.01
     large_misalignment_probability: float = 0.0
-    large_misalignment_px: float = 20.0  # further shift in any direction up to this many pixels of the network's input
+    large_misalignment_px: float = 20.0  # largest additional shift in any direction, in network pixels
 
-    # Probability that a modality is missing, as where its camera is; `rgb+depth` drops both at once. At most one entry
-    # applies to a pair, never so that nothing is left, and never the same one in all pairs that a process trains on at
-    # once, so nothing in batches of one.
+    # Probability that a modality is dropped, to simulate a missing camera. `rgb+depth` drops both modalities at once.
+    # At most one entry applies to a pair. Dropout never removes all modalities of a pair. It never removes the same
+    # modality from all pairs of one process's batch, so it has no effect on batches of one.
     modality_dropout: Mapping[str, float] = field(default_factory=lambda: {"rgb": 0.1, "thermal": 0.1})
 
     def __post_init__(self) -> None:
@@ -99,14 +100,14 @@ class AugmentationConfig:
 
     @classmethod
     def none(cls, size: tuple[int, int]) -> AugmentationConfig:
-        """Return the configuration that changes nothing: both pictures letterboxed to ``size``."""
+        """Return the configuration that only letterboxes the images to ``size``."""
         others = ("size", "minimum_visibility", "modality_dropout")
         numbers = dict.fromkeys((entry.name for entry in fields(cls) if entry.name not in others), 0.0)
         return cls(size=size, minimum_visibility=0.0, modality_dropout={}, **numbers)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:
-        """Return the configuration of a YAML mapping; raises ``ValueError`` on an unknown key."""
+        """Return the configuration of a YAML mapping. Raises ``ValueError`` on an unknown key or a bad value."""
         if not isinstance(values, Mapping):
             raise ValueError(f"augmentation is {values!r}: write it as a mapping of fields")
         values = _without_old_keys(values)
@@ -117,11 +118,11 @@ class AugmentationConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON or YAML."""
+        """Return the configuration as plain values for JSON or YAML."""
         return {"size": list(self.size), **self._numbers(), "modality_dropout": dict(self.modality_dropout)}
 
     def without_dropout_of(self, modalities: Collection[str]) -> AugmentationConfig:
-        """Return the configuration without those dropouts that name one of ``modalities``."""
+        """Return a copy without the dropout entries that name one of ``modalities``."""
         kept = {
             names: value
             for names, value in self.modality_dropout.items()
@@ -135,7 +136,10 @@ class AugmentationConfig:
 
 
 def _dropout(value: Any) -> dict[str, float]:
-    """Return the checked dropouts, single modalities first, in the registry's order: that of the draw."""
+    """Check and sort the dropout entries: single modalities first, then in the order of the registry.
+
+    The random draw uses this order.
+    """
     if not isinstance(value, Mapping):
         raise ValueError(f"augmentation modality_dropout is {value!r}: write it as a mapping such as {{rgb: 0.1}}")
     for names, probability in value.items():
@@ -156,7 +160,7 @@ def _dropout(value: Any) -> dict[str, float]:
 
 
 def _without_old_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mapping with `rgb_dropout` and `thermal_dropout` of older recipes as `modality_dropout`."""
+    """Convert the deprecated keys `rgb_dropout` and `thermal_dropout` to `modality_dropout`."""
     old = {name: values[f"{name}_dropout"] for name in ("rgb", "thermal") if f"{name}_dropout" in values}
     if not old:
         return dict(values)
@@ -166,5 +170,5 @@ def _without_old_keys(values: Mapping[str, Any]) -> dict[str, Any]:
         stacklevel=3,
     )
     rest = {name: value for name, value in values.items() if name not in ("rgb_dropout", "thermal_dropout")}
-    # As before for a key that is absent; beside the new key they are an override of its entries on the command line.
+    # Without the new key, start from the old defaults. With it, the old keys override its entries (command line).
     return {**rest, "modality_dropout": {**rest.get("modality_dropout", {"rgb": 0.1, "thermal": 0.1}), **old}}

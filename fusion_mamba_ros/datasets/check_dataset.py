@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read every pair of a dataset and list what is wrong with it."""
+"""Read every pair of a dataset and list the problems."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from fusion_mamba_ros.perception.modality import modality_named
 
 @dataclass
 class DatasetCheck:
-    """What a dataset holds: ``pairs`` readable, counts by class, group and modality, sizes, and all ``problems``."""
+    """Statistics of a dataset: readable ``pairs``, counts by class, group, modality and size, and all ``problems``."""
 
     pairs: int = 0
     empty_pairs: int = 0  # true negatives
     boxes: Counter[str] = field(default_factory=Counter)  # by class
     groups: Counter[str] = field(default_factory=Counter)
-    modalities: Counter[str] = field(default_factory=Counter)  # images of each
+    modalities: Counter[str] = field(default_factory=Counter)  # number of images
     sizes: Counter[str] = field(default_factory=Counter)  # "RGB 640x480, thermal 640x512 uint16"
     problems: list[Problem] = field(default_factory=list)
 
 
 def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = lambda count: None) -> DatasetCheck:
-    """Return what ``dataset`` holds after decoding every picture; ``on_progress`` gets the count read so far.
+    """Decode every image of ``dataset`` and return the statistics and problems.
 
-    Beside what listing found: pictures that cannot be decoded, boxes that are out of bounds, without area, twice there
-    or of an unknown class, and picture files of the same content under two names.
+    ``on_progress`` is called with the number of the current pair. The problems include those that were found when the
+    dataset was listed. In addition, these are reported: images that cannot be decoded, boxes that are out of bounds,
+    boxes without area, duplicate boxes, unknown classes, and image files with the same content under two names.
     """
     check = DatasetCheck(problems=list(dataset.problems))
     name_of_content: dict[bytes, str] = {}
@@ -67,6 +68,6 @@ def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = l
 
 def _describe(name: str, image: npt.NDArray[Any]) -> str:
     entry = modality_named(name)
-    # Colour files are 8 bit always.
+    # Colour images are always 8 bit.
     depth = "" if entry.channels == 3 else f" {image.dtype}"
     return f"{entry.title} {image.shape[1]}x{image.shape[0]}{depth}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of one pair pasted into another: the same box in both images, so that the two still agree."""
+"""Paste objects of one pair into another pair, at the same place in all its images."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.datasets.sample import Sample
 
-# A pasted object may cover this share of a box that is there; of an object that is covered more nobody could say where
-# it is.
+# Largest fraction of an existing box that a pasted object may cover. An object that is covered more cannot be located.
 _MOST_COVERED = 0.3
 _TRIES = 5
 _SMALLEST_SIDE_PX = 4
-# A hard seam around every pasted object would be what the detector learns to find.
+# Blend the edges: otherwise the detector would learn to find the seams of pasted objects.
 _SOFT_EDGE_PX = 2
 
 
 def paste_objects(sample: Sample, donor: Sample, most: int, generator: np.random.Generator) -> Sample:
     """Return ``sample`` with up to ``most`` objects of ``donor`` in each of its images, and their boxes.
 
-    An object keeps its size and its height in the image, as shares of the image, and moves sideways: so it stands on
-    the ground where things of its size do. It is left out where no place is free. Both samples are prepared (all images
-    have one size); nothing changes if they have not the same images.
+    An object keeps its size and its vertical position, relative to the image, and moves horizontally. So it stands on
+    the ground at a place that fits its size. An object is skipped if no place is free. Both samples must be prepared
+    (all images have one size). The sample is returned unchanged if the two samples have different modalities.
     """
     if sample.images.keys() != donor.images.keys():
         return sample
@@ -61,12 +60,12 @@ def paste_objects(sample: Sample, donor: Sample, most: int, generator: np.random
 
 
 def _whole_pixels(box: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Return the box with its edges on whole pixels of an image of ``size``."""
+    """Round the box to whole pixels and clip it to an image of ``size`` (width, height)."""
     return np.clip(np.round(box), 0, (*size, *size)).astype(np.int64)
 
 
 def _covered(box: npt.NDArray[np.float32], others: list[npt.NDArray[np.float32]]) -> float:
-    """Return the largest share of one of ``others`` that ``box`` covers."""
+    """Return the largest fraction of any box in ``others`` that ``box`` covers."""
     if not others:
         return 0.0
     rows = np.array(others, np.float64)
@@ -90,6 +89,6 @@ def _paste(
 
 
 def _ramp(length: int) -> npt.NDArray[np.float32]:
-    """Return weights (length,) that rise to 1 within the soft edge at either end."""
+    """Return blending weights (length,) that increase to 1 within the soft edge at both ends."""
     steps = np.arange(1, length + 1, dtype=np.float32)
     return np.minimum(np.minimum(steps, steps[::-1]) / (_SOFT_EDGE_PX + 1), 1.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Darkness in which the RGB camera sees next to nothing: little signal, and the noise of a sensor at its limit."""
+"""Simulate an RGB image in near darkness: little signal and strong sensor noise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _NOISE_LEVELS = (1.0, 8.0)
 def darken(
     image: npt.NDArray[np.uint8], strongest_gain: float, noise: NoiseBank, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the image (H, W, 3) times a gain from 0 to ``strongest_gain``, with noise of 1 to 8 grey levels."""
+    """Return the image (H, W, 3) times a random gain from 0 to ``strongest_gain``, plus noise.
+
+    The standard deviation of the noise is 1 to 8 grey levels.
+    """
     gain = generator.uniform(0.0, strongest_gain)
     deviation = generator.uniform(*_NOISE_LEVELS)
-    # One noise image for the three channels: dark RGB noise is mostly in brightness once it is demosaiced.
+    # Use one noise image for all three channels: after demosaicing, noise in the dark is mostly brightness noise.
     added = noise.draw(image.shape[:2], generator) * np.float32(deviation)
     dark = cv2.convertScaleAbs(image, alpha=gain)
     return np.asarray(cv2.add(dark, cv2.merge([added] * 3), dtype=cv2.CV_8U), np.uint8)

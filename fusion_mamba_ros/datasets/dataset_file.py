@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The YAML file that joins dataset folders and procedural scenes under one class list."""
+"""Read the YAML file that joins dataset folders and procedural scenes under one class list."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fusion_mamba_ros.perception.registration import Homographies, homographies_
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A dataset folder and how it is taken in.
+    """A dataset folder and its settings in a joined dataset.
 
-    ``name`` starts the names of its pairs; ``format`` is a layout's name or ``auto``; ``rename`` maps its class names
-    to those of the class list; ``splits`` says which of its own splits serves as train, val or test; ``homographies``:
-    modality name to its homography to RGB, absent where aligned.
+    ``name`` is the prefix of the names of its pairs. ``format`` is the name of a layout or ``auto``. ``rename`` maps
+    the folder's class names to names of the class list. ``splits`` maps train, val or test to the folder's own split.
+    ``homographies`` maps a modality to its homography to RGB. It has no entry for aligned images.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """What a dataset path stands for: one folder, or all that a YAML file joins."""
+    """Content of a dataset path: one folder, or the entries of a YAML file."""
 
     folders: tuple[FolderSource, ...]
     scenes: tuple[tuple[str, SceneSource], ...] = ()
@@ -46,7 +46,7 @@ class DatasetDescription:
 
 
 def describe_dataset(path: str | Path) -> DatasetDescription:
-    """Return what a dataset folder or a YAML file stands for. Raises ``DatasetError`` naming what is wrong."""
+    """Return the description of a dataset folder or a YAML file. Raises ``DatasetError`` with the cause."""
     path = Path(path).expanduser()
     if path.is_dir():
         return DatasetDescription((FolderSource(path, path.resolve().name),))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Haze in the RGB image: contrast falls with distance, which the height in the image stands for."""
+"""Simulate haze in the RGB image: contrast decreases with distance, estimated from the image row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-# Grey level of the light that haze scatters into the camera: dim by night, bright by day.
+# Grey level range of the light that haze scatters into the camera: low at night, high by day.
 _AIRLIGHT = (120.0, 230.0)
 
 
 def haze(image: npt.NDArray[np.uint8], least_contrast: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return the image (H, W, 3) behind haze; the contrast of its top row is between ``least_contrast`` and 1.
+    """Return the image (H, W, 3) with haze. The contrast of its top row is from ``least_contrast`` to 1.
 
-    Koschmieder's law: J t + A (1 - t) with transmission t = exp(-b d); the distance d falls linearly from 1 in the top
-    row to a random share of at most 0.5 in the bottom row.
+    Koschmieder's law: J t + A (1 - t) with the transmission t = exp(-b d). The distance d decreases linearly from 1 in
+    the top row to a random value of at most 0.5 in the bottom row.
     """
     transmission = generator.uniform(least_contrast, 1.0)
     nearest = generator.uniform(0.0, 0.5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold pairs of a split out, where a data set has nothing to validate on."""
+"""Hold out pairs of a split for validation, for datasets without a validation split."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fusion_mamba_ros.datasets.problems import DatasetError
 
 
 def hold_out(dataset: PairedDataset, fraction: float) -> tuple[PairedDataset, PairedDataset]:
-    """Return the pairs that stay and those held out: ``fraction`` of each folder and group, the last by name.
+    """Split ``dataset`` and return two datasets: the remaining pairs and the held-out pairs.
 
-    Not drawn at random: neighbours in a sequence are nearly the same image, and a model that is trained on one looks
-    good on the other. ``problems`` stay with the first. Raises ``DatasetError`` if one of the two would be empty.
+    Of each folder and group, the last ``fraction`` of the pairs by name is held out. The pairs are not drawn at random:
+    neighbours in a sequence are nearly the same image, so a random split would make the validation too optimistic.
+    ``problems`` stay with the first dataset. Raises ``DatasetError`` if one of the two would be empty.
     """
     if not 0 < fraction < 1:
         raise DatasetError(f"the fraction to hold out is {fraction:g}: give more than 0 and less than 1")

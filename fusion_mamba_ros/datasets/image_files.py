@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read picture files into the arrays of a sample, refusing what is damaged."""
+"""Read image files as arrays and reject damaged files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", 
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-# Some cameras pad a JPEG or append a few bytes of their own after its end marker.
+# Some cameras add padding or a few bytes of their own after the end marker of a JPEG.
 _END_SEARCH_BYTES = 4096
 
 
 def list_pictures(folder: Path) -> dict[str, list[Path]]:
-    """Return the picture files of ``folder``, by stem; more than one file under a stem is a duplicate."""
+    """Return the image files of ``folder`` by stem. More than one file of a stem means duplicates."""
     pictures: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
@@ -33,22 +33,22 @@ def list_pictures(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the picture (H, W, 3) uint8, RGB. Raises ``UnreadableImageError`` naming the file."""
+    """Return the image as (H, W, 3) uint8 RGB. Raises ``UnreadableImageError`` with the file name."""
     return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_thermal(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Return the picture (H, W), uint8 or uint16 as stored; a colour file gives its luminance.
+    """Return the image as (H, W), uint8 or uint16 as stored. A colour image is converted to luminance.
 
-    Raises ``UnreadableImageError`` naming the file.
+    Raises ``UnreadableImageError`` with the file name.
     """
     return _read_single_channel(path, "thermal")
 
 
 def read_image(path: Path, modality: str) -> npt.NDArray[Any]:
-    """Return the image file of a modality as an array: RGB for three channels, else (H, W) with 8 or 16 bits.
+    """Return an image of a modality: RGB (H, W, 3) for three channels, otherwise (H, W) with 8 or 16 bits.
 
-    Raises ``UnreadableImageError`` naming the file.
+    Raises ``UnreadableImageError`` with the file name.
     """
     entry = modality_named(modality)
     return read_rgb(path) if entry.channels == 3 else _read_single_channel(path, entry.title)
@@ -64,7 +64,7 @@ def _read_single_channel(path: Path, title: str) -> npt.NDArray[Any]:
 
 
 def check_complete(path: Path) -> None:
-    """Raise ``UnreadableImageError`` if the file is missing, empty or cut short, without decoding it."""
+    """Raise ``UnreadableImageError`` if the file is missing, empty or cut short. Does not decode it."""
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -77,7 +77,10 @@ def check_complete(path: Path) -> None:
 
 
 def _check_ends(path: Path, start: bytes, end: bytes) -> None:
-    """Raise if a JPEG or PNG has no end marker: OpenCV decodes such files and fills the missing part with grey."""
+    """Raise ``UnreadableImageError`` if a file is empty, or if a JPEG or PNG has no end marker.
+
+    OpenCV decodes files without an end marker and fills the missing part with grey.
+    """
     if not start:
         raise UnreadableImageError(f"picture {str(path)!r} is empty")
     truncated_jpeg = start.startswith(_JPEG_START) and _JPEG_END not in end
@@ -98,7 +101,7 @@ def _decode(path: Path, flags: int) -> npt.NDArray:
         fault = "is damaged: it names no size" if header is None else header.fault(len(data)) or find_damage(data)
         if fault is not None:
             raise UnreadableImageError(f"{what} {fault}")
-    # Boxes are drawn on the stored pixels, so an orientation tag must not turn the picture.
+    # Ignore the orientation tag: labels refer to the stored pixels, so the image must not be rotated.
     try:
         image, printed = run_decoder(
             lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of one camera in the order of time: a video file, or a folder of pictures."""
+"""Read the frames of one camera in time order, from a video file or a folder of images."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ Picture = npt.NDArray[Any]
 
 
 class ImageSequenceError(ValueError):
-    """A video or folder that cannot be read; the message is one sentence."""
+    """Raised if a video or folder cannot be read. The message is one sentence."""
 
 
 class VideoFrames:
-    """The frames of a video file: iterating gives (H, W, 3) uint8 RGB, or (H, W) uint8 for ``thermal``, by luma.
+    """The frames of a video file.
 
-    ``frames_per_second`` is the file's own rate; ``announced_count`` what its header says, which may be wrong.
-    Raises `ImageSequenceError` if the file cannot be opened.
+    Iteration yields (index, frame). A frame is (H, W, 3) uint8 RGB. With ``thermal`` it is converted to luma, (H, W)
+    uint8. ``frames_per_second`` is the rate of the file, None if unknown. ``announced_count`` is the number of frames
+    in the file header, which may be wrong. Raises `ImageSequenceError` if the file cannot be opened.
     """
 
     def __init__(self, path: Path, *, thermal: bool) -> None:
         self.path, self.thermal = path, thermal
-        if not str(path).isprintable():  # OpenCV ends the process on a name that is not UTF-8
+        if not str(path).isprintable():  # OpenCV aborts the process if the path is not UTF-8.
             raise ImageSequenceError(f"video {str(path)!r} cannot be opened: rename it, its path is not printable text")
         capture = cv2.VideoCapture(str(path))
         try:
@@ -45,7 +46,7 @@ class VideoFrames:
             capture.release()
 
     def __iter__(self) -> Iterator[tuple[int, Picture]]:
-        """Yield (index, picture) until the video ends. Raises `ImageSequenceError` if it holds no frame at all."""
+        """Yield (index, frame) until the video ends. Raises `ImageSequenceError` if the video has no frames."""
         capture = cv2.VideoCapture(str(self.path))
         code = cv2.COLOR_BGR2GRAY if self.thermal else cv2.COLOR_BGR2RGB
         index = 0
@@ -63,11 +64,12 @@ class VideoFrames:
 
 
 class FolderFrames:
-    """The pictures of a folder by natural order of their names; ``stems`` are the names without suffix.
+    """The images of a folder in the natural order of their names.
 
-    Iterating gives (index, picture): RGB (H, W, 3) uint8, or thermal (H, W) uint8 or uint16 as stored. The index is
-    the place of the stem in ``timeline``, which is the folder's own unless another is set, so that two cameras' folders
-    with gaps stay in step. Raises `ImageSequenceError` if there is no picture.
+    Iteration yields (index, image). An image is RGB (H, W, 3) uint8, or thermal (H, W) uint8 or uint16 as stored. The
+    index is the position of the stem in ``timeline``. By default, ``timeline`` is the folder's own ``stems``. A common
+    timeline of two cameras keeps their folders synchronised even if images are missing. Raises `ImageSequenceError` if
+    the folder has no images.
     """
 
     frames_per_second: float | None = None
@@ -83,11 +85,11 @@ class FolderFrames:
 
     @property
     def stems(self) -> list[str]:
-        """Names of the pictures without suffix, in natural order."""
+        """Names of the images without suffix, in natural order."""
         return list(self._files)
 
     def __iter__(self) -> Iterator[tuple[int, Picture]]:
-        """Yield (index, picture). Raises ``UnreadableImageError`` naming a damaged file."""
+        """Yield (index, image). Raises ``UnreadableImageError`` with the name of a damaged file."""
         places = {stem: index for index, stem in enumerate(self.timeline)}
         for stem, file in self._files.items():
             yield places[stem], read_thermal(file) if self.thermal else read_rgb(file)
@@ -97,7 +99,7 @@ ImageSequence = VideoFrames | FolderFrames
 
 
 def open_image_sequence(path: Path, *, thermal: bool) -> ImageSequence:
-    """Return the pictures of a video file or a folder. Raises `ImageSequenceError`, one sentence."""
+    """Open a video file or a folder of images. Raises `ImageSequenceError` if it cannot be read."""
     if path.is_dir():
         return FolderFrames(path, thermal=thermal)
     if not path.exists():
@@ -106,7 +108,7 @@ def open_image_sequence(path: Path, *, thermal: bool) -> ImageSequence:
 
 
 def align_folders(rgb: FolderFrames, thermal: FolderFrames) -> list[str]:
-    """Give both folders one timeline, the union of their stems, and return the stems that only one of them has.
+    """Set the union of the stems as timeline of both folders. Return the stems that only one folder has.
 
     Raises `ImageSequenceError` if they have no stem in common.
     """
@@ -122,12 +124,12 @@ def align_folders(rgb: FolderFrames, thermal: FolderFrames) -> list[str]:
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a key that sorts `frame_10` after `frame_9`."""
+    """Return a sort key for natural order, which sorts `frame_10` after `frame_9`."""
     parts = re.split(r"(\d+)", name)
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
 
 
 def same_rate(first: ImageSequence, second: ImageSequence) -> bool:
-    """Say whether both sequences are known to run at one rate."""
+    """Return whether the frame rates of both sequences are known and equal."""
     rates = (first.frames_per_second, second.frames_per_second)
     return rates[0] is not None and rates[1] is not None and bool(np.isclose(rates[0], rates[1], rtol=1e-3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One split of several datasets as one."""
+"""Join one split of several datasets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def open_datasets(
     validate_on_test: bool = False,
     refuse_problems: bool = False,
 ) -> PairedDataset:
-    """Return ``split`` of all ``paths`` (folders or YAML files) joined; see ``open_dataset``.
+    """Return ``split`` of all ``paths`` (folders or YAML files) as one dataset. See ``open_dataset``.
 
-    Raises ``DatasetError`` if the class lists differ and ``classes`` is not given, or a pair name occurs twice.
+    Raises ``DatasetError`` if a pair name occurs twice, or if the class lists differ and ``classes`` is not given.
     """
     parts = [
         open_dataset(path, split, classes=classes, validate_on_test=validate_on_test, refuse_problems=refuse_problems)

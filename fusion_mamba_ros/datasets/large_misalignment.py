@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thermal image that is far off: cameras with parallax show near objects many pixels apart."""
+"""Simulate a large misalignment: parallax shifts near objects by many pixels between the cameras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 
 def random_shift(most_px: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return a shift (3, 3) in a random direction by up to ``most_px`` pixels, all lengths equally likely."""
+    """Return a translation matrix (3, 3) with a random direction and a uniform length of up to ``most_px`` pixels."""
     length, angle = generator.uniform(0.0, most_px), generator.uniform(0.0, 2 * np.pi)
     matrix = np.eye(3)
     matrix[:2, 2] = length * np.cos(angle), length * np.sin(angle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open one split of a dataset folder, or of all that a YAML file joins."""
+"""Open one split of a dataset folder or of a YAML dataset file."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def open_dataset(
     validate_on_test: bool = False,
     refuse_problems: bool = False,
 ) -> PairedDataset:
-    """Return the pairs of ``split`` (train, val, test or all) of a dataset folder or of what a YAML file joins.
+    """Return the pairs of ``split`` (train, val, test or all) of a dataset folder or a YAML dataset file.
 
-    Pair names are `folder/stem`. ``classes`` overrides the class list; boxes of other classes are dropped when read.
-    Pairs with problems are left out, counted in a warning and listed in ``problems``, or refused if
-    ``refuse_problems``. Raises ``DatasetError`` with the remedy: no such folder, form or split; a pair that is in two
-    splits; validation on a test split, unless ``validate_on_test``; nothing usable.
+    Pair names are `folder/stem`. ``classes`` overrides the class list. Boxes of other classes are dropped when read.
+    Pairs with problems are left out, counted in a warning and listed in ``problems``. With ``refuse_problems``, they
+    raise an error instead. Raises ``DatasetError`` with the remedy if the folder, layout or split does not exist, a
+    pair is in two splits, a test split would be used for validation without ``validate_on_test``, or no pair is usable.
     """
     description = describe_dataset(path)
     if split not in (*SPLITS, "all"):
@@ -66,7 +66,10 @@ def open_dataset(
 
 
 def unlisted_problems(path: str | Path) -> list[Problem]:
-    """Return a problem for each file that lacks a partner and is in no split. Raises ``DatasetError``."""
+    """Return a problem for each file that lacks a partner and is in no split.
+
+    Raises ``DatasetError`` if the dataset cannot be opened.
+    """
     return [
         replace(problem, name=f"{source.name}/{problem.name}")
         for source in describe_dataset(path).folders
@@ -75,7 +78,7 @@ def unlisted_problems(path: str | Path) -> list[Problem]:
 
 
 def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bool) -> tuple[str, ...]:
-    """Return which of the folder's own splits serve as ``split``: none, one, or for ``all`` every one."""
+    """Return the folder's own splits that serve as ``split``: none, one, or all of them for ``all``."""
     available = layout.splits()
     if split == "all":
         return available
@@ -93,7 +96,10 @@ def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bo
 
 
 def _refuse_overlap(layouts: Iterable[tuple[FolderSource, Layout]], split: str) -> None:
-    """Raise if a pair of ``split`` is in another split too, in the same folder or through another entry of the YAML."""
+    """Raise ``DatasetError`` if a pair of ``split`` is also in another split.
+
+    The other split may come from the same entry or from another entry of the YAML file with the same folder.
+    """
     uses_of: dict[tuple[Path, str], set[tuple[str, str]]] = {}
     for source, layout in layouts:
         available = layout.splits()
@@ -104,7 +110,7 @@ def _refuse_overlap(layouts: Iterable[tuple[FolderSource, Layout]], split: str) 
     shared: list[str] = []
     for (_, name), uses in uses_of.items():
         roles = {role for role, _ in uses}
-        # Where val is mapped onto test on purpose they share every name; that choice has its own switch.
+        # If val is mapped to test on purpose, they share all names. `validate_on_test` controls this case.
         on_purpose = roles == {"val", "test"} and len({own_split for _, own_split in uses}) == 1
         if len(roles) > 1 and (split in roles or split == "all") and not on_purpose:
             shared.append(f"{name} ({' and '.join(sorted(roles))})")
@@ -117,7 +123,10 @@ def _refuse_overlap(layouts: Iterable[tuple[FolderSource, Layout]], split: str) 
 
 
 def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description: DatasetDescription) -> tuple[str, ...]:
-    """Return the class list that the folders share. Raises if they differ: then the YAML must have one."""
+    """Return the class list that the folders share.
+
+    Raises ``DatasetError`` if the class lists differ: then the YAML file must define the classes.
+    """
     lists = {
         tuple(source.rename.get(name, name) for name in layout.class_names()): source for source, layout in layouts
     }
@@ -130,7 +139,10 @@ def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description:
 
 
 def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequence[str]) -> list[Record]:
-    """Return the records under the joined dataset's names and classes. Raises if no box has a class of the list."""
+    """Return the records with the names and classes of the joined dataset.
+
+    Raises ``DatasetError`` if there are boxes, but none has a class of ``class_names``.
+    """
     canonical = {name.lower(): name for name in class_names}
     rename = {old.lower(): new for old, new in source.rename.items()}
 

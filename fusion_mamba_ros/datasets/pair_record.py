@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where one labelled pair, or set of images, comes from, and how it is read."""
+"""Define the files of one labelled pair (or set of images) and read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.registration import Homographies
 
 
 class Record(Protocol):
-    """One pair of a dataset, not read yet."""
+    """One pair of a dataset that has not been read yet."""
 
     @property
     def name(self) -> str:
@@ -28,22 +28,22 @@ class Record(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that it has an image of."""
+        """Names of the modalities for which the pair has an image."""
 
     @property
     def homographies(self) -> Homographies:
-        """Modality name to its homography to RGB in normalised coordinates; absent where the images are aligned."""
+        """Homography to RGB by modality name, in normalised coordinates. Aligned modalities have no entry."""
 
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
-        """Return the sample and what is wrong with its boxes. Raises ``UnreadableImageError``."""
+        """Return the sample and the problems of its boxes. Raises ``UnreadableImageError`` on a damaged image."""
 
 
 @dataclass(frozen=True)
 class PairRecord:
     """The image files of one moment by modality, and their boxes.
 
-    ``name`` is the stem that matched them; ``homographies`` bring a modality to RGB in normalised coordinates, absent
-    where the images are aligned.
+    ``name`` is the common stem of the files. ``homographies`` maps a modality to its homography to RGB in normalised
+    coordinates. Aligned modalities have no entry.
     """
 
     name: str
@@ -54,11 +54,11 @@ class PairRecord:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that it has an image of."""
+        """Names of the modalities for which the pair has an image."""
         return tuple(self.images)
 
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
-        """Return the sample and what is wrong with its boxes. Raises ``UnreadableImageError``."""
+        """Return the sample and the problems of its boxes. Raises ``UnreadableImageError`` on a damaged image."""
         images = {name: read_image(path, name) for name, path in self.images.items()}
         sample = Sample(self.name, images, group=self.group, homographies=self.homographies)
         boxes, labels, problems = self.annotation.resolve(self.name, sample.size, class_names)
@@ -67,7 +67,7 @@ class PairRecord:
 
 @dataclass
 class LayoutListing:
-    """What a layout found for one split: usable pairs, and what is wrong with the others."""
+    """Result of listing one split: the usable pairs, and the problems of the other pairs."""
 
     records: list[PairRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RGB-thermal pairs from two images, two folders or two videos, one after the other."""
+"""Read RGB-thermal pairs in order from two images, two folders or two videos."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, list_picture
 from fusion_mamba_ros.datasets.image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
 from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
 
-# For a video that does not say how fast it runs.
+# Default rate for a video without a frame rate.
 _RATE_HZ = 30.0
 _SIDES = ("rgb", "thermal")
 _NAMES_SHOWN = 10
 
 
 class PairSourceError(DatasetError):
-    """Inputs that give no pairs; the message is one sentence for the user."""
+    """Raised if the inputs give no pairs. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """One moment: ``rgb`` (H, W, 3) uint8 RGB, ``thermal`` (h, w) uint8 or uint16; either may be None."""
+    """Images of one moment.
+
+    ``rgb`` is (H, W, 3) uint8 RGB, ``thermal`` is (h, w) uint8 or uint16. One of them may be None.
+    """
 
     name: str
     rgb: npt.NDArray[np.uint8] | None
@@ -37,11 +40,11 @@ class ImagePair:
 
 @dataclass
 class PairSource:
-    """Pairs in order; iterate once.
+    """The pairs in order. Can be iterated only once.
 
-    ``kind``: ``image``, ``folder`` or ``video``. ``count``: pairs expected (for a video what its header says).
-    ``rate_hz``: pictures for each second of a video. ``notes``: what the user should know, one sentence each; complete
-    only after the iteration.
+    ``kind`` is ``image``, ``folder`` or ``video``. ``count`` is the expected number of pairs, for a video according to
+    its header. ``rate_hz`` is the frame rate of a video. ``notes`` are messages for the user, one sentence each. They
+    are complete only after the iteration.
     """
 
     kind: str
@@ -57,9 +60,10 @@ class PairSource:
 def open_pairs(rgb: Path | None, thermal: Path | None, *, continue_alone: bool = False) -> PairSource:
     """Return the pairs of two images, of two folders (matched by stem) or of two videos (frame by frame).
 
-    One of both may be None: its side is None in every pair. What has no partner in a folder is left out and named in
-    the notes; with ``continue_alone`` it comes alone, as do the last frames of a longer video. Unreadable pictures of a
-    folder are left out and named. Raises :class:`PairSourceError` if nothing can be read.
+    ``rgb`` or ``thermal`` may be None. Then this modality is None in every pair. In folders, an image without a partner
+    is skipped and named in the notes. A longer video stops where the shorter one ends. With ``continue_alone``, images
+    without a partner and the last frames of the longer video are returned alone. Pairs of a folder with an unreadable
+    image are skipped and named in the notes. Raises :class:`PairSourceError` if nothing can be read.
     """
     given = {side: path for side, path in zip(_SIDES, (rgb, thermal), strict=True) if path is not None}
     if not given:
@@ -106,7 +110,7 @@ def _read(name: str, files: dict[str, Path]) -> ImagePair:
 
 
 def _open_images(given: dict[str, Path]) -> PairSource:
-    # Read at once, so that what is no image is said before a model is loaded.
+    # Read immediately, so that a bad image is reported before a model is loaded.
     pair = _read(next(iter(given.values())).stem, given)
     return PairSource("image", 1, iter([pair]))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sequence of labelled samples (RGB-thermal pairs), read from disk one at a time."""
+"""Provide labelled samples (RGB-thermal pairs) as a sequence that reads one sample at a time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fusion_mamba_ros.perception.registration import Homography
 
 
 class PairedDataset(Sequence[Sample]):
-    """Labelled pairs of one split; ``dataset[i]`` reads its images and returns a ``Sample``.
+    """Labelled pairs of one split. ``dataset[i]`` reads the images of a pair and returns a ``Sample``.
 
-    ``names``, ``groups`` and ``modalities_of_each`` have one entry for each pair, which may lack a modality;
-    ``class_names`` gives the labels their meaning; ``problems``
-    lists what was found wrong when the split was listed. Indexing raises ``UnreadableImageError`` if a picture that
-    looked complete cannot be decoded. Holds no open files, so it can be shared by worker processes.
+    ``names``, ``groups`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a modality.
+    ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split was
+    listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files, so
+    worker processes can share it.
     """
 
     def __init__(self, records: Sequence[Record], class_names: Sequence[str], problems: Sequence[Problem] = ()) -> None:
@@ -38,17 +38,20 @@ class PairedDataset(Sequence[Sample]):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that some pair has an image of."""
+        """Names of the modalities for which at least one pair has an image."""
         return in_order(frozenset().union(*self.modalities_of_each))
 
     @property
     def homographies(self) -> dict[str, Homography]:
-        """Of each modality the homography that all pairs with an image of it share; absent: aligned, or several."""
+        """Homography to RGB by modality, if all pairs with an image of the modality and RGB share it.
+
+        A modality has no entry if it is aligned or if its pairs have different homographies.
+        """
         shared = {}
         for name in self.modalities:
-            # Without an image to bring it to, a homography means nothing.
+            # A homography has no effect without a reference image.
             records = [record for record in self.records if {name, REFERENCE} <= set(record.modalities)]
-            # Pairs of one folder share the object.
+            # All pairs of one folder share one array, so compare each array only once.
             matrices = {id(found): found for found in (record.homographies.get(name) for record in records)}
             first, *others = matrices.values() or [None]
             if first is not None and all(other is not None and np.allclose(first, other) for other in others):
@@ -62,16 +65,16 @@ class PairedDataset(Sequence[Sample]):
         return self.homographies.get("thermal")
 
     def with_any_of(self, modalities: Collection[str]) -> PairedDataset:
-        """Return the pairs that have an image of at least one of ``modalities``; all problems stay listed."""
+        """Return the pairs that have an image of at least one of ``modalities``. All problems are kept."""
         records = [record for record in self.records if not set(modalities).isdisjoint(record.modalities)]
         return PairedDataset(records, self.class_names, self.problems)
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # slices are not offered
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # slices are not supported
         return self.read(index)[0]
 
     def read(self, index: int) -> tuple[Sample, list[Problem]]:
-        """Return the pair at ``index`` and what is wrong with its boxes. Raises ``UnreadableImageError``."""
+        """Return the pair at ``index`` and the problems of its boxes. Raises ``UnreadableImageError``."""
         return self.records[index].read(self.class_names)

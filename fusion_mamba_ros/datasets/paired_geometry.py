@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One affine map for both pictures of a pair and its boxes: letterbox, zoom, shift, rotation, shear, flip, mosaic."""
+"""Transform the images and boxes of a pair: letterbox, zoom, shift, rotation, shear, flip, mosaic."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy.typing as npt
 from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
 from fusion_mamba_ros.perception.letterbox import Letterbox
 
-Matrix = npt.NDArray[np.float64]  # (3, 3), homogeneous pixel coordinates with pixel i covers [i, i + 1)
+Matrix = npt.NDArray[np.float64]  # (3, 3), in homogeneous pixel coordinates, where pixel i covers [i, i + 1)
 
 
 def letterbox_matrix(picture: tuple[int, int], size: tuple[int, int]) -> Matrix:
-    """Return the map of a picture (width, height) into ``size`` that inference uses too."""
+    """Return the letterbox matrix of an image (width, height) for the network ``size``, as used in inference."""
     return Letterbox(picture, size).canvas_from_normalised() @ np.diag([1 / picture[0], 1 / picture[1], 1.0])
 
 
 def mosaic_matrices(
     pictures: Sequence[tuple[int, int]], size: tuple[int, int], generator: np.random.Generator
 ) -> list[Matrix]:
-    """Return the maps of four pictures (width, height) to places around a random point of the network picture.
+    """Return the matrices that place four images (width, height) around a random point of the network image.
 
-    The four touch at that point, each as large as its own letterbox would be; together they cover up to twice the
-    network picture's width and height, centred on it.
+    The corners of the four images meet at this point. Each image has the size of its own letterbox. Together they cover
+    up to twice the width and height of the network image.
     """
     centre = generator.uniform(0.0, 1.0, 2) * size
     matrices = []
@@ -39,7 +39,7 @@ def mosaic_matrices(
 
 
 def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
-    """Return a random map of the picture onto itself: zoom, rotation, shear, flip, and a shift."""
+    """Return a random affine matrix about the image centre: zoom, rotation, shear, flip and shift."""
     zoom = generator.uniform(1 - config.scale, 1 + config.scale)
     angle = np.deg2rad(generator.uniform(-1, 1) * config.rotation_degrees)
     shear = np.tan(np.deg2rad(generator.uniform(-1, 1, 2) * config.shear_degrees))
@@ -51,7 +51,7 @@ def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: 
 
 
 def random_misalignment(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
-    """Return the small error of a thermal-to-RGB calibration, as a map of the network picture onto itself."""
+    """Return a random matrix that simulates a small thermal-to-RGB calibration error, in network pixels."""
     zoom = 1 + generator.uniform(-1, 1) * config.misalignment_scale
     angle = np.deg2rad(generator.uniform(-1, 1) * config.misalignment_degrees)
     shift = generator.uniform(-1, 1, 2) * config.misalignment * size[0]
@@ -60,18 +60,21 @@ def random_misalignment(config: AugmentationConfig, size: tuple[int, int], gener
 
 
 def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], matrix: Matrix) -> None:
-    """Draw ``picture`` through ``matrix`` over ``canvas``, on the pixels whose centre lies in the picture."""
+    """Warp ``picture`` by ``matrix`` and draw it into ``canvas``.
+
+    Only the pixels whose centre lies in the warped image are overwritten.
+    """
     height, width = picture.shape[:2]
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64) @ matrix[:2].T
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (canvas.shape[1], canvas.shape[0]))
     if right <= left or bottom <= top:
         return
-    # OpenCV counts from pixel centres, the matrices from picture corners.
+    # The origin of OpenCV is the centre of the first pixel. The origin of the matrices is the image corner.
     shifted = matrix[:2].copy()
     shifted[:, 2] += matrix[:2, :2] @ (0.5, 0.5) - 0.5 - (left, top)
     size = (int(right - left), int(bottom - top))
-    # Not BORDER_TRANSPARENT: that leaves out what reads beyond the picture's edge, a ring as wide as the enlargement.
+    # BORDER_TRANSPARENT would skip pixels that read beyond the image edge: a border as wide as the zoom factor.
     warped = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), shifted, size, flags=cv2.INTER_NEAREST)
     cv2.copyTo(warped, inside, canvas[top:bottom, left:right])
@@ -80,9 +83,10 @@ def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], mat
 def warp_boxes(
     boxes: npt.NDArray[np.float32], matrix: Matrix, size: tuple[int, int], config: AugmentationConfig
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return the boxes (n, 4) mapped and clipped to ``size``, and which of them stay (n,).
+    """Return the warped boxes (n, 4), clipped to ``size``, and a mask (n,) of the boxes to keep.
 
-    A box stays if enough of its mapped area is still in the picture and no side is too short (see the configuration).
+    A box is kept if enough of its warped area is still in the image and no side is too short. The thresholds are
+    ``minimum_visibility`` and ``minimum_side_px`` of ``config``.
     """
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).astype(np.float64)
     mapped = corners @ matrix[:2, :2].T + matrix[:2, 2]

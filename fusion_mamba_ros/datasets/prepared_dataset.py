@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs ready for augmentation: 8 bit, every image at the size of the reference image, kept small in memory."""
+"""Prepare pairs for augmentation: 8-bit images, all at the size of the reference image, cached in memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ DEFAULT_SCALING = ThermalScaling()
 
 
 def prepare(sample: Sample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None) -> Sample:
-    """Return the sample with 8-bit images as the reference camera sees them; if larger, shrunk to fill ``fit``.
+    """Return the sample with 8-bit images, all registered to the reference image.
 
-    ``fit``: (width, height). A sample that is so already comes back as it is. ``scaling`` is that of the thermal
-    camera: of black-hot pictures, of 8 bits too, the result is white-hot, so prepare them once only.
+    If the reference image is larger than ``fit`` (width, height), all images are shrunk so that they still fill it. A
+    sample that is already prepared is returned unchanged. ``scaling`` describes the thermal camera. Black-hot images,
+    also those of 8 bits, are converted to white-hot. Therefore prepare black-hot images only once.
     """
     width, height = sample.size
     shrink = 1.0 if fit is None else min(1.0, max(fit[0] / width, fit[1] / height))
@@ -47,11 +48,11 @@ def prepare(sample: Sample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tupl
 
 
 class PreparedDataset(Sequence[Sample]):
-    """A dataset whose pairs are prepared for one network size and kept in memory once read.
+    """A dataset that prepares its pairs for one network size and caches them in memory.
 
-    Pictures are stored at up to ``headroom`` times the scale at which they fill ``size``, so that a warp to network
-    size never starts from full resolution; None: at their own size. Memory stops growing at ``limit_bytes``; pairs
-    beyond it are read again each time. ``class_names``, ``names``, ``groups`` and
+    Images are stored at up to ``headroom`` times the scale at which they fill ``size``, so that warping to network size
+    does not start from full resolution. If ``headroom`` is None, they are stored at their own size. The cache grows up
+    to ``limit_bytes``. Pairs beyond this limit are read again each time. ``class_names``, ``names``, ``groups`` and
     ``modalities_of_each`` are those of the dataset.
     """
 
@@ -76,7 +77,7 @@ class PreparedDataset(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # slices are not offered
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # slices are not supported
         cached = self._cache.get(index)
         if cached is not None:
             return cached
@@ -88,9 +89,10 @@ class PreparedDataset(Sequence[Sample]):
         return sample
 
     def preload(self, on_progress: Callable[[int], None] = lambda count: None) -> dict[str, str]:
-        """Read all pairs into memory and return those that cannot be read (name: reason).
+        """Read all pairs into memory and return the unreadable pairs (name: reason).
 
-        Before worker processes are forked, so that they share the memory. ``on_progress`` gets the count read so far.
+        Call it before worker processes are forked, so that they share the memory. ``on_progress`` is called with the
+        number of pairs read so far.
         """
         unreadable: dict[str, str] = {}
         for index, name in enumerate(self.names):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a dataset, and how it is reported."""
+"""Define the problems of a dataset and how they are reported."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from enum import Enum
 
 
 class DatasetError(ValueError):
-    """The dataset cannot be used as asked; the message is one sentence with the remedy."""
+    """Raised if a dataset cannot be used as requested. The message is one sentence with the remedy."""
 
 
 class UnreadableImageError(DatasetError):
-    """A picture file is missing, empty, truncated or not a picture."""
+    """Raised if an image file is missing, empty, truncated, damaged or not an image."""
 
 
 class ProblemKind(str, Enum):
-    """The ways in which one pair of a dataset can be wrong."""
+    """Kinds of problems of one pair of a dataset."""
 
-    UNMATCHED = "unmatched"  # a picture, list entry or label file without its partner
-    UNREADABLE = "unreadable"  # a picture or label file that cannot be read
-    OUT_OF_BOUNDS = "out of bounds"  # a box beyond the picture: clipped, or dropped if nothing is left
-    BAD_BOX = "bad box"  # a box without area or with a value that is no number: dropped
-    DUPLICATED = "duplicated"  # a name twice in one split, or the same box twice
-    UNKNOWN_CLASS = "unknown class"  # a class that the class list does not have: the box is dropped
+    UNMATCHED = "unmatched"  # an image, list entry or label file without its partner
+    UNREADABLE = "unreadable"  # an image or label file that cannot be read
+    OUT_OF_BOUNDS = "out of bounds"  # a box beyond the image: clipped, or dropped if too little is left
+    BAD_BOX = "bad box"  # a box without area or with a non-finite value: dropped
+    DUPLICATED = "duplicated"  # a duplicate name in one split, duplicate image content, or a duplicate box
+    UNKNOWN_CLASS = "unknown class"  # a class that is not in the class list: the box is dropped
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with the pair ``name``; ``detail`` says what, and what was done about it."""
+    """One problem of the pair ``name``. ``detail`` describes the problem and the action taken."""
 
     kind: ProblemKind
     name: str
@@ -41,6 +41,6 @@ class Problem:
 
 
 def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
-    """Return how many problems there are of each kind, kinds without any left out."""
+    """Return the number of problems of each kind. Kinds without problems are left out."""
     counts = Counter(problem.kind for problem in problems)
     return {kind.value: counts[kind] for kind in ProblemKind if counts[kind]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colour changes of the RGB picture alone."""
+"""Augment the colours of RGB images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy.typing as npt
 from fusion_mamba_ros.datasets.augmentation_config import AugmentationConfig
 from fusion_mamba_ros.datasets.noise_bank import NoiseBank
 
-_HUES = 180  # OpenCV stores hue in half degrees
+_HUES = 180  # OpenCV stores the hue in units of 2 degrees
 _LEVELS = np.arange(256, dtype=np.float32)
 
 
 def augment_rgb(
     image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the picture (H, W, 3) in other colours and brightness; rarely grey, dark and noisy, or blurred."""
+    """Return the image (H, W, 3) with random hue, saturation and brightness.
+
+    With the probabilities of ``config``, it also becomes grey, dark and noisy, or blurred.
+    """
     hue = generator.uniform(-1, 1) * config.hue
     saturation = 1 + generator.uniform(-1, 1) * config.saturation
     brightness = 1 + generator.uniform(-1, 1) * config.brightness
@@ -36,7 +39,7 @@ def augment_rgb(
         table[0, :, 2] = np.clip(_LEVELS * brightness, 0, 255)
         image = cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)
     if dark:
-        # One noise picture for the three channels: dark RGB noise is mostly in brightness once it is demosaiced.
+        # Use one noise image for all three channels: after demosaicing, noise in the dark is mostly brightness noise.
         added = noise.draw(image.shape[:2], generator) * generator.uniform(2.0, 10.0)
         image = cv2.add(image, cv2.merge([added] * 3), dtype=cv2.CV_8U)
     if blurred:

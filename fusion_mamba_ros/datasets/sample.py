@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One labelled set of images, the type that every dataset gives and every augmentation takes."""
+"""Define the labelled set of images that datasets return and augmentations change."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ def _no_labels() -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Sample:
-    """Images of one moment by modality, with the boxes of what can be seen in any of them.
+    """Images of one moment by modality, with the boxes of the objects that are visible in any of them.
 
-    ``name`` is unique in its dataset; ``images``: modality name to the image, for example ``rgb`` (H, W, 3) uint8 RGB
-    and ``thermal`` (H', W') uint8 or uint16; a missing one has no entry; ``boxes`` (n, 4) float32 x1 y1 x2 y2 in pixels
-    of the reference image (RGB, or the first there is); ``labels`` (n,) int64, indices into the dataset's
-    ``class_names``. No boxes at all is a true negative. ``group`` (for example ``day``, ``night``) may be empty.
-    ``homographies`` bring the image of a modality to RGB in normalised coordinates; absent: aligned.
-    Raises ``ValueError`` if there is no image or the lengths disagree.
+    Attributes:
+        name: Unique name in the dataset.
+        images: Image by modality name, for example ``rgb`` (H, W, 3) uint8 RGB and ``thermal`` (H', W') uint8 or
+            uint16. A missing modality has no entry.
+        boxes: (n, 4) float32 x1 y1 x2 y2 in pixels of the reference image, which is RGB or else the first image. A
+            sample without boxes is a true negative.
+        labels: (n,) int64, indices into the dataset's ``class_names``.
+        group: Group of the sample, for example ``day`` or ``night``. May be empty.
+        homographies: Homography to RGB by modality, in normalised coordinates. Aligned modalities have no entry.
+
+    Raises ``ValueError`` if there is no image, or if the lengths of ``boxes`` and ``labels`` differ.
     """
 
     name: str
@@ -54,7 +59,7 @@ class Sample:
 
     @property
     def reference(self) -> str:
-        """Name of the modality in whose pixels the boxes are: RGB, or the first there is."""
+        """Name of the modality that defines the pixel coordinates of the boxes: RGB, or else the first modality."""
         return REFERENCE if REFERENCE in self.images else next(iter(self.images))
 
     @property
@@ -85,7 +90,7 @@ class Sample:
 
 
 class PairedSample(Sample):
-    """Deprecated: calling it returns a :class:`Sample` of the given RGB and thermal image."""
+    """Deprecated: use :class:`Sample`. Calling this class returns a :class:`Sample` of an RGB and a thermal image."""
 
     def __new__(  # type: ignore[misc]
         cls,

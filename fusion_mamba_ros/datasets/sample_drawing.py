@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the images of a sample side by side with its boxes on each."""
+"""Draw the images of a sample side by side, each with the boxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DrawnBox:
 
 
 def draw_pair(sample: Sample, class_names: Sequence[str], *, picture_width_px: int = 640) -> npt.NDArray[np.uint8]:
-    """Return the images beside each other (H, W, 3) uint8 RGB, the labelled boxes with class names on each."""
+    """Return the images side by side, (H, W, 3) uint8 RGB, each with the labelled boxes and class names."""
     boxes = [
         DrawnBox(box, PALETTE[label % len(PALETTE)], class_names[label])
         for box, label in zip(sample.boxes, sample.labels, strict=True)
@@ -47,9 +47,9 @@ def draw_side_by_side(
     scaling: ThermalScaling = DEFAULT_SCALING,
     picture_width_px: int = 640,
 ) -> npt.NDArray[np.uint8]:
-    """Return the images beside each other (H, W, 3) uint8 RGB, the same boxes on each, the caption above.
+    """Return the images side by side, (H, W, 3) uint8 RGB, each with the same boxes, and the caption above.
 
-    Boxes are in pixels of the sample's reference image.
+    The boxes are in pixels of the sample's reference image.
     """
     ready = prepare(sample, scaling)
     width, height = ready.size
@@ -67,10 +67,10 @@ def draw_side_by_side(
 
 
 def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> None:
-    """Draw boxes into ``picture``, the first ones on top.
+    """Draw boxes into ``picture``. Earlier boxes cover later boxes.
 
-    A text goes above or below its box, where it covers no earlier text, and is left out where both places are taken: in
-    a crowd the boxes matter more.
+    A text is drawn above its box, or below it if it would cover an earlier text. If both places are taken, the text is
+    left out, so that crowded images stay readable.
     """
     for item in reversed(boxes):
         left, top, right, bottom = (int(value) for value in np.round(item.box))
@@ -91,7 +91,7 @@ def draw_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Non
 
 def _with_caption(picture: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uint8]:
     """Return ``picture`` with one line of text above it."""
-    # OpenCV's font holds ASCII only, and a name that is not UTF-8 ends the process.
+    # The font of OpenCV only has ASCII characters. A text that is not UTF-8 would abort the process.
     caption = caption.encode("ascii", "replace").decode()
     bar = np.full((_CAPTION_PX, picture.shape[1], 3), 24, np.uint8)
     cv2.putText(bar, caption, (6, _CAPTION_PX - 7), _FONT, 0.45, (235, 235, 235), 1, cv2.LINE_AA)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dataset of procedural street scenes; each frame is rendered when it is read, and nothing is stored on disk."""
+"""Provide procedural street scenes as a dataset. Frames are rendered when read and are not stored on disk."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class SceneRecord:
     homographies: Homographies = field(default_factory=dict, compare=False)
 
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
-        """Return the sample; boxes of classes that ``class_names`` does not have are left out."""
+        """Return the sample without boxes whose class is not in ``class_names``."""
         scene = ProceduralScene(self.seed, night=self.group == "night", modalities=self.modalities)
         frame = scene.render(self.frame_index)
         sample = Sample(self.name, frame.images, group=frame.group)
-        # Boxes are in pixels of RGB; without it, in those of the sample's own reference image of the same view.
+        # Scale the boxes from RGB pixels to pixels of the sample's reference image, which has the same view.
         factor = np.tile(np.array(sample.size) / scene.rgb_size, 2)
         annotation = Annotation(frame.boxes * factor, tuple(CLASS_NAMES[label] for label in frame.labels))
         boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
@@ -48,9 +48,9 @@ class SceneRecord:
 class SceneSource:
     """The ``scene:`` entry of a dataset YAML.
 
-    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the share of
-    pairs at night (0 to 1). ``modalities`` are the images of each pair, out of rgb, thermal and depth (depth must be
-    registered). Each pair shows another street at another moment.
+    ``train``, ``val`` and ``test`` are the numbers of pairs, ``seed`` is the first seed, and ``night`` is the fraction
+    of pairs at night (0 to 1). ``modalities`` are the images of each pair: some of rgb, thermal and depth. Depth must
+    be registered. Each pair shows a different street at a different moment.
     """
 
     train: int = 0
@@ -88,7 +88,7 @@ class SceneSource:
         records = []
         for index in range(getattr(self, split)):
             seed = first_seed + index
-            # Night pairs are spread evenly instead of drawn, so that every number of pairs has the configured share.
+            # Spread the night pairs evenly, not at random, so that any number of pairs has the configured fraction.
             night = int((index + 1) * self.night) > int(index * self.night)
             # A random moment in the first 30 seconds of the scene.
             frame_index = int(np.random.default_rng(seed).integers(0, 900))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smoke in the RGB image: clouds that take the contrast nearly whole, while the thermal camera sees through them."""
+"""Simulate smoke in the RGB image: clouds that remove nearly all contrast. Thermal cameras see through smoke."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from fusion_mamba_ros.datasets.haze_augmentation import veil
 
 _GREY = (60.0, 230.0)
 _OCTAVES = 4
-# Cells of the coarsest clouds across the image's shorter side.
+# Number of cells of the coarsest clouds along the shorter side of the image.
 _COARSEST_CELLS = 2
 
 
 def smoke(image: npt.NDArray[np.uint8], least_contrast: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return the image (H, W, 3) behind smoke of random grey.
+    """Return the image (H, W, 3) with smoke of a random grey level.
 
-    The contrast of the thickest places is ``least_contrast``; how much of the image they fill is random, up to all of
-    it.
+    The contrast in the smoke is at least ``least_contrast``. The density and the area of the smoke are random. The area
+    can be the whole image.
     """
     clouds = cloud_field((image.shape[0], image.shape[1]), generator)
-    # From smoke in single places to smoke everywhere.
+    # -0.5 gives smoke in a few places, 1.0 gives smoke everywhere.
     fill = generator.uniform(-0.5, 1.0)
     density = np.clip(clouds + fill, 0.0, 1.0)
     return veil(image, 1.0 - (1.0 - least_contrast) * density, generator.uniform(*_GREY))
 
 
 def cloud_field(shape: tuple[int, int], generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return smooth random values (H, W) from 0 to 1: noise of several cell sizes, each half as strong as the next."""
+    """Return smooth random values (H, W) from 0 to 1.
+
+    The field is a sum of noise with several cell sizes. Each finer noise has half the amplitude of the coarser one.
+    """
     height, width = shape
     field = np.zeros(shape, np.float64)
     for octave in range(_OCTAVES):

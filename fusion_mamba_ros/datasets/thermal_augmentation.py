@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of the thermal picture alone: blur, gain, offset, noise and the fixed pattern of a microbolometer."""
+"""Augment thermal images: blur, gain, offset, noise and the fixed pattern of a microbolometer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LEVELS = np.arange(256, dtype=np.float32)
 def augment_thermal(
     image: npt.NDArray[np.uint8], config: AugmentationConfig, noise: NoiseBank, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return the picture (H, W) uint8 with another gain and offset, noise, and offsets of rows and columns.
+    """Return the image (H, W) uint8 with random gain and offset, noise, and row and column offsets.
 
-    It may be blurred before that. Row and column offsets are how a microbolometer's fixed pattern shows between two
-    flat-field corrections.
+    With the probabilities of ``config``, the image is blurred first, and its polarity is inverted. The row and column
+    offsets simulate the fixed pattern of a microbolometer between two flat-field corrections.
     """
     gain = 1 + generator.uniform(-1, 1) * config.thermal_gain
     offset = 255 * generator.uniform(-1, 1) * config.thermal_offset
@@ -27,7 +27,7 @@ def augment_thermal(
     noise_deviation = 255 * generator.uniform(0, 1) * config.thermal_noise
     pattern_deviation = 255 * generator.uniform(0, 1, 2) * config.fixed_pattern_noise
     if config.thermal_blur_probability and generator.random() < config.thermal_blur_probability:
-        # The lens comes before the sensor: noise and pattern stay sharp.
+        # Blur first: the lens blurs the image before the sensor adds noise and pattern.
         deviation_px = generator.uniform(0, 1) * config.thermal_blur_px
         image = cv2.GaussianBlur(image, (0, 0), deviation_px) if deviation_px > 0.05 else image
     mean = cv2.mean(image)[0]

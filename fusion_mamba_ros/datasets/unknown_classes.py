@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Count the boxes of a data set whose class is not in its class list: they are dropped when a pair is read."""
+"""Count the boxes whose class is not in the class list. They are dropped when a pair is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 
 
 def count_unknown_boxes(dataset: PairedDataset) -> dict[str, int]:
-    """Return the number of boxes by class name, classes with most boxes first; procedural scenes are not counted."""
+    """Return the number of boxes of each unknown class, in descending order. Skips procedural scenes."""
     counts: Counter[str] = Counter()
     for record in dataset.records:
         if isinstance(record, PairRecord):

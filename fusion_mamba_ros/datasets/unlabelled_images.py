@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images without labels, one camera at a time, held in memory and drawn at random."""
+"""Hold unlabelled images of each modality in memory and draw them at random."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _FIELDS = ("path", "list", "every", "share")
 class ImageSource:
     """One entry of an image list.
 
-    ``path``: a folder of images or a video. ``names``: stems to take from the folder, None for all. ``every``: take
-    every n-th image. ``share``: how often an image is drawn from this source, in relation to the other sources of the
-    modality; None: by its number of images.
+    ``path`` is a folder of images or a video. ``names`` are the stems to use from the folder, None for all. ``every``
+    is n to use every n-th image. ``share`` is the sampling weight of this source relative to the other sources of the
+    modality. If it is None, the weight is the number of images.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ImageSource:
 
 
 class UnlabelledImages:
-    """The images of one modality, by source. RGB is (H, W, 3) uint8, any other modality (H, W) uint8."""
+    """The images of one modality by source. RGB images are (H, W, 3) uint8, all others are (H, W) uint8."""
 
     def __init__(self, sources: Sequence[Sequence[Image]], shares: Sequence[float]):
         self.sources = [list(source) for source in sources]
@@ -51,15 +51,16 @@ class UnlabelledImages:
         return sum(len(source) for source in self.sources)
 
     def draw(self, size: Size, generator: np.random.Generator) -> Image:
-        """Return a random crop, of ``size`` (width, height), of a random image, mirrored half of the time."""
+        """Return a random crop of a random image, resized to ``size`` (width, height). See `random_crop`."""
         source = self.sources[generator.choice(len(self.sources), p=self.probabilities)]
         return random_crop(source[generator.integers(len(source))], size, generator)
 
 
 def random_crop(image: Image, size: Size, generator: np.random.Generator, *, least_area: float = 0.25) -> Image:
-    """Return a crop of the aspect of ``size``, resized to it and mirrored half of the time.
+    """Return a random crop that is resized to ``size`` (width, height), mirrored with probability 0.5.
 
-    The crop has between ``least_area`` and all of the area of the largest one that fits.
+    The crop has the aspect ratio of ``size``. Its area is at least the fraction ``least_area`` of the largest crop that
+    fits into the image.
     """
     height, width = image.shape[:2]
     factor = min(width / size[0], height / size[1]) * float(np.sqrt(generator.uniform(least_area, 1.0)))
@@ -81,7 +82,9 @@ def read_unlabelled_images(
 ) -> dict[str, UnlabelledImages]:
     """Return the images that the YAML file ``path`` lists for each of ``modalities``, shrunk to ``longest_side``.
 
-    ``on_source(modality, path, count)`` is called after each source. Raises `DatasetError`, one sentence.
+    ``longest_side`` is in pixels. ``on_source(modality, path, count)`` is called after each source. Raises
+    `DatasetError` if the list or an image file cannot be read, or if a modality or a source has no images. Raises
+    `ImageSequenceError` if a video cannot be read.
     """
     listed = read_image_list(path)
     found = {}
@@ -101,9 +104,11 @@ def read_unlabelled_images(
 
 
 def read_image_list(path: Path) -> dict[str, list[ImageSource]]:
-    """Return the sources in a YAML file: modality name to a list of paths, or of mappings with the fields of a source.
+    """Return the image sources in a YAML file by modality.
 
-    Paths are relative to the file; ``list`` names a text file of stems. Raises `DatasetError`, one sentence.
+    The file maps each modality to a list. Each entry is a path, or a mapping with the keys path, list, every and share.
+    Paths are relative to the file. ``list`` is the path of a text file with stems. Raises `DatasetError` if the file
+    cannot be read or has a bad entry.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read label files in Pascal VOC form: one XML file for each pair, class names and corners in pixels."""
+"""Read label files in Pascal VOC format: one XML file for each pair, with class names and corners in pixels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc_labels(path: Path) -> Annotation:
-    """Return the boxes of one label file; a file without objects is a picture in which nothing is to be seen.
+    """Return the boxes of one label file. A file without objects describes an image without objects.
 
-    Raises ``FileNotFoundError``, or ``DatasetError`` naming the file.
+    Raises ``FileNotFoundError``, or ``DatasetError`` with the file name if the file is malformed.
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two: encodings unknown to expat
+    except (
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:  # ValueError, LookupError: expat does not know the encoding
         raise DatasetError(f"{str(path)!r} is no XML: {error}") from error
     boxes, classes = [], []
     for item in root.iter("object"):

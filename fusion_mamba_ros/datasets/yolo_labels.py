@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read label files in YOLO form: `class cx cy w h` on each line, shares of the picture."""
+"""Read label files in YOLO format: lines of `class cx cy w h`, as fractions of the image size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from fusion_mamba_ros.datasets.problems import DatasetError
 
 
 def read_yolo_labels(path: Path, class_names: Sequence[str]) -> Annotation:
-    """Return the boxes of one label file; an empty file is a picture in which nothing is to be seen.
+    """Return the boxes of one label file. An empty file describes an image without objects.
 
-    A class index beyond ``class_names`` is kept under the name ``class N``, for the class list to drop and report.
-    Raises ``FileNotFoundError``, or ``DatasetError`` naming file and line.
+    A class index beyond ``class_names`` gets the name ``class N``. Its boxes are dropped and reported later, because
+    this name is not in the class list. Raises ``FileNotFoundError``, or ``DatasetError`` with the file name and the
+    line number if a line is malformed.
     """
     boxes: list[tuple[float, float, float, float]] = []
     classes: list[str] = []

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What arrives over time: pairing, decoding of image messages, frozen-picture detection. No ROS."""
+"""Process camera streams: pair frames, decode image messages, detect frozen images. Does not import ROS."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimate from the pictures themselves how far the thermal camera's clock is off: both cameras see the same motion."""
+"""Estimate the clock offset of the thermal camera from the motion that both cameras see."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Array = npt.NDArray[np.float64]
 
 CELL_ROWS, CELL_COLUMNS, CELL_SIZE_PX = 6, 8, 4
 GRID_STEP_NS = 10_000_000
-# Two pictures further apart tell nothing about when the motion between them took place.
+# Longest interval between two frames. With a longer one, the time of the motion is too uncertain.
 LONGEST_GAP_NS = 500_000_000
-# Slower changes are gain control and clouds, not motion.
+# Slower changes are removed: they come from gain control and clouds, not from motion.
 TREND_NS = 1_500_000_000
 PEAK_HALF_WIDTH_NS = 150_000_000
 
@@ -31,10 +31,11 @@ HALVES_AGREE_NS = 80_000_000
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """What to add to thermal stamps, with the evidence for it.
+    """Offset to add to thermal stamps, and its confidence.
 
-    ``thermal_offset_ns`` is meant for ``pairing.thermal_offset_sec``; ``correlation`` is that of the motion in both
-    cameras at this offset, ``peak_to_noise`` its distance from other offsets in their standard deviations.
+    Use ``thermal_offset_ns`` to set the parameter ``pairing.thermal_offset_sec``. ``correlation`` is the correlation
+    of the motion in both cameras at this offset. ``peak_to_noise`` is the height of this correlation above the median
+    of the other offsets, in units of their standard deviation.
     """
 
     thermal_offset_ns: int
@@ -43,7 +44,7 @@ class ClockOffset:
 
 
 class _Motion:
-    """Motion of one camera over time: mean absolute change in 6x8 cells, at the middle of each interval."""
+    """Motion of one camera over time: rate of mean absolute change in 6x8 cells, at the middle of each interval."""
 
     def __init__(self) -> None:
         self.samples: deque[tuple[int, npt.NDArray[np.float32]]] = deque()
@@ -59,7 +60,7 @@ class _Motion:
         before_ns, before = self._previous
         change = np.abs(small - before)
         if not change.any():
-            return  # A repeated picture: the motion shows in the next one.
+            return  # Skip a repeated frame: the next new frame shows the motion.
         cells = change.reshape(CELL_ROWS, CELL_SIZE_PX, CELL_COLUMNS, CELL_SIZE_PX).mean(axis=(1, 3))
         self.samples.append(((before_ns + stamp_ns) // 2, cells.ravel() / (stamp_ns - before_ns)))
         self._previous = (stamp_ns, small)
@@ -72,9 +73,10 @@ class _Motion:
         return float(np.median(np.diff([time_ns for time_ns, _ in self.samples])))
 
     def resampled(self, grid_ns: Array, exposure_ns: float) -> Array:
-        """Return the motion at the given times, (times, cells), without its trend and with cells of like weight.
+        """Return the motion at the times ``grid_ns``, shape (times, cells).
 
-        Averaged over ``exposure_ns``, so that a fast camera sees motion as coarsely as a slow one.
+        The trend is removed, and the cells are scaled to similar weight. The motion is averaged over ``exposure_ns``,
+        so that a fast camera gets the time resolution of a slow one.
         """
         times = np.array([time_ns for time_ns, _ in self.samples], np.float64)
         values = np.array([cells for _, cells in self.samples], np.float64)
@@ -87,10 +89,11 @@ class _Motion:
 
 
 class ClockOffsetEstimator:
-    """Correlates the motion that both cameras see, and says by how much the thermal stamps are off.
+    """Estimate the offset of the thermal stamps by correlating the motion that both cameras see.
 
-    Feed every picture with `add`, ask `estimate` now and then. The pictures need no more than a rough common field of
-    view. Offsets up to ``max_offset_ns`` are found, from the last ``window_ns`` of the stream. Not safe for threads.
+    Pass every frame to `add`, and call `estimate` from time to time. The cameras only need a roughly common field of
+    view. The estimator finds offsets up to ``max_offset_ns``. It uses the last ``window_ns`` of the stream. It is not
+    thread-safe.
     """
 
     def __init__(self, max_offset_ns: int = 1_000_000_000, window_ns: int = 30_000_000_000) -> None:
@@ -99,11 +102,18 @@ class ClockOffsetEstimator:
         self._motion = {side: _Motion() for side in Side}
 
     def add(self, side: Side, stamp_ns: int, pixels: npt.NDArray[Any]) -> None:
-        """Take in a picture (H, W) or (H, W, 3), uint8 or uint16, at its camera's stamp; a step back starts anew."""
+        """Add a frame with its camera's stamp.
+
+        ``pixels`` is (H, W) or (H, W, 3), uint8 or uint16. If the stamp steps back, earlier frames of this camera are
+        discarded.
+        """
         self._motion[side].add(stamp_ns, pixels, self.window_ns)
 
     def estimate(self) -> ClockOffset | None:
-        """Return the offset, or None while the evidence is too weak: too short, nothing moves, no clear best offset."""
+        """Return the offset, or None while it is uncertain.
+
+        It is uncertain if the recording is too short, nothing moves, or no offset is clearly the best.
+        """
         rgb, thermal = (self._motion[side].samples for side in Side)
         if len(rgb) < 2 or len(thermal) < 2:
             return None
@@ -140,7 +150,10 @@ class ClockOffsetEstimator:
 
 
 def _shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return a small one-channel picture; of colours green serves, of large pictures every n-th pixel."""
+    """Return a small one-channel image, shape (24, 32).
+
+    The green channel stands for a colour image. A large image is first subsampled to every n-th pixel.
+    """
     rows, columns = CELL_ROWS * CELL_SIZE_PX, CELL_COLUMNS * CELL_SIZE_PX
     plane = pixels if pixels.ndim == 2 else pixels[..., 1]
     sparse = plane[:: max(1, plane.shape[0] // (4 * rows)), :: max(1, plane.shape[1] // (4 * columns))]
@@ -149,7 +162,10 @@ def _shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def _vertex(three: Array) -> float:
-    """Return where the parabola through three values has its top, from the middle one, 0 at a border."""
+    """Return the position of the maximum of the parabola through three values, relative to the middle value.
+
+    The result is within -0.5 to 0.5. It is 0 at a border, where fewer than three values exist.
+    """
     if len(three) < 3:
         return 0.0
     bend = three[0] - 2 * three[1] + three[2]

@@ -13,15 +13,16 @@ from fusion_mamba_ros.streams.image_decoding import Array, Image, ImageDecodingE
 from fusion_mamba_ros.streams.image_headers import JPEG_END, PNG_END, find_damage, is_jpeg, is_png, read_header
 from fusion_mamba_ros.streams.message_text import quoted
 
-# Cameras may pad a file; the end marker lies within so many of the last bytes.
+# The end marker must lie within this many of the last bytes. Some cameras add padding after it.
 TAIL_BYTES = 1024
 
 
 def check_compressed_image(data: Any, format: str = "") -> None:
-    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` visibly cannot be decoded.
+    """Raise `ImageDecodingError` if the ``data`` of a `sensor_msgs/CompressedImage` clearly cannot be decoded.
 
-    That is: empty, neither JPEG nor PNG, cut short, larger than the file can hold or than is ever decoded. It looks at
-    both ends only, in microseconds however large the file is; damage in between is found by `decode_compressed_image`.
+    The check rejects data that is empty, neither JPEG nor PNG, or cut short. It also rejects an image size that the
+    file cannot hold or that exceeds the decoding limit. It reads only the start and the end of the file and takes
+    microseconds for any file size. `decode_compressed_image` finds damage in between.
     """
     _visibly_whole(data, format)
 
@@ -29,9 +30,10 @@ def check_compressed_image(data: Any, format: str = "") -> None:
 def decode_compressed_image(data: Any, format: str = "") -> Image:
     """Return the image in the ``data`` of a `sensor_msgs/CompressedImage`.
 
-    JPEG and PNG (8 or 16 bit), told apart by their first bytes; ``format`` only serves the error message. Raises
-    `ImageDecodingError` before memory is taken for an image of more than 64 megapixels, and for a file of which a part
-    is missing or damaged, which OpenCV would fill with grey. Nothing is printed.
+    Supports JPEG and PNG (8 or 16 bit). The first bytes decide which of them it is; ``format`` only appears in the
+    error message. Raises `ImageDecodingError` for an image of more than 64 megapixels, before memory is allocated.
+    Also raises it for a file with a missing or damaged part, which OpenCV would fill with grey. The decoder's messages
+    are not printed.
     """
     buffer, what = _visibly_whole(data, format)
     damage = find_damage(buffer.data)
@@ -53,7 +55,7 @@ def decode_compressed_image(data: Any, format: str = "") -> Image:
 
 
 def _visibly_whole(data: Any, format_name: str) -> tuple[Array, str]:
-    """Return the bytes of a file that is not visibly damaged, and how to name it in an error."""
+    """Check both ends of a file. Return its bytes and its description for error messages."""
     buffer = as_bytes(data)
     what = f"compressed image (format {quoted(format_name)}, {len(buffer)} bytes)"
     if len(buffer) == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep what image decoders print off the terminal, and return it instead."""
+"""Capture the messages that image decoders print to stderr."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import BinaryIO, TypeVar
 Result = TypeVar("Result")
 
 _STDERR = 2
-# What libjpeg, libpng and OpenCV print. Anything else comes from another thread and is passed on.
+# Messages of libjpeg, libpng and OpenCV. All other output comes from other threads and is passed on to stderr.
 _FROM_DECODER = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression sequence|"
     rb"Warning: unknown JFIF|Unknown Adobe color|Application transferred|Unsupported marker|libpng (warning|error)|"
     rb"\[ ?(WARN|ERROR| INFO)[:@]|imdecode_|imread_|OpenCV\("
 )
-# What libjpeg says where it replaces lost image data by grey, as opposed to remarks such as extraneous bytes.
+# libjpeg prints these messages when it replaces lost image data by grey. Its other messages are harmless.
 _DATA_LOST = re.compile(r"premature end|bad Huffman code|bad arithmetic code|found marker|Not enough image data", re.I)
 
 _redirected = threading.Lock()
-# A process that is forked while stderr is redirected would keep the redirection, and the lock.
+# Hold the lock during a fork: otherwise a child could inherit a redirected stderr and a locked lock.
 os.register_at_fork(before=_redirected.acquire, after_in_parent=_redirected.release, after_in_child=_redirected.release)
 
 
 def run_decoder(decode: Callable[[], Result]) -> tuple[Result, list[str]]:
-    """Return the result of ``decode`` and the lines that the decoder printed meanwhile.
+    """Return the result of ``decode`` and the lines that the decoder printed during the call.
 
-    OpenCV offers no way to take the messages of libjpeg and libpng, so file descriptor 2 is redirected during the
-    call. One call at a time. What other threads print meanwhile is printed afterwards.
+    OpenCV gives no access to the messages of libjpeg and libpng. Therefore file descriptor 2 is redirected during the
+    call. Only one call runs at a time. Output of other threads during the call is printed after it.
     """
     with _redirected:
         try:
             terminal = os.dup(_STDERR)
-        except OSError:  # the process has no stderr: nothing can be printed
+        except OSError:  # The process has no stderr, so the decoder cannot print.
             return decode(), []
         with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else _memory_file() as file:
             os.dup2(file.fileno(), _STDERR)
@@ -54,7 +54,7 @@ def run_decoder(decode: Callable[[], Result]) -> tuple[Result, list[str]]:
 
 
 def lost_data(lines: list[str]) -> str | None:
-    """Return the first line that says that image data is missing or damaged, None without one."""
+    """Return the first line that reports missing or damaged image data, None if there is no such line."""
     return next((line for line in lines if _DATA_LOST.search(line)), None)
 
 

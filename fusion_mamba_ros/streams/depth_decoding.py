@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decode depth images in metres: `sensor_msgs/Image` of encoding `32FC1`, as REP 118 defines it."""
+"""Decode depth images in metres: `sensor_msgs/Image` with the encoding `32FC1` (REP 118)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MILLIMETRES = np.float32(1000)
 
 
 def check_metres(message: Any) -> None:
-    """Raise `ImageDecodingError` if the fields of a `32FC1` message cannot be an image. Reads no pixel."""
+    """Raise `ImageDecodingError` if the fields of a `32FC1` message are inconsistent. Does not read pixels."""
     height, width, step = message.height, message.width, message.step
     if height <= 0 or width <= 0:
         raise ImageDecodingError(f"image is {width}x{height}: width and height must be positive")
@@ -32,9 +32,10 @@ def check_metres(message: Any) -> None:
 
 
 def millimetres_of(message: Any) -> npt.NDArray[np.float32]:
-    """Return a `32FC1` message in metres as (H, W) float32 in millimetres, the unit of 16-bit depth images.
+    """Return a `32FC1` message, which is in metres, as (H, W) float32 in millimetres.
 
-    NaN (no measurement) and infinity (out of range) stay as they are. Raises `ImageDecodingError`.
+    Millimetres are the unit of 16-bit depth images. NaN (no measurement) and infinity (out of range) are kept. Raises
+    `ImageDecodingError` if the message is malformed.
     """
     check_metres(message)
     dtype = np.dtype(">f4" if message.is_bigendian else "<f4")

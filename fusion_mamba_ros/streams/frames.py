@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes from two cameras and what pairing makes of it: frames, pairs and frames without a partner."""
+"""Define the input and output types of pairing: frames, pairs and frames without a partner."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 
 class Side(str, Enum):
-    """One of the two cameras. RGB is the reference: its clock is the clock of every output."""
+    """One of the two cameras. RGB is the reference: all outputs carry stamps of its clock."""
 
     RGB = "rgb"
     THERMAL = "thermal"
 
     @property
     def other(self) -> Side:
-        """The opposite camera."""
+        """The other camera."""
         return Side.THERMAL if self is Side.RGB else Side.RGB
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of one camera.
+    """One frame of one camera.
 
-    ``stamp_ns`` is the camera's own stamp, ``arrival_ns`` the node's clock when the message came in, ``payload``
-    whatever the caller wants back with the pair. ``fresh`` is False for a picture that has stood still for longer
-    than the freeze timeout: such a frame is never paired, and its side counts as missing.
+    ``stamp_ns`` is the stamp by the camera's clock. ``arrival_ns`` is the time by the node's clock when the message
+    arrived. ``payload`` is any object that the caller wants back with the pair. ``fresh`` is False if the image has
+    not changed for the freeze timeout. Such a frame is never paired, and its camera counts as missing.
     """
 
     side: Side
@@ -38,9 +38,10 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two frames of the same moment. ``stamp_ns`` is the RGB stamp.
+    """An RGB and a thermal frame of the same moment. ``stamp_ns`` is the RGB stamp.
 
-    ``offset_ns`` is thermal minus RGB after the constant thermal offset; its size is at most ``max_offset_ns``.
+    ``offset_ns`` is the thermal stamp plus the constant thermal offset, minus the RGB stamp. Its absolute value is at
+    most ``max_offset_ns``.
     """
 
     rgb: Frame
@@ -56,9 +57,9 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class LoneFrame:
-    """A frame released without partner because the other camera is missing.
+    """A frame that is released without a partner because the other camera is missing.
 
-    ``stamp_ns`` is on the reference clock: the RGB stamp, or the thermal stamp plus the constant thermal offset.
+    ``stamp_ns`` is on the RGB clock: the RGB stamp, or the thermal stamp plus the constant thermal offset.
     """
 
     frame: Frame
@@ -66,5 +67,5 @@ class LoneFrame:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """The one frame."""
+        """The single frame."""
         return (self.frame,)

@@ -17,45 +17,46 @@ Array = npt.NDArray[Any]
 
 
 class ImageDecodingError(ValueError):
-    """An image message that cannot be decoded; the message is one sentence."""
+    """Raised if an image message cannot be decoded. The error message is one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A decoded picture.
+    """A decoded image.
 
     ``pixels`` is (H, W, 3) uint8 in the order red, green, blue, or (H, W) uint8 or uint16 for one channel. It may be
-    a read-only view of the message's data with padded rows.
+    a read-only view of the message's data, and its rows may be padded.
     """
 
     pixels: Array
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Number of columns."""
         return int(self.pixels.shape[1])
 
     def to_rgb(self) -> npt.NDArray[np.uint8]:
-        """Return (H, W, 3) uint8 RGB; one channel is repeated, 16 bits are divided by 256 as cv_bridge does."""
+        """Return (H, W, 3) uint8 RGB. Repeats a single channel and divides 16-bit values by 256, as cv_bridge does."""
         if self.pixels.ndim == 3:
             return self.pixels
         return np.asarray(cv2.cvtColor(to_8_bit(self.pixels), cv2.COLOR_GRAY2RGB), np.uint8)
 
     def to_thermal(self) -> Array:
-        """Return (H, W) uint8 or uint16; three channels are read by their luma (ITU-R BT.601)."""
+        """Return (H, W) uint8 or uint16. Converts three channels to luma (ITU-R BT.601)."""
         return self.pixels if self.pixels.ndim == 2 else np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY))
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How an encoding lies in memory, and how it becomes RGB or one channel (None: it is that already).
+    """Memory layout of an encoding.
 
-    ``rows`` is the number of data rows for each two image rows: 3 for a half-height chroma plane below the picture.
+    ``convert`` converts the data to RGB or to one channel. It is None if no conversion is needed. ``rows`` is the
+    number of data rows per two image rows: 3 if a chroma plane of half height lies below the luma plane.
     """
 
     channels: int
@@ -69,12 +70,12 @@ def _colour(code: int) -> Callable[[Array], Array]:
 
 
 def to_8_bit(pixels: Array) -> Array:
-    """Return 16 bits divided by 256, 8 bits as they are."""
+    """Divide 16-bit values by 256. Return 8-bit values unchanged."""
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 
 def _nv16_to_rgb(planes: Array) -> Array:
-    """Weave the luma plane and the chroma plane of NV16 into YUYV, which OpenCV knows."""
+    """Convert NV16 to RGB by way of YUYV: interleave its luma and chroma plane, because OpenCV has no NV16."""
     height = planes.shape[0] // 2
     return np.asarray(
         cv2.cvtColor(
@@ -84,7 +85,7 @@ def _nv16_to_rgb(planes: Array) -> Array:
     )
 
 
-# `8UC3` and `8UC4` name no colours; like OpenCV and rviz we take them for BGR and BGRA.
+# `8UC3` and `8UC4` do not define the channel order. Read them as BGR and BGRA, as OpenCV and rviz do.
 _LAYOUTS: dict[str, _Layout] = {
     "rgb8": _Layout(3),
     "bgr8": _Layout(3, convert=_colour(cv2.COLOR_BGR2RGB)),
@@ -119,23 +120,24 @@ ENCODINGS = tuple(_LAYOUTS)
 
 
 def check_image(*, height: int, width: int, encoding: str, step: int, data: Any) -> None:
-    """Raise `ImageDecodingError` if the fields of a `sensor_msgs/Image` cannot be a picture. Reads no pixel."""
+    """Raise `ImageDecodingError` if the fields of a `sensor_msgs/Image` are inconsistent. Does not read pixels."""
     _checked(height, width, encoding, step, data)
 
 
 def decode_image(*, height: int, width: int, encoding: str, step: int, is_bigendian: bool, data: Any) -> Image:
-    """Return the picture in the fields of a `sensor_msgs/Image`.
+    """Return the image in the fields of a `sensor_msgs/Image`.
 
-    ``data`` is anything with a buffer of bytes: ``array.array``, ``bytes``, ``memoryview``, numpy. Rows are ``step``
-    bytes apart, 16-bit values in the byte order of ``is_bigendian``. `rgb8` and one-channel encodings in this machine's
-    byte order give a view of ``data``, without a copy. Raises `ImageDecodingError`.
+    ``data`` is any object with a buffer of bytes: ``array.array``, ``bytes``, ``memoryview`` or a numpy array. Rows are
+    ``step`` bytes apart. 16-bit values have the byte order that ``is_bigendian`` gives. The result for `rgb8` and for
+    one-channel encodings in this machine's byte order is a view of ``data`` without a copy. Raises
+    `ImageDecodingError` if the fields are inconsistent.
     """
     layout, buffer, rows = _checked(height, width, encoding, step, data)
     return Image(_decode(buffer, layout, rows, width, step, is_bigendian))
 
 
 def _checked(height: int, width: int, encoding: str, step: int, data: Any) -> tuple[_Layout, Array, int]:
-    """Return the layout, the bytes and the number of data rows of an image that is whole."""
+    """Check the fields. Return the layout, the bytes and the number of data rows of the image."""
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         raise ImageDecodingError(
@@ -170,14 +172,14 @@ def _decode(buffer: Array, layout: _Layout, rows: int, width: int, step: int, is
     else:
         shape = (rows, width, layout.channels)
         pixels = np.ndarray(shape, dtype, buffer, strides=(step, layout.channels * item, item))
-    # OpenCV refuses 16-bit rows that start at odd bytes.
+    # Copy to aligned memory: OpenCV rejects 16-bit rows that start at odd addresses.
     if not (dtype.isnative and pixels.flags.aligned):
         pixels = pixels.astype(dtype.newbyteorder("="))
     return pixels if layout.convert is None else layout.convert(pixels)
 
 
 def as_bytes(data: Any) -> Array:
-    """Return a view (n,) uint8 of any buffer, or raise `ImageDecodingError`."""
+    """Return a (n,) uint8 view of any buffer. Raise `ImageDecodingError` if ``data`` is not a buffer."""
     try:
         return np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:

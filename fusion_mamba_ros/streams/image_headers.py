@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read what a JPEG or PNG file says of itself, and find damage and excessive sizes before anything is decoded."""
+"""Read JPEG and PNG headers, and find damage and excessive image sizes before decoding."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 MOST_PIXELS = 64_000_000
-# Those pixels with three channels of 8 bits.
+# Size of MOST_PIXELS pixels with three channels of 8 bits.
 MOST_DECODED_BYTES = 3 * MOST_PIXELS
-# Neither deflate (1032:1) nor JPEG's shortest blocks pack pixels tighter; a damaged header may claim gigapixels.
+# Upper limit: deflate (1032:1) and JPEG's shortest blocks pack fewer. A damaged header may claim gigapixels.
 _PIXELS_PER_BYTE = 2000
-# Each scan of a JPEG may visit every pixel. Encoders write about 10.
+# Limit the decoding time: each scan of a JPEG may visit every pixel. Encoders write about 10 scans.
 _MOST_SCANS = 100
 _MOST_SCANNED_PIXELS = 16 * MOST_PIXELS
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}
-# A marker in entropy-coded data: neither a stuffed zero nor a restart marker nor a fill byte.
+# Matches a marker in entropy-coded data. Skips stuffed zeros, restart markers and fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """The size and the sample layout that a file claims."""
+    """Image size and sample layout from the header of a file."""
 
     width: int
     height: int
@@ -32,7 +32,7 @@ class ImageHeader:
     bits: int
 
     def fault(self, file_bytes: int) -> str | None:
-        """Return why a file of ``file_bytes`` with this header must not be decoded, None if it may be."""
+        """Return why a file of ``file_bytes`` bytes must not be decoded, None if it may be decoded."""
         pixels = self.width * self.height
         if pixels == 0:
             return f"is damaged: it claims {self.width}x{self.height} pixels"
@@ -47,27 +47,28 @@ class ImageHeader:
 
 
 def is_jpeg(data: bytes | memoryview) -> bool:
-    """Return whether ``data`` starts as a JPEG does."""
+    """Return whether ``data`` starts like a JPEG file."""
     return bytes(data[:2]) == JPEG_START
 
 
 def is_png(data: bytes | memoryview) -> bool:
-    """Return whether ``data`` starts as a PNG does."""
+    """Return whether ``data`` starts with the PNG signature."""
     return bytes(data[: len(PNG_SIGNATURE)]) == PNG_SIGNATURE
 
 
 def read_header(data: bytes | memoryview) -> ImageHeader | None:
-    """Return the header of a JPEG or PNG without looking at its image data; None if it has none."""
+    """Return the header of a JPEG or PNG without reading the image data, None if there is no header."""
     if is_png(data):
         return _png_header(data)
     return _jpeg_header(data) if is_jpeg(data) else None
 
 
 def find_damage(data: bytes | memoryview) -> str | None:
-    """Return what is wrong with the structure of a whole JPEG or PNG file, None if nothing is.
+    """Check the structure of a whole JPEG or PNG file. Return a description of the damage, None if there is none.
 
-    PNG: the checksums of the chunks. JPEG: too many scans, and a progressive image that lacks scans, which decoders
-    show blurred without a warning. Reads the whole file once, about a millisecond for a megabyte.
+    For PNG, the chunk checksums are checked, and an animation is reported. For JPEG, too many scans and missing scans
+    of a progressive image are reported. Decoders show a progressive image with missing scans blurred, without a
+    warning. The function reads the whole file once, which takes about a millisecond per megabyte.
     """
     return _png_damage(data) if is_png(data) else _jpeg_damage(data)
 
@@ -97,7 +98,7 @@ def _is_start_of_frame(marker: int) -> bool:
 
 
 def _png_damage(data: bytes | memoryview) -> str | None:
-    """Walk the chunks up to IEND (PNG specification, 5.3)."""
+    """Check all chunks up to IEND (PNG specification, 5.3)."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -113,7 +114,7 @@ def _png_damage(data: bytes | memoryview) -> str | None:
 
 
 def _jpeg_damage(data: bytes | memoryview) -> str | None:
-    """Walk the markers: count the scans, and note to which bit each DCT coefficient is known (T.81, G.1.1)."""
+    """Read all markers: count the scans, and record the lowest known bit of each DCT coefficient (T.81, G.1.1)."""
     header = _jpeg_header(data)
     if header is None:
         return "is damaged: it has no start of frame"
@@ -143,7 +144,7 @@ def _jpeg_damage(data: bytes | memoryview) -> str | None:
 
 
 def _note_scan(segment: bytes | memoryview, lowest_bit: dict[tuple[int, int], int]) -> None:
-    """Note the coefficients of one scan header (T.81, B.2.3); a header that is cut short says nothing."""
+    """Record the coefficients of one scan header (T.81, B.2.3). A header that is cut short is ignored."""
     count = segment[2] if len(segment) > 2 else 0
     if len(segment) < 6 + 2 * count:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fields of an image message, from a live topic or a bag, to a picture."""
+"""Decode image messages from a live topic or a bag."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fusion_mamba_ros.streams.image_decoding import Image, decode_image
 
 
 def picture_of(message: Any) -> Image:
-    """Return the picture of anything with the fields of `sensor_msgs/Image` or `CompressedImage`.
+    """Return the image of a message with the fields of `sensor_msgs/Image` or `CompressedImage`.
 
-    Without a copy where none is needed. Raises `ImageDecodingError`.
+    The pixels are copied only if necessary. Raises `ImageDecodingError` if the message cannot be decoded.
     """
     if hasattr(message, "format"):
         return decode_compressed_image(message.data, message.format)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from messages and bags, made safe for logs and error messages."""
+"""Make text from messages and bags safe for logs and error messages."""
 
 from __future__ import annotations
 
-# Longer than every encoding and format that cameras send.
+# Long enough for every encoding and format that cameras send.
 LONGEST_QUOTE = 64
 
 
 def quoted(text: str, *, longest: int = LONGEST_QUOTE) -> str:
-    r"""Return ``text`` in single quotes, control characters escaped and shortened to ``longest`` characters.
+    r"""Return ``text`` in single quotes, with control characters escaped, cut to ``longest`` characters.
 
-    Whoever publishes a message chooses its text: a newline or a terminal's escape sequence in a log could forge a line.
+    The publisher of a message controls its text. A newline or a terminal escape sequence could forge a log line.
 
     >>> quoted("rgb8\n[ERROR]")
     "'rgb8\\n[ERROR]'"

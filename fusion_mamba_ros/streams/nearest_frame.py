@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the last frames of one camera and select the one that is nearest in time."""
+"""Keep the latest frames of one camera and select the frame that is nearest in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NearestFrameCounters:
-    """Fields and meaning are those of `FurtherModality.msg`: ``received`` is the sum of the others."""
+    """Frame counters as in `FurtherModality.msg`. ``received`` is the sum of the others."""
 
     received: int = 0
     used: int = 0
@@ -21,7 +21,7 @@ class NearestFrameCounters:
 
 @dataclass(eq=False)
 class StampedFrame:
-    """One frame: the camera's stamp, and the message or whatever the caller wants back."""
+    """One frame: the camera's stamp, and the message or any other object that the caller wants back."""
 
     stamp_ns: int
     payload: Any
@@ -29,9 +29,10 @@ class StampedFrame:
 
 
 class NearestFrames:
-    """A short queue of frames. The oldest arrival leaves a full queue, so a clock may jump back.
+    """A short queue of frames in the order of arrival.
 
-    Not thread-safe: the caller locks.
+    A full queue drops the frame that arrived first, whatever its stamp. So the queue works even if the clock jumps
+    back. The class is not thread-safe: the caller must hold a lock.
     """
 
     def __init__(self, queue_size: int) -> None:
@@ -41,7 +42,7 @@ class NearestFrames:
 
     @property
     def queue_size(self) -> int:
-        """Frames kept; a smaller size takes effect at once."""
+        """Largest number of frames kept. A smaller size takes effect immediately."""
         return self._queue_size
 
     @queue_size.setter
@@ -56,14 +57,15 @@ class NearestFrames:
         self._trim()
 
     def count_refused(self) -> None:
-        """Count a frame that is not kept because it is malformed."""
+        """Count a frame that was rejected because it is malformed."""
         self._received += 1
         self._refused += 1
 
     def select(self, stamp_ns: int, max_offset_ns: int) -> StampedFrame | None:
-        """Return the frame nearest to ``stamp_ns``, at most ``max_offset_ns`` away; of equally near ones the newest.
+        """Return the frame nearest to ``stamp_ns`` and at most ``max_offset_ns`` away, None if there is none.
 
-        The frame stays in the queue: a slow camera's frame may serve several times.
+        If several frames are equally near, the last to arrive is returned. The frame stays in the queue, so a frame of
+        a slow camera may be selected several times.
         """
         nearest = min(reversed(self._frames), key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
         if nearest is None or abs(nearest.stamp_ns - stamp_ns) > max_offset_ns:
@@ -71,7 +73,7 @@ class NearestFrames:
         return nearest
 
     def mark_used(self, frame: StampedFrame) -> None:
-        """Count ``frame`` as used, once; also if it has left the queue meanwhile."""
+        """Count ``frame`` as used, at most once. This also works if the frame has left the queue."""
         if frame.used:
             return
         frame.used = True
@@ -80,7 +82,7 @@ class NearestFrames:
             self._unused -= 1
 
     def refuse(self, frame: StampedFrame) -> None:
-        """Remove ``frame``, which was selected just now: it cannot be decoded. It counts as refused only."""
+        """Remove a selected ``frame`` that cannot be decoded. It then counts as refused only."""
         self._refused += 1
         if frame.used:
             self._used -= 1
@@ -90,7 +92,7 @@ class NearestFrames:
             self._frames.remove(frame)
 
     def counters(self) -> NearestFrameCounters:
-        """Return the outcome of every frame so far."""
+        """Return the counters of all frames received so far."""
         waiting = sum(not frame.used for frame in self._frames)
         return NearestFrameCounters(self._received, self._used, self._unused, self._refused, waiting)
 

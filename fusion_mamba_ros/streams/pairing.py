@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pair the frames of an RGB and a thermal camera by time, and go on when one of them stops."""
+"""Pair the frames of an RGB and a thermal camera by time. Continue with one camera if the other stops."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = [
     "Side",
 ]
 
-# The next frame is due just when one period is over: without some grace, jitter alone would decide.
+# The next frame is due exactly one period later. This grace time allows for jitter.
 GRACE_NS = 10_000_000
 
 
 class Pairing:
-    """Turn frames as they arrive into pairs, and into lone frames while a camera is missing.
+    """Pair arriving frames. Release lone frames while a camera is missing.
 
-    `add` takes a frame, `match` returns what is final, `next_wakeup_ns` says when to call `match` if nothing arrives.
-    All times are the node's clock, stamps apart. Any thread may call anything: the one lock is held for operations on
-    short queues only, and nothing of the caller's runs inside it.
+    `add` takes a frame. `match` returns the final pairs and lone frames. `next_wakeup_ns` returns when to call `match`
+    if no frame arrives. All times except stamps are on the node's clock. The class is thread-safe: its single lock is
+    held only for operations on short queues, and no code of the caller runs while the lock is held.
 
-    Stamps of what `match` returns strictly increase, until a stamp or the clock jumps back (a bag starts over): then
-    the queues are cleared and a new order begins. So it does, with the queues kept, when another ``thermal_offset_ns``
-    moves the thermal stamps. The rules, in words: ``docs/explanation/pairing.md``.
+    The stamps of the results of `match` strictly increase. The order starts anew in two cases. If a stamp or the clock
+    jumps back (for example when a bag restarts), the queues are cleared. If ``thermal_offset_ns`` changes, the queues
+    are kept. ``docs/explanation/pairing.md`` explains the rules.
     """
 
     def __init__(self, limits: PairingLimits | None = None) -> None:
@@ -54,7 +54,7 @@ class Pairing:
 
     @property
     def limits(self) -> PairingLimits:
-        """The limits in force. Assign to change them while frames flow."""
+        """Current limits. They can be assigned at any time."""
         return self._limits
 
     @limits.setter
@@ -66,7 +66,7 @@ class Pairing:
             self._limits = limits
 
     def add(self, frame: Frame) -> None:
-        """Take in one frame. What it completes is returned by the next `match`."""
+        """Add one frame. `match` returns the pair of this frame once it is final."""
         with self._lock:
             presence = self._tick(frame.arrival_ns)
             counters = self._counters_of(frame.side)
@@ -77,10 +77,10 @@ class Pairing:
             self._place(frame, presence)
 
     def match(self, *, now_ns: int) -> list[Pair | LoneFrame]:
-        """Return what is final at ``now_ns``: pairs that no expected frame can improve, and lone frames.
+        """Return the final results at ``now_ns``: pairs that no expected frame can improve, and lone frames.
 
-        A pair waits for at most one period of the faster camera, with up to 10 ms of grace. A frame is alone as soon as
-        the other side is missing.
+        A pair waits for at most one period of the faster camera, plus up to 10 ms of grace. A frame is released alone
+        as soon as the other camera is missing.
         """
         with self._lock:
             presence = self._tick(now_ns)
@@ -95,7 +95,7 @@ class Pairing:
             return released
 
     def next_wakeup_ns(self) -> int | None:
-        """Return when `match` should next be called if no frame arrives, None if there is nothing to wait for."""
+        """Return when to call `match` next if no frame arrives, None if no frame is waiting."""
         with self._lock:
             presence, timeout_ns = self._presence, self._limits.timeout_ns
             if presence is None:
@@ -111,15 +111,15 @@ class Pairing:
             return min(times, default=None)
 
     def absences(self, *, now_ns: int) -> dict[Side, Absence]:
-        """Return the sides without a fresh image at ``now_ns``, each with the reason; see `missing`."""
+        """Return the missing cameras at ``now_ns``, each with the reason. See `missing`."""
         with self._lock:
             return self._tick(now_ns).absences(self._clock_ns, self._limits.timeout_ns)
 
     def missing(self, *, now_ns: int | None = None) -> set[Side]:
-        """Return the sides without a fresh image, at ``now_ns`` or at the last call of `add` or `match`.
+        """Return the cameras without a fresh frame, at ``now_ns`` or at the time of the last call if it is None.
 
-        Thermal counts as missing too while both cameras deliver, but no two frames come within ``max_offset_ns``
-        of each other for ``timeout_ns``: one of the clocks is wrong, and RGB keeps the node going.
+        Thermal also counts as missing if both cameras deliver, but for ``timeout_ns`` no two frames were within
+        ``max_offset_ns`` of each other. In this case one of the clocks is wrong, and the node continues with RGB.
         """
         with self._lock:
             presence = self._presence if now_ns is None else self._tick(now_ns)
@@ -138,19 +138,19 @@ class Pairing:
             return copy
 
     def count_refused(self, side: Side) -> None:
-        """Count a frame that never became one: its message could not be decoded."""
+        """Count a message that could not be decoded as a received and refused frame."""
         with self._lock:
             self._counters_of(side).received += 1
             self._counters_of(side).refused += 1
 
     def clear(self) -> None:
-        """Give up all waiting frames and start anew; the counters go on."""
+        """Drop all waiting frames and forget all stamps. The counters are kept."""
         with self._lock:
             for side, arrivals in self._sides.items():
                 self._counters_of(side).unpaired += len(arrivals.queue) + (arrivals.held is not None)
             self._forget_time()
 
-    # Everything below runs inside the lock.
+    # The caller of each method below must hold the lock.
 
     def _counters_of(self, side: Side) -> QueueCounters:
         return self._counters.rgb if side is Side.RGB else self._counters.thermal
@@ -214,7 +214,7 @@ class Pairing:
             counters.unpaired += arrivals.drop_oldest(len(arrivals.queue) - self._limits.queue_size)
 
     def _meets_other(self, frame: Frame) -> bool:
-        """Return whether the other side has a frame of the same moment, no older than what is held for a partner."""
+        """Return whether the other camera has a recent frame within ``max_offset_ns``, not older than ``hold_ns``."""
         limits = self._limits
         shift_ns = limits.thermal_offset_ns if frame.side is Side.THERMAL else -limits.thermal_offset_ns
         since_ns = frame.arrival_ns - limits.hold_ns
@@ -231,7 +231,7 @@ class Pairing:
                 self._refuse_held(arrivals)
 
     def _drop_overtaken(self) -> None:
-        """Give up RGB frames older than the last output: a lone thermal frame went by meanwhile."""
+        """Drop RGB frames that are not newer than the last output, which may be a lone thermal frame."""
         queue = self._sides[Side.RGB].queue
         overtaken = sum(self._last_output_ns is not None and f.stamp_ns <= self._last_output_ns for f in queue)
         self._counters.rgb.unpaired += self._sides[Side.RGB].drop_oldest(overtaken)

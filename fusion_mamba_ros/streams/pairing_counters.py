@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where every frame that came in has ended."""
+"""Count the outcome of every received frame."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields
 
 @dataclass
 class QueueCounters:
-    """Frames of one camera. At any moment ``received`` is the sum of the other six.
+    """Frame counters of one camera. At any time ``received`` is the sum of the other six.
 
-    ``paired``    released in a pair, whatever became of it then
-    ``alone``     released without partner, while the other camera was missing
-    ``unpaired``  no partner: surplus, frozen, too old, pushed out of the queue, or cut off by a jump of the clock
-    ``late``      came when its moment had passed
+    ``paired``    released in a pair
+    ``alone``     released without a partner, while the other camera was missing
+    ``unpaired``  no partner: surplus, frozen, too old, dropped from a full queue, or dropped at a jump of the clock
+    ``late``      the same or a newer stamp was already released or dropped, or the same stamp was already queued
     ``refused``   zero stamp, stamp ahead of the clock, or undecodable
     ``queued``    still waiting
     """
@@ -28,13 +28,13 @@ class QueueCounters:
 
     @property
     def accounted(self) -> int:
-        """The sum that equals ``received``."""
+        """Sum of the other six counters, which equals ``received``."""
         return sum(getattr(self, f.name) for f in fields(self)) - self.received
 
 
 @dataclass
 class PairingCounters:
-    """Counters of both sides; ``clock_jumps`` counts how often stamps or clock jumped back and cleared the queues."""
+    """Counters of both cameras. ``clock_jumps`` counts jumps back of a stamp or the clock, which clear the queues."""
 
     rgb: QueueCounters = field(default_factory=QueueCounters)
     thermal: QueueCounters = field(default_factory=QueueCounters)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers that a user may set on pairing."""
+"""Limits of pairing that users can set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ class PairingLimits:
     Attributes:
         max_offset_ns: Largest difference in time between the two frames of a pair, inclusive.
         thermal_offset_ns: Constant added to every thermal stamp to bring it to the RGB clock; may be negative.
-        timeout_ns: A camera without a fresh frame for this long is missing.
+        timeout_ns: A camera is missing after this time without a fresh frame.
         queue_size: Largest number of frames held per camera.
-        max_age_ns: Longest time that a frame is held. Also the largest step back of a stamp that still counts as a
-            late frame, and the largest step ahead of the clock that a stamp may make without a second frame to
-            confirm it.
+        max_age_ns: Longest time that a frame is held. Also the largest step back of a stamp that is no jump of the
+            clock, and the largest step of a stamp ahead of the clock that needs no second frame to confirm it.
 
-    Raises ``ValueError`` if a number is out of range, ``TypeError`` if it is no whole number.
+    Raises ``ValueError`` if a number is out of range, ``TypeError`` if it is not a whole number.
     """
 
     max_offset_ns: int = 50_000_000
@@ -44,5 +43,5 @@ class PairingLimits:
 
     @property
     def hold_ns(self) -> int:
-        """How long a frame is held: ``max_age_ns``, or longer where a partner may be further away than that."""
+        """Time that a frame is held: the larger of ``max_age_ns`` and twice ``max_offset_ns``."""
         return max(self.max_age_ns, 2 * self.max_offset_ns)

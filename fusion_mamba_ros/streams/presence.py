@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the two cameras can be counted on at the moment."""
+"""Track which of the two cameras currently delivers usable frames."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ class Absence(Enum):
 
 
 class Presence:
-    """Knows when each camera last gave a fresh image, and when the two last saw the same moment.
+    """Track when each camera last delivered a fresh frame, and when two frames last had matching stamps.
 
-    A side is missing from ``timeout_ns`` after its last fresh image on, and at once while its image is frozen.
-    Where both were silent and one begins, the other has that time to begin too, counted from there. Both deliver but
-    never at the same moment by their stamps: then a clock is wrong, and thermal counts as missing.
+    A camera is missing once ``timeout_ns`` have passed since its last fresh frame. It is missing immediately while its
+    image is frozen. If both cameras were silent and one of them starts, the timeout of the other is restarted. If both
+    cameras deliver but their stamps never match, a clock is wrong, and thermal counts as missing.
     """
 
     def __init__(self, start_ns: int) -> None:
         self._fresh_ns = dict.fromkeys(Side, start_ns)
         self._met_ns = start_ns
         self._frozen: set[Side] = set()
-        # Sides that have not delivered an image since their timeout was restarted.
+        # Cameras that have not delivered a fresh frame since their timeout was restarted.
         self._awaited = set(Side)
 
     def note(self, frame: Frame, timeout_ns: int, *, meets_other: bool) -> None:
-        """Learn from a frame in order; ``meets_other``: the other side has one within the offset limit."""
+        """Update from a frame that is in order.
+
+        ``meets_other`` is True if the other camera has a frame within the offset limit.
+        """
         if frame.fresh:
             self._await_other(frame, timeout_ns)
             self._awaited.discard(frame.side)
@@ -44,17 +47,17 @@ class Presence:
             self._met_ns = frame.arrival_ns
 
     def _await_other(self, frame: Frame, timeout_ns: int) -> None:
-        """Let the time of the other side begin with this frame, if it ends a silence of both."""
+        """Restart the timeout of the other camera if this frame ends a silence of both cameras."""
         other, awaited = frame.side.other, self._awaited
         silent = {s for s in Side if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
         begins = frame.side in awaited | silent
-        # Whoever did not come when awaited is not awaited anew each time that a slow partner gives an image.
+        # Do not restart the timeout of a camera that is still awaited: a slow partner would restart it with each frame.
         if begins and (other in silent - awaited or len(awaited) == 2):
             self._fresh_ns[other] = self._met_ns = frame.arrival_ns
             awaited.add(other)
 
     def absences(self, now_ns: int, timeout_ns: int) -> dict[Side, Absence]:
-        """Return the sides that are missing at ``now_ns``, each with the reason."""
+        """Return the cameras that are missing at ``now_ns``, each with the reason."""
         absences = {s: Absence.SILENT for s in Side if now_ns >= self._fresh_ns[s] + timeout_ns}
         absences.update(dict.fromkeys(self._frozen, Absence.FROZEN))
         if not absences and now_ns >= self._met_ns + timeout_ns:
@@ -62,10 +65,10 @@ class Presence:
         return absences
 
     def missing(self, now_ns: int, timeout_ns: int) -> set[Side]:
-        """Return the sides that are missing at ``now_ns``."""
+        """Return the cameras that are missing at ``now_ns``."""
         return set(self.absences(now_ns, timeout_ns))
 
     def missing_from_ns(self, side: Side, timeout_ns: int) -> int:
-        """Return when a side that is there now will be missing if no frame comes."""
+        """Return when a camera that is present now will count as missing if no frame arrives."""
         last_ns = self._fresh_ns[side]
         return (min(last_ns, self._met_ns) if side is Side.THERMAL else last_ns) + timeout_ns

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The matching rule: which frames of two cameras, laid on one time line, belong together."""
+"""Match the frames of two cameras by their stamps on a common timeline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Match:
-    """Frame ``rgb`` of one sequence belongs to frame ``thermal`` of the other.
+    """A pair: the index ``rgb`` into the RGB stamps and the index ``thermal`` into the thermal stamps.
 
-    ``settled``: no frame that can still be expected would change this.
+    ``settled`` is True if no frame that is still expected can change the pair.
     """
 
     rgb: int
@@ -28,13 +28,15 @@ def match_timeline(
 ) -> list[Match]:
     """Return the pairs of two increasing sequences of stamps, in time order.
 
-    On the merged time line every gap between neighbours of different cameras, no longer than ``max_offset_ns``, is a
-    possible pair. The shortest gap is taken first, ties to the earlier, and a frame is used once: each pair is nearest
-    in both directions among the frames that are still free, and pairs never cross.
+    All stamps are merged into one timeline. Two neighbours of different cameras are a possible pair if the gap between
+    them is at most ``max_offset_ns``. The shortest gap is paired first. Of equal gaps, the earlier one is paired first.
+    Each frame is used once. As a result, the frames of each pair are nearest to each other among the free frames, and
+    pairs never cross.
 
-    Frames come in order on each side, so one gap at most is open to change: the one whose earlier frame is the newest
-    of its side, since the next frame of that side may be nearer. ``next_expected_ns(is_rgb)`` gives the earliest stamp
-    expected next on a side, None if unknown. What depends on an open gap is not settled.
+    Frames of one camera arrive in order. Therefore at most one gap can still change: the gap whose earlier frame is the
+    newest frame of its camera, because the next frame of that camera may be nearer. ``next_expected_ns(is_rgb)``
+    returns the earliest expected stamp of that camera's next frame, None if unknown. A pair that depends on an open gap
+    is not settled.
     """
     line = sorted(
         [(stamp, 0, i) for i, stamp in enumerate(rgb_ns)] + [(stamp, 1, i) for i, stamp in enumerate(thermal_ns)]
@@ -62,7 +64,7 @@ def _first_unsettled_gap(
     gaps: list[int | None],
     next_expected_ns: Callable[[bool], int | None],
 ) -> int:
-    """Return the index of the first gap whose fate a coming frame may change, ``len(gaps)`` if there is none."""
+    """Return the index of the first gap that a future frame can affect, ``len(gaps)`` if there is none."""
     open_gap = next(
         (i for i in range(len(gaps) - 1, -1, -1) if line[i][1] != line[i + 1][1]),
         len(gaps),
@@ -73,7 +75,7 @@ def _first_unsettled_gap(
     expected_ns = next_expected_ns(side == 0)
     if later_ns == earlier_ns or (expected_ns is not None and expected_ns >= 2 * later_ns - earlier_ns):
         return len(gaps)
-    # A longer gap before it gets its frame back if the open one loses it, and so on down the chain.
+    # If the open gap loses its frame, a longer gap before it may use that frame. This repeats down the chain.
     first = open_gap
     while first > 0:
         before, here = gaps[first - 1], gaps[first]

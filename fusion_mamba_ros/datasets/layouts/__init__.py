@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file for each way in which a dataset lies on disk; each lists the pairs of one split."""
+"""Dataset layouts: one file for each folder structure. Each layout lists the pairs of a split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusion_mamba_ros.datasets.problems import DatasetError
 
 __all__ = ["LAYOUTS", "Layout", "find_layout"]
 
-# In the order in which they are tried.
+# Auto-detection tries the layouts in this order.
 LAYOUTS: dict[str, type[Layout]] = {
     "paired_yolo": PairedYoloLayout,
     "flir_aligned": FlirAlignedLayout,
@@ -28,7 +28,7 @@ LAYOUTS: dict[str, type[Layout]] = {
 def find_layout(root: Path, format_name: str = "auto") -> Layout:
     """Return the layout of the dataset folder ``root``.
 
-    Raises ``DatasetError`` if there is no such folder, the format is unknown or the folder does not have its form.
+    Raises ``DatasetError`` if the folder does not exist, the format is unknown or the folder does not match it.
     """
     if not root.is_dir():
         raise DatasetError(f"dataset folder {str(root)!r} does not exist")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO json whose images name a file for each modality: `annotations/SPLIT.json`, paths from the dataset folder."""
+"""Read COCO JSON files, `annotations/SPLIT.json`, in which each image has a file name for each modality."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _key(modality: str) -> str:
 class CocoLayout(Layout):
     """`annotations/SPLIT.json` (or `instances_SPLIT.json`), each image with `file_name` and `thermal_file_name`.
 
-    Further modalities have `NAME_file_name`; one that no image of the split names is missing in the whole split.
-    A pair is named by the path of its RGB file without suffix. `iscrowd` regions are left out. An image may have a
-    `group`.
+    Paths are relative to the dataset folder. Further modalities use the key `NAME_file_name`. If no image of the split
+    has the key of a modality, this modality is missing in the whole split. The name of a pair is the path of its RGB
+    file without suffix. `iscrowd` regions are skipped. An image may have a `group`.
     """
 
     FORM = "annotations/SPLIT.json with file_name and thermal_file_name for each image (COCO)"
@@ -49,9 +49,9 @@ class CocoLayout(Layout):
         return tuple(split for split in SPLITS if self._file(split) is not None)
 
     def class_names(self) -> tuple[str, ...]:
-        """Return the category names in the order of their ids, as the first split has them."""
+        """Return the category names of the first split in the order of their ids."""
         categories = self._read(self.splits()[0])["categories"]
-        # Numbers by value, then texts: some tools write both.
+        # Sort numbers by value and before texts: some tools write both.
         ordered = sorted(
             categories,
             key=lambda item: (
@@ -113,7 +113,7 @@ class CocoLayout(Layout):
             corners = np.array([box for box, _ in boxes], np.float64).reshape(-1, 4)
         except (ValueError, TypeError, OverflowError):
             return Problem(ProblemKind.UNREADABLE, name, "a bbox is not four numbers: pair left out")
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported when it is read
+        with np.errstate(over="ignore", invalid="ignore"):  # Non-finite boxes are reported when the pair is read.
             corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
         return PairRecord(name, paths, annotation, str(image.get("group", "")))
@@ -127,7 +127,7 @@ class CocoLayout(Layout):
         if split in self._documents:
             return self._documents[split]
         path = self._file(split)
-        assert path is not None  # only splits that are there are asked for
+        assert path is not None  # Callers only request existing splits.
         try:
             document = parse_json(path.read_bytes())
             images_ok = all(_is_id(image["id"]) and image.get(_RGB_KEY) for image in document["images"])

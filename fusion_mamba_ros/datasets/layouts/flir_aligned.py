@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FLIR-aligned in VOC form (Zhang et al., ICIP 2020): both pictures in `JPEGImages/`, told apart by their suffixes."""
+"""Read FLIR-aligned in VOC format (Zhang et al., ICIP 2020), with all images in `JPEGImages/`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _LISTS = {"train": "align_train.txt", "val": "align_validation.txt", "test": "al
 class FlirAlignedLayout(Layout):
     """`JPEGImages/FLIR_00001_RGB.jpg` and `FLIR_00001_PreviewData.jpeg`, `Annotations/FLIR_00001_PreviewData.xml`.
 
-    Splits: `align_train.txt`, `align_validation.txt` in the folder or in `ImageSets/Main/`, names with or without their
-    suffix. The few `dog` boxes of the release are dropped by the class list.
+    The end of the stem, `_RGB` or `_PreviewData`, identifies the modality. The splits are `align_train.txt`,
+    `align_validation.txt` and `align_test.txt` in the dataset folder or in `ImageSets/Main/`. Their names may end in
+    `_RGB` or `_PreviewData`. The few `dog` boxes of the release are dropped, because `dog` is not in the class list.
     """
 
     FORM = "JPEGImages/, Annotations/, align_train.txt, align_validation.txt (FLIR-aligned)"
@@ -28,7 +29,7 @@ class FlirAlignedLayout(Layout):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has the picture folder and an `align_*.txt` list."""
+        """Return whether ``root`` has the folder `JPEGImages/` and an `align_*.txt` list."""
         layout = cls(root)
         return (root / "JPEGImages").is_dir() and bool(layout.splits())
 
@@ -41,18 +42,18 @@ class FlirAlignedLayout(Layout):
         return tuple(split for split, name in _LISTS.items() if (self._lists() / name).is_file())
 
     def split_names(self, split: str) -> list[str]:
-        """Return the stems in the split's list, without `_PreviewData` and `_RGB`."""
+        """Return the stems in the list of the split, without `_PreviewData` and `_RGB`."""
         names = read_names(self._lists() / _LISTS[split])
         return [name.removesuffix(_THERMAL).removesuffix(_RGB) for name in names]
 
     def stems_on_disk(self) -> dict[str, set[str]]:
-        """Return the stems of pictures and label files, without their suffixes."""
+        """Return the stems of images and label files, without `_PreviewData` and `_RGB`."""
         rgb, thermal = self._pictures()
         labels = {stem.removesuffix(_THERMAL) for stem in list_stems(self.root / "Annotations", ".xml")}
         return {"RGB picture": set(rgb), "thermal picture": set(thermal), "label file": labels}
 
     def _pictures(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-        """Return the files of both sides by stem."""
+        """Return the RGB files and the thermal files by stem."""
         rgb: dict[str, list[Path]] = {}
         thermal: dict[str, list[Path]] = {}
         for stem, files in list_pictures(self.folder("JPEGImages")).items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every dataset layout offers."""
+"""Define the interface of dataset layouts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fusion_mamba_ros.datasets.problems import DatasetError, Problem, ProblemKin
 
 
 class Layout(ABC):
-    """A dataset folder, and how its pairs, splits and class names are found.
+    """Base class that finds the pairs, splits and class names of a dataset folder.
 
-    ``FORM`` says in a few words what the folder holds, for error messages.
+    ``FORM`` is a short description of the folder structure for error messages.
     """
 
     FORM: ClassVar[str]
@@ -27,34 +27,34 @@ class Layout(ABC):
     @classmethod
     @abstractmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has this form."""
+        """Return whether ``root`` has this folder structure."""
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Return the names of the splits: of train, val and test those that are there, or `all` without any."""
+        """Return the names of the existing splits out of train, val and test, or `all` if there are none."""
 
     @abstractmethod
     def split_names(self, split: str) -> list[str]:
-        """Return the stems of one split, whether usable or not."""
+        """Return the stems of one split, including those of unusable pairs."""
 
     @abstractmethod
     def list_split(self, split: str) -> LayoutListing:
-        """Return the pairs of one split and what is wrong with the others."""
+        """Return the usable pairs of one split and the problems of the other pairs."""
 
     def stems_on_disk(self) -> dict[str, set[str]]:
-        """Return the stems of the files there are, by what they are: RGB picture, thermal picture, label file.
+        """Return the stems of the existing files by kind: RGB image, thermal image, label file.
 
-        Empty where the layout names its files itself (COCO).
+        The result is empty if an annotation file lists the image files (COCO).
         """
         return {}
 
     def class_names(self) -> tuple[str, ...]:
-        """Return the names in `classes.txt`, or those that datasets of this form usually have."""
+        """Return the names in `classes.txt`, or the default classes of this layout."""
         path = self.root / "classes.txt"
         return tuple(read_names(path)) if path.is_file() else self.DEFAULT_CLASSES
 
     def unlisted_problems(self) -> list[Problem]:
-        """Return a problem for each stem that lacks one of its files and is in no split, where nobody would miss it."""
+        """Return a problem for each stem that lacks one of its files and is in no split."""
         on_disk = self.stems_on_disk()
         listed = {stem for split in self.splits() for stem in self.split_names(split)}
         problems = []
@@ -65,7 +65,7 @@ class Layout(ABC):
         return problems
 
     def folder(self, name: str) -> Path:
-        """Return a folder of the dataset. Raises ``DatasetError`` if it is not there."""
+        """Return a folder of the dataset. Raises ``DatasetError`` if it does not exist."""
         path = self.root / name
         if not path.is_dir():
             raise DatasetError(f"dataset {str(self.root)!r} has no folder {name!r}: expected {self.FORM}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""M3FD (Liu et al., TarDAL, CVPR 2022): `Vis/`, `Ir/`, `Annotation/` (VOC), split lists in `meta/` or beside."""
+"""Read M3FD (Liu et al., TarDAL, CVPR 2022): `Vis/`, `Ir/`, `Annotation/` (VOC) and split lists."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
 
 
 class M3fdLayout(Layout):
-    """`Vis/STEM.png`, `Ir/STEM.png`, `Annotation/STEM.xml`. Classes go by name: public class numbers conflict.
+    """`Vis/STEM.png`, `Ir/STEM.png`, `Annotation/STEM.xml`.
 
-    The authors publish no split; lists `train.txt`, `val.txt`, `test.txt` are looked for in `meta/` and in the folder.
+    Classes are identified by name, because the class numbers of public copies conflict. The authors publish no split.
+    The lists `train.txt`, `val.txt` and `test.txt` are read from `meta/`, or from the dataset folder if `meta/` has no
+    lists.
     """
 
     FORM = "Vis/, Ir/, Annotation/ (M3FD)"
@@ -24,24 +26,24 @@ class M3fdLayout(Layout):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has the two picture folders."""
+        """Return whether ``root`` has the two image folders."""
         return (root / "Vis").is_dir() and (root / "Ir").is_dir()
 
     def _lists(self) -> Path:
         return self.root / "meta" if list_splits(self.root / "meta") else self.root
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that have a list, or `all`: every picture in the folders."""
+        """Return the splits that have a list, or `all`, which is every image in the folders, if there are no lists."""
         return list_splits(self._lists()) or ("all",)
 
     def split_names(self, split: str) -> list[str]:
-        """Return the stems in the split's list, or of all pictures."""
+        """Return the stems in the list of the split, or of all images for `all`."""
         if split != "all":
             return read_names(self._lists() / f"{split}.txt")
         return sorted({*list_pictures(self.folder("Vis")), *list_pictures(self.folder("Ir"))})
 
     def stems_on_disk(self) -> dict[str, set[str]]:
-        """Return the stems of pictures and label files."""
+        """Return the stems of images and label files."""
         return {
             "RGB picture": set(list_pictures(self.folder("Vis"))),
             "thermal picture": set(list_pictures(self.folder("Ir"))),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired-YOLO folder: one folder for each modality, `labels/`, and `train.txt`, `val.txt`, `test.txt` of stems."""
+"""Read the paired YOLO layout: a folder for each modality, `labels/`, and lists of stems for the splits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from fusion_mamba_ros.datasets.pair_record import LayoutListing
 from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
 from fusion_mamba_ros.perception.modality import known_modalities, modality_named
 
-# MSRS and MFNet name their pictures 00123D.png by day and 00123N.png by night.
+# MSRS and MFNet name their day images 00123D.png and their night images 00123N.png.
 _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")
 
 
 class PairedYoloLayout(Layout):
     """`rgb/STEM.*`, `thermal/STEM.*`, `labels/STEM.txt`; optional `classes.txt`, split lists and `groups/GROUP.txt`.
 
-    Every registered modality may have a folder of its name; one without a folder is missing in the whole dataset.
+    The split lists are `train.txt`, `val.txt` and `test.txt`. Every registered modality may have a folder of its name.
+    A modality without a folder is missing in the whole dataset.
     """
 
     FORM = "rgb/, thermal/ (at least one of them), labels/ and split lists train.txt, val.txt"
@@ -29,7 +30,7 @@ class PairedYoloLayout(Layout):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` has the folders of two modalities, or of one and `labels/`."""
+        """Return whether ``root`` has the folders of two modalities, or of one modality and `labels/`."""
         folders = sum((root / name).is_dir() for name in known_modalities())
         return folders > 1 or (folders == 1 and (root / "labels").is_dir())
 
@@ -39,22 +40,25 @@ class PairedYoloLayout(Layout):
         return {name: list_pictures(self.root / name) for name in present}
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that have a list, or `all`: every picture in the folders."""
+        """Return the splits that have a list, or `all`, which is every image in the folders, if there are no lists."""
         return list_splits(self.root) or ("all",)
 
     def split_names(self, split: str) -> list[str]:
-        """Return the stems in the split's list, or of all pictures."""
+        """Return the stems in the list of the split, or of all images for `all`."""
         if split != "all":
             return read_names(self.root / f"{split}.txt")
         return sorted(set().union(*self._pictures().values()))
 
     def stems_on_disk(self) -> dict[str, set[str]]:
-        """Return the stems of pictures and label files."""
+        """Return the stems of images and label files."""
         pictures = {f"{modality_named(name).title} picture": set(files) for name, files in self._pictures().items()}
         return {**pictures, "label file": list_stems(self.root / "labels", ".txt")}
 
     def list_split(self, split: str) -> LayoutListing:
-        """Return the pairs of one split; groups from `groups/`, else from MSRS names ending in D (day) or N (night)."""
+        """Return the pairs of one split.
+
+        The groups come from `groups/`. Otherwise they come from MSRS names that end in D (day) or N (night).
+        """
         labels, names, groups = self.folder("labels"), self.class_names(), read_groups(self.root)
 
         def group_of(stem: str) -> str:

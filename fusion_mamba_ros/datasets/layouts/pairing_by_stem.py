@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Match the images of all modalities and the label file of each pair by stem, never by position."""
+"""Match the images and the label file of each pair by stem, not by position in a list."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def list_pairs(
     read_annotation: Callable[[str], Annotation],
     group_of: Callable[[str], str],
 ) -> LayoutListing:
-    """Return the pairs among ``stems`` whose images and label file are all there and complete.
+    """Return the pairs of ``stems`` whose images and label file exist and are complete.
 
-    ``pictures``: each modality that the dataset has, with its image files by stem;
-    ``read_annotation`` raises ``DatasetError`` or ``OSError``
-    where a label file is missing or unreadable. Whatever is left out is a problem under its name.
+    ``pictures`` maps each modality of the dataset to its image files by stem. ``read_annotation`` must raise
+    ``DatasetError`` or ``OSError`` if a label file is missing or unreadable. Each pair that is left out is reported as
+    a problem with its stem.
     """
     listing = LayoutListing()
     seen: set[str] = set()

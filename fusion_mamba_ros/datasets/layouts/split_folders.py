@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split folders: `visible/SPLIT/`, `infrared/SPLIT/`, as LLVIP has them, and the YOLO form of FLIR-aligned."""
+"""Read split folders, `visible/SPLIT/` and `infrared/SPLIT/`: LLVIP, and FLIR-aligned in YOLO format."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _FOLDERS = {"rgb": "visible", "thermal": "infrared"}
 class SplitFoldersLayout(Layout):
     """`[images/]visible/SPLIT/STEM.*` and `[images/]infrared/SPLIT/STEM.*`, or one of them, with VOC or YOLO labels.
 
-    VOC (LLVIP): `Annotations/STEM.xml`. YOLO: `labels/SPLIT/STEM.txt`, or with `visible/` or `infrared/` between;
-    then `classes.txt` must name the classes, since the class numbers of public copies conflict. A list `SPLIT.txt` in
-    the dataset folder names the pairs of that split, whichever folder they lie in; they are then in no other split that
-    has no list. So `val.txt` holds pairs out of a folder that has train and test only.
+    VOC labels (LLVIP) are `Annotations/STEM.xml`. YOLO labels are `labels/SPLIT/STEM.txt`,
+    `labels/visible/SPLIT/STEM.txt` or `labels/infrared/SPLIT/STEM.txt`. YOLO labels need a `classes.txt`, because the
+    class numbers of public copies conflict. A list `SPLIT.txt` in the dataset folder defines the pairs of that split.
+    The pairs may lie in any split folder. Listed pairs are excluded from all splits without a list. So `val.txt` can
+    hold out pairs of a dataset that only has train and test folders.
     """
 
     FORM = "visible/SPLIT/, infrared/SPLIT/ and Annotations/ or labels/ (LLVIP, FLIR-aligned in YOLO form)"
@@ -34,7 +35,7 @@ class SplitFoldersLayout(Layout):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """Return whether ``root`` or its `images/` has the two picture folders, or one, and there are labels."""
+        """Return whether ``root`` or its `images/` has both image folders, or one image folder and labels."""
         folders = max(sum((place / name).is_dir() for name in _FOLDERS.values()) for place in _places(root))
         labelled = any((root / name).is_dir() for name in ("Annotations", "labels"))
         return folders == len(_FOLDERS) or (folders == 1 and labelled)
@@ -48,12 +49,15 @@ class SplitFoldersLayout(Layout):
         return max(found, key=len)
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that have a list, or for which a modality has a folder."""
+        """Return the splits that have a list or a folder of a modality."""
         listed = list_splits(self.root)
         return tuple(split for split in SPLITS if split in listed or split in self._split_folders())
 
     def split_names(self, split: str) -> list[str]:
-        """Return the stems in the split's list, or of the images of any modality that are in no list."""
+        """Return the stems in the list of the split.
+
+        Without a list, return the stems of all images in the folders of the split that are in no list.
+        """
         listed = {name: self._listed(name) for name in list_splits(self.root)}
         if split in listed:
             return listed[split]
@@ -66,11 +70,11 @@ class SplitFoldersLayout(Layout):
         return tuple(split for split in SPLITS if any((folder / split).is_dir() for folder in folders))
 
     def _listed(self, split: str) -> list[str]:
-        """Return the stems in a split's list; its lines may be paths."""
+        """Return the stems in the list of a split. Lines of the list may be paths."""
         return [PurePosixPath(name).name for name in read_names(self.root / f"{split}.txt")]
 
     def stems_on_disk(self) -> dict[str, set[str]]:
-        """Return the stems of pictures and label files, all splits together."""
+        """Return the stems of images and label files of all splits."""
         labels = list_stems(self.root / "Annotations", ".xml")
         if not (self.root / "Annotations").is_dir():
             labels = {path.stem for path in (self.root / "labels").rglob("*.txt")}
@@ -91,11 +95,11 @@ class SplitFoldersLayout(Layout):
         )
 
     def _places_of(self, split: str) -> tuple[str, ...]:
-        """Return the split folders that the pairs of a split may lie in, its own first."""
+        """Return the split folders that may contain the pairs of a split, its own folder first."""
         return tuple(dict.fromkeys((split, *SPLITS))) if split in list_splits(self.root) else (split,)
 
     def _of_split(self, split: str) -> dict[str, dict[str, list[Path]]]:
-        """Return the image files that the pairs of a split may have, by modality and stem."""
+        """Return the image files in all folders that may contain pairs of the split, by modality and stem."""
         files: dict[str, dict[str, list[Path]]] = {name: {} for name in self._pictures()}
         for folder in self._places_of(split):
             for name, found in self._in_folder(folder).items():
@@ -113,7 +117,7 @@ class SplitFoldersLayout(Layout):
             return lambda stem: read_voc_labels(annotations / f"{stem}.xml")
         places = self._places_of(split)
         candidates = [[self.root / "labels" / side / place for side in ("", *_FOLDERS.values())] for place in places]
-        # Of each place the first that is there.
+        # Use the first existing label folder for each split folder.
         folders = [next((folder for folder in of_place if folder.is_dir()), None) for of_place in candidates]
         found = [folder for folder in folders if folder is not None]
         if not found:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files with one name on each line: the pairs of a split, of a group, or the class names."""
+"""Read text files with one name per line: the pairs of a split or group, or the class names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GROUPS = "groups"
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the names in a list file, in its order; picture suffixes, empty lines and `#` comments are taken off.
+    """Return the names in a list file in file order, without image suffixes, empty lines and `#` comments.
 
     Raises ``DatasetError`` if the file cannot be read.
     """
@@ -26,17 +26,20 @@ def read_names(path: Path) -> list[str]:
 
 
 def list_splits(root: Path) -> tuple[str, ...]:
-    """Return those of train, val, test that have a list file in ``root``."""
+    """Return the splits out of train, val and test that have a list file in ``root``."""
     return tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
 
 
 def list_stems(folder: Path, suffix: str) -> set[str]:
-    """Return the stems of the files in ``folder`` with ``suffix``; none if there is no such folder."""
+    """Return the stems of the files in ``folder`` with ``suffix``. Empty if the folder does not exist."""
     return {path.stem for path in folder.glob(f"*{suffix}")}
 
 
 def read_groups(root: Path) -> dict[str, str]:
-    """Return the group of each name, from the lists `groups/GROUP.txt`. Raises ``DatasetError`` on a name in two."""
+    """Return the group of each name from the lists `groups/GROUP.txt`.
+
+    Raises ``DatasetError`` if a name is in two groups.
+    """
     groups: dict[str, str] = {}
     for path in sorted((root / _GROUPS).glob("*.txt")):
         for name in read_names(path):
