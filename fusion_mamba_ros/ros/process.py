@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -97,7 +99,8 @@ def _run(create_node: Callable[[argparse.Namespace], Node], parser: argparse.Arg
             raise
         print(f"{os.path.basename(sys.argv[0])}: {_reason(error)}", file=sys.stderr)
         return CANNOT_START
-    threading.Thread(target=_leave_in_time, name="shutdown guard", daemon=True).start()
+    guard = threading.Thread(target=_leave_in_time, args=(weakref.ref(executor),), name="shutdown guard", daemon=True)
+    guard.start()
     code = _spin(executor, node)
     executor.shutdown()
     node.destroy_node()
@@ -137,10 +140,19 @@ def _sentence(error: Exception) -> str:
     return re.sub(r"\s*, at \S+:\d+", "", str(error)).splitlines()[0]
 
 
-def _leave_in_time() -> None:
-    """End the process after a signal if the main thread does not end in time: it may be loading a model."""
+def _leave_in_time(executor_reference: weakref.ref[SingleThreadedExecutor]) -> None:
+    """Wake the executor after a signal, and end the process if the main thread does not end in time.
+
+    The main thread may be loading a model. The reference is weak, because the executor refers to the node.
+    """
     while rclpy.ok():
         time.sleep(_POLL_SEC)
+    executor = executor_reference()
+    if executor is not None:
+        # A signal that comes just before the executor begins to wait is lost to it.
+        with contextlib.suppress(rclpy_implementation.InvalidHandle):
+            executor.wake()
+    del executor
     time.sleep(_GRACE_SEC - _POLL_SEC)
     _leave(STOPPED)
 
