@@ -214,4 +214,6 @@ def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
     taken = sum(frame.side is Side.RGB for item in released for frame in item.frames)
     assert taken == counters.rgb.paired + counters.rgb.alone
     stamps = [item.stamp_ns for item in released]
-    assert stamps == sorted(set(stamps))
+    # The threads' arrival times are not in order: each time the clock seems to jump back, a new order begins.
+    descents = sum(later <= earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert descents <= counters.clock_jumps
