@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from dataclasses import replace
@@ -215,5 +216,5 @@ def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
     assert taken == counters.rgb.paired + counters.rgb.alone
     stamps = [item.stamp_ns for item in released]
     # The threads' arrival times are not in order: each time the clock seems to jump back, a new order begins.
-    descents = sum(later <= earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
+    descents = sum(later <= earlier for earlier, later in itertools.pairwise(stamps))
     assert descents <= counters.clock_jumps
