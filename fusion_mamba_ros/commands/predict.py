@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
@@ -26,7 +27,8 @@ def register(app: typer.Typer) -> None:
         rgb: Annotated[Path | None, typer.Option(help="RGB image, folder or video.")] = None,
         thermal: Annotated[Path | None, typer.Option(help="Thermal image, folder or video (8 or 16 bits).")] = None,
         checkpoint: Annotated[
-            Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")
+            Path | None,
+            typer.Option(help="Checkpoint (.safetensors) or exported model (.onnx); without it the package's own."),
         ] = None,
         out: Annotated[Path, typer.Option(help="Folder for pictures, video and detections.json.")] = Path(
             "predictions"
@@ -42,6 +44,7 @@ def register(app: typer.Typer) -> None:
         classes: Annotated[str | None, typer.Option(help="Only these classes: person,car.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+        engine: EngineOption = "auto",
         registration: Annotated[
             Path | None, typer.Option(help="YAML of 'fusion-mamba register'; without it the checkpoint's.")
         ] = None,
@@ -71,10 +74,8 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.registration import read_homography
-        from fusion_mamba_ros.perception.threads import set_threads
 
         try:
-            set_threads(threads)
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)
@@ -83,6 +84,8 @@ def register(app: typer.Typer) -> None:
                 checkpoint,
                 device=device,
                 precision=precision,
+                engine=engine,
+                threads=threads,
                 homography=None if registration is None else read_homography(registration),
                 stream=source.kind == "video",
             )

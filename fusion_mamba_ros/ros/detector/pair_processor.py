@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy.typing as npt
-import torch
 from std_msgs.msg import Header
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.mode import modalities_in, mode_of
@@ -43,6 +42,12 @@ class DetectionSource(Protocol):
 
     def reset_stream(self) -> None:
         """Reset the state kept from earlier images."""
+
+    def memory_mb(self) -> Mapping[str, float]:
+        """Return the memory used outside the process's own, in MiB by name."""
+
+    def free_memory(self) -> None:
+        """Return unused cached memory to the device after a failure."""
 
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
         """Return the detections of one pair."""
@@ -234,11 +239,10 @@ class PairProcessor:
         else:
             self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
             return detections
-        # Free memory outside the handler: inside it the traceback still refers to the tensors.
+        # Free memory outside the handler: inside it the traceback still refers to the arrays.
         self._record(frames, Outcome.FAILED)
         self._report(f"inference failed, the frame is lost: {reason}")
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        self._predictor.free_memory()
         return None
 
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
@@ -266,6 +270,6 @@ def describe_failure(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteOutputError):
         return text
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "allocate memory" in text:
+    if isinstance(error, MemoryError) or "allocate memory" in text:
         return f"out of memory: {text}"
     return f"{type(error).__name__}: {text}"
