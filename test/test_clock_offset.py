@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.streams.clock_offset import ClockOffset, ClockOffsetEstimator
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 MS = 1_000_000
 SECONDS = 12
@@ -53,13 +53,13 @@ def estimate(
     estimator = ClockOffsetEstimator()
     for i in range(30 * SECONDS):
         time_ms = i * 1000 / 30
-        estimator.add(Side.RGB, int(time_ms * MS), view(rgb_places, time_ms, False, rng))
+        estimator.add(Camera.RGB, int(time_ms * MS), view(rgb_places, time_ms, False, rng))
     for i in range(int(thermal_hz * SECONDS)):
         time_ms = 7 + i * 1000 / thermal_hz
         picture = view(thermal_places, time_ms, True, rng)
         for repeat in range(repeats):
             stamp_ms = time_ms + clock_ms + repeat * 1000 / thermal_hz / repeats
-            estimator.add(Side.THERMAL, int(stamp_ms * MS), picture)
+            estimator.add(Camera.THERMAL, int(stamp_ms * MS), picture)
     return estimator.estimate()
 
 
@@ -93,8 +93,8 @@ def test_little_or_nothing_seen_is_unknown() -> None:
     assert estimator.estimate() is None
     picture = np.zeros((96, 128), np.uint8)
     for i in range(300):
-        estimator.add(Side.RGB, i * 33 * MS, picture)
-        estimator.add(Side.THERMAL, i * 33 * MS, picture)
+        estimator.add(Camera.RGB, i * 33 * MS, picture)
+        estimator.add(Camera.THERMAL, i * 33 * MS, picture)
     assert estimator.estimate() is None
 
 
@@ -103,8 +103,8 @@ def test_the_memory_is_bounded_by_the_window_and_a_stamp_back_starts_anew() -> N
     estimator = ClockOffsetEstimator(window_ns=2_000 * MS)
     for lap in range(2):
         for i in range(200):
-            estimator.add(Side.RGB, i * 33 * MS, rng.integers(0, 255, (48, 64), np.uint8))
-        assert len(estimator._motion[Side.RGB].samples) <= 62, lap
+            estimator.add(Camera.RGB, i * 33 * MS, rng.integers(0, 255, (48, 64), np.uint8))
+        assert len(estimator._motion[Camera.RGB].samples) <= 62, lap
 
 
 # Real pictures
@@ -129,9 +129,9 @@ def videos() -> dict[str, tuple[list[npt.NDArray[np.uint8]], list[npt.NDArray[np
 
 def estimate_videos(rgb: Any, thermal: Any, rate_hz: float, first_thermal: int = 0) -> ClockOffset | None:
     estimator = ClockOffsetEstimator()
-    for side, pictures in ((Side.RGB, rgb), (Side.THERMAL, thermal[first_thermal:])):
+    for camera, pictures in ((Camera.RGB, rgb), (Camera.THERMAL, thermal[first_thermal:])):
         for i, picture in enumerate(pictures):
-            estimator.add(side, int(i * 1000 / rate_hz * MS), picture)
+            estimator.add(camera, int(i * 1000 / rate_hz * MS), picture)
     return estimator.estimate()
 
 

@@ -22,7 +22,7 @@ from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConf
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 CLASSES = ("person", "bicycle", "car")
@@ -65,16 +65,16 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
     graph = Graph()
     pictures: list[Image] = []
     graph.node.create_subscription(Image, "debug_image", pictures.append, 10)
-    publishers = {side: graph.node.create_publisher(Image, f"{side.value}/image_raw", 10) for side in Side}
+    publishers = {camera: graph.node.create_publisher(Image, f"{camera.value}/image_raw", 10) for camera in Camera}
     try:
         graph.activate()
         wait_until(lambda: all(p.get_subscription_count() for p in publishers.values()), "subscriptions")
         sent = [1_700_000_000 * 10**9 + number * 10**8 for number in range(6)]
         for stamp_ns in sent:
-            for side, pixels in ((Side.RGB, rgb), (Side.THERMAL, thermal)):
-                message = image_message(side, pixels)
-                message.header.stamp = to_stamp(stamp_ns + (side is Side.THERMAL) * 2_000_000)
-                publishers[side].publish(message)
+            for camera, pixels in ((Camera.RGB, rgb), (Camera.THERMAL, thermal)):
+                message = image_message(camera, pixels)
+                message.header.stamp = to_stamp(stamp_ns + (camera is Camera.THERMAL) * 2_000_000)
+                publishers[camera].publish(message)
             time.sleep(0.1)
         array = wait_until(lambda: fused_array(graph), "an array of a pair")
         wait_until(lambda: pictures, "a picture")

@@ -66,9 +66,9 @@ def test_unreadable_picture_of_a_folder_is_left_out_and_named(tmp_path):
 
 
 def test_folder_of_nothing_but_unreadable_pictures_is_refused(tmp_path):
-    for side in ("rgb", "thermal"):
-        (tmp_path / side).mkdir()
-        (tmp_path / side / "a.png").write_bytes(b"no picture")
+    for camera in ("rgb", "thermal"):
+        (tmp_path / camera).mkdir()
+        (tmp_path / camera / "a.png").write_bytes(b"no picture")
     with pytest.raises(PairSourceError, match="none of the 1 pairs could be read"):
         list(open_pairs(tmp_path / "rgb", tmp_path / "thermal"))
 

@@ -111,9 +111,9 @@ def test_longer_video_goes_on_alone_by_option(checkpoint, tmp_path, frames, mode
     assert [image["mode"] for image in read(tmp_path / "out")["images"]] == ["fused"] * 3 + [mode] * 2
 
 
-@pytest.mark.parametrize("side,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
-def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, side, mode):
-    result = run(checkpoint, tmp_path / "out", side, write_image(tmp_path / "a.png", 1))
+@pytest.mark.parametrize("camera,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
+def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, camera, mode):
+    result = run(checkpoint, tmp_path / "out", camera, write_image(tmp_path / "a.png", 1))
     assert result.exit_code == 0, result.output
     assert read(tmp_path / "out")["images"][0]["mode"] == mode
     assert f"1 {mode}" in result.output

@@ -113,7 +113,7 @@ def test_known_homography_of_real_pairs_is_recovered():
     names = sorted(path.stem for path in (folder / "rgb").glob("*.jpg"))[::24]
     pairs = []
     for name in names:
-        rgb, thermal = (cv2.imread(str(folder / side / f"{name}.jpg"), 0) for side in ("rgb", "thermal"))
+        rgb, thermal = (cv2.imread(str(folder / modality / f"{name}.jpg"), 0) for modality in ("rgb", "thermal"))
         height, width = thermal.shape
         matrix = np.diag([width, height, 1]) @ NARROWER @ np.diag([1 / width, 1 / height, 1])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])

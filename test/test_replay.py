@@ -66,9 +66,17 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
 
     assert summary["frames_rgb"] == summary["frames_thermal"] == 15
     assert summary["lost_in_transport"] == {"rgb": 0, "thermal": 0}
-    for side in (status.rgb, status.thermal):
-        ended = (side.paired, side.alone, side.unpaired, side.late, side.refused, side.dropped, side.failed)
-        assert side.received == 15 == sum(ended) and side.waiting == 0
+    for camera in (status.rgb, status.thermal):
+        ended = (
+            camera.paired,
+            camera.alone,
+            camera.unpaired,
+            camera.late,
+            camera.refused,
+            camera.dropped,
+            camera.failed,
+        )
+        assert camera.received == 15 == sum(ended) and camera.waiting == 0
     assert status.rgb.paired >= 10
     assert len(recording.arrays) == status.published == summary["published"]
     modes = Counter(array.detections.mode for array in recording.arrays)
@@ -92,12 +100,12 @@ def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_pictures_for_
     for number in range(9):
         if number % 3 == 0:
             thermal = generator.integers(0, 255, (96, 128), np.uint8)
-        for side, picture in (("rgb", generator.integers(0, 255, (96, 128, 3), np.uint8)), ("thermal", thermal)):
-            path = tmp_path / side / f"{number}.png"
+        for camera, picture in (("rgb", generator.integers(0, 255, (96, 128, 3), np.uint8)), ("thermal", thermal)):
+            path = tmp_path / camera / f"{number}.png"
             path.parent.mkdir(exist_ok=True)
             assert cv2.imwrite(str(path), picture)
     source = tmp_path / "cameras"
-    cameras = {side: tmp_path / side for side in ("rgb", "thermal")}
+    cameras = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
     record_sequences(source, RecordingOptions(frames_per_second=10.0), **cameras)
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.15))
     assert status.rgb.paired == status.thermal.paired == 9

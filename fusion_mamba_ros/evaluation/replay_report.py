@@ -95,8 +95,8 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
     last = recording.statuses[-1]
     # The names come with the recorded message, so that this module need not know them.
     counters = {
-        side: {name: int(count) for name, count in vars(getattr(last, side)).items() if not name.startswith("_")}
-        for side in frames
+        camera: {name: int(count) for name, count in vars(getattr(last, camera)).items() if not name.startswith("_")}
+        for camera in frames
     }
     ages_ms = [1e3 * status.age_sec for status in recording.statuses if status.mode != "none"]
     labels = Counter(
@@ -113,7 +113,7 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
         "inference_ms": _percentiles([float(s.inference_ms) for s in recording.statuses if s.mode != "none"]),
         "modes": dict(Counter(array.detections.mode.value for array in recording.arrays)),
         "counters": counters,
-        "lost_in_transport": {side: frames[side] - counters[side]["received"] for side in frames},
+        "lost_in_transport": {camera: frames[camera] - counters[camera]["received"] for camera in frames},
         "faults": _faults(recording, headers, counters, int(last.published)),
     }
 
@@ -232,8 +232,8 @@ def _faults(
         faults.append(f"{len(strangers)} arrays carry a header that no RGB frame of the bag has")
     if published != len(recording.arrays):
         faults.append(f"{published} arrays were published, {len(recording.arrays)} recorded")
-    for side, counts in counters.items():
+    for camera, counts in counters.items():
         ended = sum(count for name, count in counts.items() if name != "received")
         if counts["received"] != ended:
-            faults.append(f"{side}: {counts['received']} frames received, {ended} accounted for")
+            faults.append(f"{camera}: {counts['received']} frames received, {ended} accounted for")
     return faults

@@ -57,9 +57,9 @@ class FlirAlignedLayout(Layout):
         rgb: dict[str, list[Path]] = {}
         thermal: dict[str, list[Path]] = {}
         for stem, files in list_pictures(self.folder("JPEGImages")).items():
-            for side, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
+            for pictures, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
                 if stem.endswith(suffix):
-                    side[stem.removesuffix(suffix)] = files
+                    pictures[stem.removesuffix(suffix)] = files
         return rgb, thermal
 
     def list_split(self, split: str) -> LayoutListing:

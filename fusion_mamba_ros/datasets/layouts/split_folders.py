@@ -116,7 +116,9 @@ class SplitFoldersLayout(Layout):
         if annotations.is_dir():
             return lambda stem: read_voc_labels(annotations / f"{stem}.xml")
         places = self._places_of(split)
-        candidates = [[self.root / "labels" / side / place for side in ("", *_FOLDERS.values())] for place in places]
+        candidates = [
+            [self.root / "labels" / modality / place for modality in ("", *_FOLDERS.values())] for place in places
+        ]
         # Use the first existing label folder for each split folder.
         folders = [next((folder for folder in of_place if folder.is_dir()), None) for of_place in candidates]
         found = [folder for folder in folders if folder is not None]
