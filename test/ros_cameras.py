@@ -48,7 +48,7 @@ class Cameras:
         self.sent: dict[Camera, list[int]] = {camera: [] for camera in Camera}
         self.now_ns = now_ns
         self._random = np.random.default_rng(20240401)
-        self._still = self._picture(Camera.THERMAL)
+        self._still = self._image(Camera.THERMAL)
         self._publishers: dict[Camera, Any] = {}
         self.open(reliable=reliable)
         self._stop = threading.Event()
@@ -89,7 +89,7 @@ class Cameras:
             self._stop.wait(max(0.0, due - time.monotonic()))
 
     def _send(self, camera: Camera, stamp_ns: int) -> None:
-        pixels = self._still if self.frozen and camera is Camera.THERMAL else self._picture(camera)
+        pixels = self._still if self.frozen and camera is Camera.THERMAL else self._image(camera)
         message = compressed_message(camera, pixels) if self.compressed else image_message(camera, pixels)
         if camera is Camera.THERMAL:
             stamp_ns += 1_000_000
@@ -102,7 +102,7 @@ class Cameras:
             with suppress(InvalidHandle):  # A publisher that `reopen` has just taken away.
                 publisher.publish(message)
 
-    def _picture(self, camera: Camera) -> np.ndarray:
+    def _image(self, camera: Camera) -> np.ndarray:
         height, width = self.sizes[camera]
         shape, dtype = ((height, width, 3), np.uint8) if camera is Camera.RGB else ((height, width), np.uint16)
         pixels = self._random.integers(0, 200, shape, dtype=dtype)

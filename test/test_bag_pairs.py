@@ -17,8 +17,8 @@ TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Twenty pictures of each camera, the RGB level and the thermal count saying their number."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Twenty images of each camera, the RGB level and the thermal count saying their number."""
+    folder = tmp_path_factory.mktemp("images")
     for camera in ("rgb", "thermal"):
         (folder / camera).mkdir()
     for number in range(20):

@@ -30,7 +30,7 @@ from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.streams.frames import Camera
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-PICTURES = {Camera.RGB: np.full((48, 64, 3), 7, np.uint8), Camera.THERMAL: np.full((40, 56), 7, np.uint16)}
+IMAGES = {Camera.RGB: np.full((48, 64, 3), 7, np.uint8), Camera.THERMAL: np.full((40, 56), 7, np.uint16)}
 
 
 class Patient(StandIn):
@@ -79,7 +79,7 @@ class ActiveNode(DetectorNode):
 
     def see(self, camera: Camera, stamp_ns: int, encoding: str = "") -> None:
         """Hand the node an image of one camera, as its subscription would."""
-        message: Image = image_message(camera, PICTURES[camera])
+        message: Image = image_message(camera, IMAGES[camera])
         message.header.stamp = to_stamp(stamp_ns)
         message.encoding = encoding or message.encoding
         assert self._session is not None
@@ -117,11 +117,11 @@ def test_the_fault_of_one_camera_does_not_hide_that_of_the_other(node: ActiveNod
     assert node.log.says("thermal image refused, its stamp is zero or negative")
 
 
-def test_a_debug_picture_that_fails_costs_the_picture_only(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_debug_image_that_fails_costs_the_image_only(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(outputs: Outputs, result: object) -> None:
         raise RuntimeError("no colour left")
 
-    monkeypatch.setattr(Outputs, "publish_picture", fail)
+    monkeypatch.setattr(Outputs, "publish_image", fail)
     Patient.made[0].go.set()
     node.see_pairs(4)
     wait_until(lambda: node.log.says("the debug image could not be published"), "a report")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node with a true checkpoint: what it publishes is what the predictor finds in the same pictures."""
+"""The node with a true checkpoint: what it publishes is what the predictor finds in the same images."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
     parameters = (f"checkpoint:={checkpoint}", f"score_threshold:={THRESHOLD}", "max_detections:=50", "device:=cpu")
     detector = DetectorProcess(["-c", RUN], tmp_path / "log", *parameters)
     graph = Graph()
-    pictures: list[Image] = []
-    graph.node.create_subscription(Image, "debug_image", pictures.append, 10)
+    images: list[Image] = []
+    graph.node.create_subscription(Image, "debug_image", images.append, 10)
     publishers = {camera: graph.node.create_publisher(Image, f"{camera.value}/image_raw", 10) for camera in Camera}
     try:
         graph.activate()
@@ -77,7 +77,7 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
                 publishers[camera].publish(message)
             time.sleep(0.1)
         array = wait_until(lambda: fused_array(graph), "an array of a pair")
-        wait_until(lambda: pictures, "a picture")
+        wait_until(lambda: images, "an image")
         assert array.header.frame_id == "rgb_camera"
         assert array.header.stamp in [to_stamp(stamp_ns) for stamp_ns in sent]
         boxes = [
@@ -88,8 +88,8 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
         hypotheses = [d.results[0].hypothesis for d in array.detections]
         np.testing.assert_allclose([h.score for h in hypotheses], expected.scores, atol=1e-4)
         assert [h.class_id for h in hypotheses] == [CLASSES[label] for label in expected.labels]
-        assert pictures[0].encoding == "rgb8"
-        assert pictures[0].width * pictures[0].height > 2 * 160 * 120
+        assert images[0].encoding == "rgb8"
+        assert images[0].width * images[0].height > 2 * 160 * 120
 
         assert graph.transition(Transition.TRANSITION_DEACTIVATE)
         assert graph.transition(Transition.TRANSITION_CLEANUP)

@@ -114,7 +114,7 @@ def test_thermal_stops_for_three_seconds_and_returns(system: System) -> None:
     system.graph.wait_for_health("cameras", WARN, "thermal is missing: nothing arrives")
 
 
-def test_frozen_thermal_picture_is_not_used(system: System) -> None:
+def test_frozen_thermal_image_is_not_used(system: System) -> None:
     system.cameras.frozen = True
     system.wait_for_mode("rgb_only")
     system.wait_for_mode("rgb_only")

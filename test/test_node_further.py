@@ -21,7 +21,7 @@ from ros_cameras import Cameras, compressed_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from fusion_mamba_ros.msg import FusionStatus
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.modality import register_modality, unregister_modality
 from fusion_mamba_ros.streams.frames import Camera
@@ -35,7 +35,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("depth") / "model.safetensors"
     register_modality(DEPTH)
     try:
-        config = ModelConfig(width="n", classes=1, modalities=MODALITIES, dssf_count=1, fusion_channels=8, state_size=4)
+        config = ModelConfig(
+            scale="n",
+            classes=1,
+            modalities=MODALITIES,
+            operator=FusionMamba(dssf_count=1, max_channels=8, state_size=4),
+        )
         save_checkpoint(path, FusionMambaDetector(config), CheckpointMetadata(("person",), (64, 64)))
     finally:
         unregister_modality("depth")

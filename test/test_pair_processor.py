@@ -111,7 +111,7 @@ def test_a_partner_is_not_used_alone_where_that_is_not_wanted() -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.RGB_ONLY, Mode.THERMAL_ONLY])
-def test_a_model_of_one_camera_uses_its_picture_of_a_pair(mode: Mode) -> None:
+def test_a_model_of_one_camera_uses_its_image_of_a_pair(mode: Mode) -> None:
     processing = Processing()
     processing.processor._predictor.modes = (mode,)
     processing.processor.process(pair())
@@ -142,7 +142,7 @@ def test_a_decoder_that_runs_out_of_memory_costs_its_frames_only(monkeypatch: py
         raise MemoryError("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pair_processor, "picture_of", exhaust)
+        patched.setattr(pair_processor, "image_of", exhaust)
         processing.processor.process(pair())
     assert processing.published == []
     assert processing.outcomes() == {camera: {Outcome.FAILED: 1} for camera in Camera}

@@ -33,9 +33,9 @@ def cameras(path, *, thermal_clock_ns=0):
         frame_ids={"rgb": "rgb", "thermal": "thermal"},
     )
     for index in range(4):
-        bag.write_picture("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
+        bag.write_image("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
         thermal_ns = START_NS + index * PERIOD_NS + thermal_clock_ns
-        bag.write_picture("thermal", thermal_ns, np.full((30, 40), 200 - 40 * index, np.uint8))
+        bag.write_image("thermal", thermal_ns, np.full((30, 40), 200 - 40 * index, np.uint8))
     bag.close()
     return path
 

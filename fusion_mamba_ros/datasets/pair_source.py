@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import IMAGE_SUFFIXES, list_images, read_rgb, read_thermal
 from fusion_mamba_ros.datasets.image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
 from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
 
@@ -89,10 +89,10 @@ def _kind(camera: str, path: Path) -> str:
         raise PairSourceError(f"{camera} input '{path}' does not exist")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return "video"
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return "image"
     raise PairSourceError(
-        f"{camera} input '{path}' is neither a folder nor an image ({', '.join(sorted(PICTURE_SUFFIXES))}) nor a video "
+        f"{camera} input '{path}' is neither a folder nor an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a video "
         f"({', '.join(sorted(VIDEO_SUFFIXES))})"
     )
 
@@ -119,10 +119,10 @@ def _open_folders(given: dict[str, Path], continue_alone: bool) -> PairSource:
     notes: list[str] = []
     files: dict[str, dict[str, Path]] = {}
     for camera, folder in given.items():
-        pictures = list_pictures(folder)
-        if not pictures:
+        images = list_images(folder)
+        if not images:
             raise PairSourceError(f"{camera} folder '{folder}' holds no image")
-        for stem, paths in pictures.items():
+        for stem, paths in images.items():
             if len(paths) > 1:
                 notes.append(f"{camera}: {len(paths)} files are named {stem}, {paths[0].name} is used")
             files.setdefault(stem, {})[camera] = paths[0]

@@ -93,7 +93,7 @@ class Pairing:
             presence, timeout_ns = self._presence, self._limits.timeout_ns
             if presence is None:
                 return None
-            times = [self._deadline_ns(match) for match in self._matches() if not match.settled][:1]
+            times = [self._deadline_ns(match) for match in self._matches() if not match.final][:1]
             for camera, arrivals in self._cameras.items():
                 if arrivals.queue:
                     times.append(arrivals.queue[0].arrival_ns + self._limits.hold_ns)
@@ -257,7 +257,7 @@ class Pairing:
     def _release_pairs(self, released: list[Pair | LoneFrame], *, everything: bool) -> None:
         final = []
         for match in self._matches():
-            if not (everything or match.settled or self._clock_ns >= self._deadline_ns(match)):
+            if not (everything or match.final or self._clock_ns >= self._deadline_ns(match)):
                 break
             final.append(match)
         rgb_taken = thermal_taken = 0

@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.mode import modalities_in
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherState
-from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_picture, rows_of
+from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_image, rows_of
 from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
@@ -30,7 +30,7 @@ from fusion_mamba_ros.ros.detector.stream_statistics import Output, StreamStatis
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import Camera, LoneFrame, Pair
-from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
+from fusion_mamba_ros.streams.frozen_image import FrozenImage
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Absence
 
@@ -71,7 +71,7 @@ class DetectionSession:
         self._status = FusionStatus()
         self._offset_estimator = ClockOffsetEstimator()
         self._estimated_offset_sec: float | None = None
-        self._frozen = FrozenPicture(_nanoseconds(parameters.thermal_freeze_timeout_sec))
+        self._frozen = FrozenImage(_nanoseconds(parameters.thermal_freeze_timeout_sec))
         predictor.reset_stream()
         self.processor = PairProcessor(
             predictor,
@@ -186,7 +186,7 @@ class DetectionSession:
 
     def _is_fresh(self, camera: Camera, message: Any, now_ns: int) -> bool:
         stamp_ns = to_nanoseconds(message.header.stamp)
-        pixels = motion_picture(message) if stamp_ns > 0 else None
+        pixels = motion_image(message) if stamp_ns > 0 else None
         if pixels is not None:
             self._offset_estimator.add(camera, stamp_ns, pixels)
         if camera is Camera.RGB or self._frozen.freeze_timeout_ns == 0:
@@ -221,7 +221,7 @@ class DetectionSession:
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         try:
-            self._outputs.publish_picture(result)
+            self._outputs.publish_image(result)
         except Exception as error:
             # The array is already published: an error here loses only the debug image.
             self._report_failure("the debug image could not be published", error)

@@ -24,7 +24,7 @@ from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_
 from fusion_mamba_ros.ros.detector.refusals import Refusals
 from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 
 
 class DetectionSource(Protocol):
@@ -203,7 +203,7 @@ class PairProcessor:
         images: dict[str, npt.NDArray[Any]] = {}
         for frame in released.frames:
             try:
-                image = picture_of(frame.payload.message)
+                image = image_of(frame.payload.message)
                 pixels = image.to_rgb() if frame.camera is Camera.RGB else image.to_thermal()
             except ImageDecodingError as error:
                 self._refusals.note(frame.camera, str(error))

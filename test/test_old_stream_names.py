@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import pytest
 
-from fusion_mamba_ros.streams import frames, pairing
+from fusion_mamba_ros.streams import frames, message_decoding, pairing
 from fusion_mamba_ros.streams.frames import Camera, Frame
+from fusion_mamba_ros.streams.frozen_image import FrozenImage
 
 
 @pytest.mark.parametrize("module", [frames, pairing])
@@ -27,3 +29,14 @@ def test_a_frame_takes_and_gives_side_as_the_old_name_of_camera() -> None:
         assert frame.side is Camera.THERMAL  # type: ignore[attr-defined]
     with pytest.warns(DeprecationWarning, match="use camera"):
         assert replace(frame, side=Camera.RGB).camera is Camera.RGB  # type: ignore[call-arg]
+
+
+def test_picture_of_is_the_old_name_of_image_of() -> None:
+    with pytest.warns(DeprecationWarning, match="picture_of is deprecated: use image_of"):
+        assert message_decoding.picture_of is message_decoding.image_of
+
+
+def test_the_old_module_of_the_frozen_image_gives_the_same_class() -> None:
+    with pytest.warns(DeprecationWarning, match="import FrozenImage from"):
+        former = importlib.import_module("fusion_mamba_ros.streams.frozen_picture")
+    assert former.FrozenPicture is FrozenImage
