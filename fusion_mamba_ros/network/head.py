@@ -49,7 +49,7 @@ class DetectionHead(nn.Module):
         return torch.cat((self.boxes(distributions, centres, strides), logits.sigmoid()), dim=-1)
 
     def boxes(self, distributions: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
-        """Return boxes (B, anchors, 4) as x1 y1 x2 y2 in input pixels, from the means of the distributions of the edges."""
+        """Return boxes (B, anchors, 4) as x1 y1 x2 y2 in input pixels, from the mean of each edge."""
         distances = distributions.softmax(dim=-1) @ self.projection.float() * strides
         return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), dim=-1)
 

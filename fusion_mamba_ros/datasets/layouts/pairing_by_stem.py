@@ -51,7 +51,7 @@ def _find_pair(
             return Problem(ProblemKind.UNMATCHED, stem, f"no {title} image: pair left out")
         if len(found) > 1:
             names = ", ".join(file.name for file in found)
-            return Problem(ProblemKind.DUPLICATED, stem, f"several {title} images_of ({names}): pair left out")
+            return Problem(ProblemKind.DUPLICATED, stem, f"several {title} images ({names}): pair left out")
     images = {modality: found[0] for modality, found in files.items()}
     try:
         for path in images.values():
