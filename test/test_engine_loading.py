@@ -25,7 +25,7 @@ from fusion_mamba_ros.perception.engine_loading import (
     unregister_engine,
 )
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
-from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 
 METADATA = CheckpointMetadata(("person", "car"), (96, 64), calibration=Calibration((0.5, 2.0), 0.25))
 
@@ -156,3 +156,12 @@ def test_modalities_that_an_engine_cannot_use_are_refused(modalities: Any) -> No
     document.model["modalities"] = modalities  # type: ignore[index]
     with pytest.raises(CheckpointError, match=r"model 'x\.onnx' has unusable metadata \(modalities are"):
         document.modalities()
+
+
+def test_several_thresholds_need_one_pass_through_the_network(loaded, tmp_path: Path) -> None:
+    predictor = Predictor.from_checkpoint(tmp_path / "m.box")
+    every, none = Thresholds(score_threshold=0.0, multi_label=True), Thresholds(score_threshold=0.999)
+    image = {"rgb": np.zeros((64, 96, 3), np.uint8)}
+    found = predictor.predict_for(image, [every, none, Thresholds(classes=("car",), score_threshold=0.01)])
+    assert [item.labels.tolist() for item in found] == [[0, 1], [], [1]]
+    assert len(predictor.engine.seen) == 1  # type: ignore[attr-defined]

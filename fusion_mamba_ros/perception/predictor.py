@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError, CheckpointMetadata
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.engine import Engine, EngineOptions
 from fusion_mamba_ros.perception.engine_loading import AUTO, load_engine
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.image_preparation import ImagePreparation
 from fusion_mamba_ros.perception.letterbox import Size
-from fusion_mamba_ros.perception.modality import REFERENCE, Images, LevelStream, known_modalities, modality_named
+from fusion_mamba_ros.perception.modality import Images, modality_named
 from fusion_mamba_ros.perception.mode import modalities_of, modes_of
-from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare, to_batch
+from fusion_mamba_ros.perception.preprocessing import PreparedImages, to_batch
 from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.perception.thresholds import Thresholds, default_thresholds, labels_of
@@ -29,7 +31,7 @@ from fusion_mamba_ros.perception.thresholds import Thresholds, default_threshold
 if TYPE_CHECKING:
     from fusion_mamba_ros.network import FusionMambaDetector
 
-__all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds"]
+__all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -76,29 +78,19 @@ class Predictor:
             warnings.warn("Predictor(model, ...) is deprecated: use Predictor.from_model", DeprecationWarning, 2)
             engine = _torch_engine(engine, device or AUTO, precision or AUTO)
         elif device is not None or precision is not None:
-            raise ValueError(
-                "device and precision belong to the engine: give them to load_engine or to from_checkpoint"
-            )
-        known = known_modalities()
-        unknown = [name for name in engine.modalities if name not in known]
-        if unknown:
-            raise CheckpointError(
-                f"the model wants the modalities {', '.join(unknown)}: only {', '.join(known)} are registered"
-            )
+            raise ValueError("device and precision belong to the engine: give them to from_checkpoint or load_engine")
         self.engine = engine
         self.device = engine.device
         self.metadata = metadata
         self.class_names = metadata.class_names
         self.times = StageTimes()
-        self._channels = dict(engine.modalities)
         if homography is None:
-            self.homographies = homographies_from(metadata.homographies)
-        elif isinstance(homography, Mapping):
-            self.homographies = homographies_from(homography)
-        else:
-            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})
-        self._streams = stream
-        self.thermal_scaling = thermal or metadata.thermal
+            homography = metadata.homographies
+        elif not isinstance(homography, Mapping):
+            homography = {**metadata.homographies, "thermal": homography}
+        self.homographies = homographies_from(homography)
+        scaling = thermal or metadata.thermal
+        self._preparation = ImagePreparation(engine.modalities, metadata.input_size, scaling, stream=stream)
         self.calibration = metadata.calibration if calibrated else None
         self.thresholds = thresholds or default_thresholds(self.calibration)
 
@@ -142,7 +134,7 @@ class Predictor:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities that the model uses."""
-        return tuple(self._channels)
+        return tuple(self.engine.modalities)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -160,16 +152,11 @@ class Predictor:
 
         Assign another scaling between two predictions. The smoothing of a stream then starts anew.
         """
-        return self._thermal_scaling
+        return self._preparation.scaling
 
     @thermal_scaling.setter
     def thermal_scaling(self, scaling: ThermalScaling) -> None:
-        self._thermal_scaling = scaling
-        self._level_streams: dict[str, LevelStream] = {}
-        for name in self._channels if self._streams else ():
-            stream = modality_named(name).stream
-            if stream is not None:
-                self._level_streams[name] = stream(scaling)
+        self._preparation.scaling = scaling
 
     @property
     def thresholds(self) -> Thresholds:
@@ -190,8 +177,7 @@ class Predictor:
 
     def reset_stream(self) -> None:
         """Reset the smoothing over time (the thermal window), for example after a camera was missing."""
-        for stream in self._level_streams.values():
-            stream.reset()
+        self._preparation.reset()
 
     def memory_mb(self) -> Mapping[str, float]:
         """Return the memory that the engine uses outside the process's own, in MiB by name."""
@@ -246,52 +232,66 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
+        rows, prepared = self._infer(batch, reference_size, homography)
+        return self._selected(rows, prepared, [(thresholds, labels)])[0]
+
+    def predict_for(
+        self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
+    ) -> list[Detections]:
+        """Return the detections of one set of images under each of ``thresholds``, in one pass through the network.
+
+        The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
+        """
+        selections = [
+            (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
+        ]
+        rows, prepared = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(rows, prepared, selections)]
+
+    def _infer(
+        self,
+        batch: Sequence[Images],
+        reference_size: Size | None,
+        homography: Homography | Homographies | None,
+    ) -> tuple[npt.NDArray[np.float32], list[PreparedImages]]:
+        """Return the decoded output of the network and the prepared images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
-        prepared = [self._prepare(item, homographies, reference_size) for item in batch]
-        images = to_batch(prepared)
+        prepared = [self._preparation.prepare(images, homographies, reference_size) for images in batch]
+        inputs = to_batch(prepared)
         ready = time.perf_counter()
-        output = self.engine.run(images, self.calibration)
+        output = self.engine.run(inputs, self.calibration)
         if output.problem is not None:
             raise NonFiniteOutputError(output.problem)
-        inferred = time.perf_counter()
-        results = [
-            detections_from(
-                rows,
-                item.letterbox,
-                item.mode,
-                score_threshold=thresholds.score_threshold,
-                nms_threshold=thresholds.nms_threshold,
-                max_detections=thresholds.max_detections,
-                classes=labels,
-                multi_label=thresholds.multi_label,
-            )
-            for rows, item in zip(output.rows, prepared, strict=True)
-        ]
-        finished = time.perf_counter()
-        self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
-        return results
+        self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
+        return output.rows, prepared
 
-    def _prepare(self, images: Images, homographies: Homographies, reference_size: Size | None) -> PreparedImages:
-        known = known_modalities()
-        unknown = sorted(set(images) - set(known))
-        if unknown:
-            raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(known)}")
-        levels = {}
-        for name, image in images.items():
-            # Prepare the reference image even if the model has no stream for it: its size defines the box coordinates.
-            if image is not None and (name in self._channels or name == REFERENCE):
-                stream = self._level_streams.get(name)
-                levels[name] = (
-                    modality_named(name).levels(image, self._thermal_scaling) if stream is None else stream.scale(image)
+    def _selected(
+        self,
+        batch_rows: npt.NDArray[np.float32],
+        prepared: Sequence[PreparedImages],
+        selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
+    ) -> list[list[Detections]]:
+        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        started = time.perf_counter()
+        results = [
+            [
+                detections_from(
+                    rows,
+                    item.letterbox,
+                    item.mode,
+                    score_threshold=thresholds.score_threshold,
+                    nms_threshold=thresholds.nms_threshold,
+                    max_detections=thresholds.max_detections,
+                    classes=labels,
+                    multi_label=thresholds.multi_label,
                 )
-        return prepare(
-            levels,
-            channels=self._channels,
-            canvas_size=self.metadata.input_size,
-            homographies=homographies,
-            reference_size=reference_size,
-        )
+                for rows, item in zip(batch_rows, prepared, strict=True)
+            ]
+            for thresholds, labels in selections
+        ]
+        self.times = replace(self.times, postprocess_ms=1e3 * (time.perf_counter() - started))
+        return results
 
 
 def _torch_engine(model: Any, device: str, precision: str) -> Engine:

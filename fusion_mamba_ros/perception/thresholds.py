@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds of the post-processing."""
+"""Post-processing thresholds. This module needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fusion_mamba_ros.perception.calibration import Calibration
+if TYPE_CHECKING:
+    from fusion_mamba_ros.perception.calibration import Calibration
 
 
 @dataclass(frozen=True)
