@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 
 from fusion_mamba_ros.perception.calibration import Calibration
-from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError, CheckpointMetadata, parse_metadata_text
+from fusion_mamba_ros.perception.checkpoint_metadata import (
+    CheckpointError,
+    CheckpointMetadata,
+    StoredDocument,
+    parse_metadata_text,
+)
 from fusion_mamba_ros.perception.engine import EngineOptions, EngineOutput
 from fusion_mamba_ros.perception.engine_loading import (
     EngineError,
@@ -21,6 +26,7 @@ from fusion_mamba_ros.perception.engine_loading import (
     choose_engine,
     engine_names,
     load_engine,
+    read_model_document,
     register_engine,
     unregister_engine,
 )
@@ -63,8 +69,11 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, EngineO
 
     module = ModuleType("fixed_box_engine")
     module.load_engine = load  # type: ignore[attr-defined]
+    module.read_document = lambda path: StoredDocument(str(path), {}, METADATA)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    register_engine(EngineKind("fixed_box", module.__name__, (".box",), "Fixed Box", (), "never needed"))
+    register_engine(
+        EngineKind("fixed_box", module.__name__, module.__name__, (".box",), "Fixed Box", (), "never needed")
+    )
     yield calls
     unregister_engine("fixed_box")
 
@@ -96,7 +105,9 @@ def test_an_engine_that_cannot_run_the_file_is_refused_in_one_sentence(path: str
 
 def test_an_engine_that_is_not_installed_names_the_package_and_the_remedy(tmp_path: Path) -> None:
     register_engine(
-        EngineKind("tpu", "absent_tpu_engine", (".tpu",), "Edge TPU", ("absent_tpu",), "install it with 'apt'")
+        EngineKind(
+            "tpu", "absent_engine", "absent_metadata", (".tpu",), "Edge TPU", ("absent_tpu",), "install it with 'apt'"
+        )
     )
     try:
         with pytest.raises(
@@ -110,7 +121,7 @@ def test_an_engine_that_is_not_installed_names_the_package_and_the_remedy(tmp_pa
 def test_a_name_is_registered_once() -> None:
     for name in ("torch", "auto"):
         with pytest.raises(ValueError, match=f"engine '{name}' is registered already"):
-            register_engine(EngineKind(name, "m", (), "t", (), "r"))
+            register_engine(EngineKind(name, "m", "m", (), "t", (), "r"))
 
 
 def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(loaded, tmp_path: Path) -> None:
@@ -130,6 +141,13 @@ def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(loaded, t
         "rgb": ((1, 3, 64, 96), np.uint8),
         "thermal": ((1, 1, 64, 96), np.uint8),
     }
+
+
+def test_metadata_is_read_by_the_module_of_the_file(loaded, tmp_path: Path) -> None:
+    assert read_model_document(tmp_path / "m.box").metadata == METADATA
+    assert loaded == []
+    with pytest.raises(CheckpointError, match=r"m\.safetensors' does not exist"):
+        read_model_document(tmp_path / "m.safetensors")
 
 
 def test_without_its_calibration_the_scores_are_those_of_the_engine(loaded, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata, StoredDocument
 from fusion_mamba_ros.perception.engine import Engine, EngineOptions
 
 TORCH = "torch"
@@ -33,6 +33,8 @@ class EngineKind:
     * ``name``: value of the parameter `engine` and of the option `--engine`.
     * ``module``: module with a function ``load_engine(path, options)`` that returns the engine and the metadata of the
       file. It is imported only when the engine is used, and may raise ``ImportError`` then.
+    * ``metadata_module``: module with a function ``read_document(path)`` that returns the `StoredDocument` of a file.
+      It works although ``packages`` are missing.
     * ``suffixes``: suffixes of the files that the engine runs.
     * ``title``: name in messages.
     * ``packages``: packages that ``module`` imports, by import name.
@@ -41,6 +43,7 @@ class EngineKind:
 
     name: str
     module: str
+    metadata_module: str
     suffixes: tuple[str, ...]
     title: str
     packages: tuple[str, ...]
@@ -112,6 +115,16 @@ def load_engine(path: str | os.PathLike[str], name: str = AUTO, options: EngineO
     return load(Path(path), options or EngineOptions())
 
 
+def read_model_document(path: str | os.PathLike[str]) -> StoredDocument:
+    """Return the metadata of a checkpoint or of an exported model, without its engine.
+
+    Raises `CheckpointError` for the file.
+    """
+    kind = choose_engine(path)
+    read: Callable[[Path], StoredDocument] = importlib.import_module(kind.metadata_module).read_document
+    return read(Path(path))
+
+
 def why_unavailable(kind: EngineKind) -> str | None:
     """Return why an engine cannot be used, as the end of a sentence, or None if its packages are installed."""
     missing = [name for name in kind.packages if not _is_installed(name)]
@@ -129,6 +142,7 @@ register_engine(
     EngineKind(
         TORCH,
         module="fusion_mamba_ros.perception.torch_engine",
+        metadata_module="fusion_mamba_ros.perception.checkpoint_metadata",
         suffixes=(".safetensors",),
         title="PyTorch",
         packages=("torch",),
@@ -139,6 +153,7 @@ register_engine(
     EngineKind(
         "onnxruntime",
         module="fusion_mamba_ros.deployment.onnxruntime_engine",
+        metadata_module="fusion_mamba_ros.deployment.onnx_metadata",
         suffixes=(".onnx",),
         title="ONNX Runtime",
         packages=("onnxruntime",),
