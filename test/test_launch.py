@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))
 ARGUMENTS = {
     "checkpoint": "",
+    "engine": "",
     "image_transport": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
@@ -117,11 +118,13 @@ def test_the_arguments_are_the_documented_ones_with_their_defaults(describe: Cal
 
 
 def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., list[Call]]) -> None:
-    (node,) = named(describe(DETECT, checkpoint="a.safetensors", image_transport="compressed"), "LifecycleNode")
+    (node,) = named(
+        describe(DETECT, checkpoint="a.onnx", engine="onnxruntime", image_transport="compressed"), "LifecycleNode"
+    )
     assert node.options["namespace"] == configuration("namespace")
     file, values = node.options["parameters"]
     assert file == configuration("params_file")
-    for name in ("checkpoint", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport"):
         assert values[name] == Call("ParameterValue", configuration(name), value_type=str)
     assert values["use_sim_time"] == Call("ParameterValue", configuration("use_sim_time"), value_type=bool)
     assert dict(node.options["remappings"]) == {

@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).absolute().parents[1]
 def default_checkpoint(package: Path = _PACKAGE) -> Path:
     """Return the checkpoint that is used if none is named. Raises `CheckpointError` if it is absent.
 
-    If its engine, PyTorch, is not installed, return the exported model of the same weights, provided that its engine is.
+    If PyTorch is not installed, return the exported model of the same weights, provided that its engine is installed.
 
     ``package`` is the folder of the Python package. In the source tree the weights are beside it, in ``weights/``.
     After an installation by colcon or pip they are in ``share/fusion_mamba_ros/weights`` of the installation prefix.
