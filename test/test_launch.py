@@ -166,7 +166,9 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
     assert handed_on == {name: configuration(name) for name in declared & {*ARGUMENTS, "params_file"}}
 
 
-def test_the_example_of_a_vehicle_sets_arguments_that_the_detector_declares(describe: Callable[..., list[Call]]) -> None:
+def test_the_example_of_a_vehicle_sets_arguments_that_the_detector_declares(
+    describe: Callable[..., list[Call]],
+) -> None:
     (include,) = named(describe(VEHICLE), "IncludeLaunchDescription")
     assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
     assert dict(include.options["launch_arguments"]).keys() <= {*ARGUMENTS, "params_file"}
