@@ -90,7 +90,8 @@ def test_info_says_that_torch_is_missing_and_what_its_engine_needs() -> None:
     torch_engine = next(row for row in found["engines"] if row["engine"] == "torch")
     assert not torch_engine["available"] and "pip install torch" in torch_engine["note"]
     table = command_without_torch("info")
-    assert table.returncode == 0 and "not installed" in table.stdout, table.stderr
+    assert table.returncode == 0 and "torch             not installed" in table.stdout, table.stderr
+    assert "None" not in table.stdout and "threads" not in table.stdout
 
 
 @pytest.fixture

@@ -113,8 +113,11 @@ def _print_tables(found: dict[str, Any]) -> None:
 
     console = Console()
     versions = Table.grid(padding=(0, 2))
-    for name in ("fusion_mamba_ros", "python", "torch", "threads", "cpu"):
-        versions.add_row(name, "not installed" if found[name] is None else str(found[name]))
+    for name in ("fusion_mamba_ros", "python", "cpu"):
+        versions.add_row(name, str(found[name]))
+    versions.add_row("torch", found["torch"] or "not installed")
+    if found["threads"] is not None:
+        versions.add_row("threads", str(found["threads"]))
     versions.add_row("cuda", ", ".join(found["cuda_devices"]) or "no device")
     ros = found["ros"]
     missing = [name for name, present in ros["packages"].items() if not present]
