@@ -100,7 +100,7 @@ def test_a_negative_score_threshold_other_than_minus_one_is_refused() -> None:
 
 
 def test_an_engine_that_cannot_run_the_checkpoint_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(ValueError, match="engine 'onnxruntime' runs .onnx files, not"):
+    with pytest.raises(ValueError, match=r"engine 'onnxruntime' runs \.onnx files, not"):
         load_predictor(parameters(checkpoint, engine="onnxruntime"))
     with pytest.raises(ParameterError, match="parameter engine is 'caffe': expected one of auto, torch, onnxruntime"):
         parameters(checkpoint, engine="caffe")
