@@ -84,11 +84,10 @@ class Predictor:
         self.metadata = metadata
         self.class_names = metadata.class_names
         self.times = StageTimes()
-        if homography is None:
-            homography = metadata.homographies
-        elif not isinstance(homography, Mapping):
-            homography = {**metadata.homographies, "thermal": homography}
-        self.homographies = homographies_from(homography)
+        stored: Mapping[str, Any] = metadata.homographies
+        if homography is not None:
+            stored = homography if isinstance(homography, Mapping) else {**stored, "thermal": homography}
+        self.homographies = homographies_from(stored)
         scaling = thermal or metadata.thermal
         self._preparation = ImagePreparation(engine.modalities, metadata.input_size, scaling, stream=stream)
         self.calibration = metadata.calibration if calibrated else None
