@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointError
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError
 
 NAME = "fusion_mamba_nano.safetensors"
 _PACKAGE = Path(__file__).absolute().parents[1]
