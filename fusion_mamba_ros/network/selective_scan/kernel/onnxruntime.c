@@ -163,14 +163,19 @@ static OrtStatus *create_kernel(const OrtOperator *op, const OrtApi *api, const 
     return failure;
 }
 
-// The output has the shape of u. If that is not known yet, it has no dimensions, and nothing is inferred.
+// The output has the shape of u. Infer nothing if a dimension is not known: its placeholder -1 would be taken for a size.
 static OrtStatus *infer_shapes(const OrtOperator *op, OrtInferenceContext *context) {
     const OrtApi *api = ((const scan_operator *)op)->api;
     OrtShapeInfo *info = 0;  // belongs to the context
     size_t rank = 0;
+    int64_t size[4];
     OrtStatus *failure = api->inferred_input(context, INPUT_U, &info);
     if (!failure) failure = api->dimension_count(info, &rank);
-    return failure || rank != 4 ? failure : api->infer_output(context, 0, info);
+    if (failure || rank != 4) return failure;
+    if ((failure = api->dimensions(info, size, rank))) return failure;
+    for (size_t i = 0; i < rank; i++)
+        if (size[i] < 0) return 0;
+    return api->infer_output(context, 0, info);
 }
 
 static const char *name(const OrtOperator *op) { (void)op; return "selective_scan_2d"; }
