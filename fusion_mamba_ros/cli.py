@@ -26,6 +26,7 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "distill",
     "eval",
+    "export",
     "import_weights",
     "info",
     "make_bag",

@@ -25,6 +25,7 @@ from fusion_mamba_ros.deployment.exported_model import (
     ROWS_OUTPUT,
     anchor_count,
 )
+from fusion_mamba_ros.deployment.export_check import Agreement, compare_with_pytorch
 from fusion_mamba_ros.deployment.onnx_graph import OnnxGraph
 from fusion_mamba_ros.deployment.onnx_translation import ExportError, Translation, traced_input
 from fusion_mamba_ros.network import FusionMambaDetector
@@ -58,16 +59,25 @@ class _DecodedDetector(nn.Module):
         return self.detector.decode(levels), sum((level.sum() for level in levels[1:]), levels[0].sum())
 
 
-def export_onnx(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str], options: OnnxOptions) -> None:
-    """Write the checkpoint as an ONNX file to ``out``.
+def export_onnx(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str], options: OnnxOptions) -> Agreement:
+    """Write the checkpoint as an ONNX file to ``out`` after a check that it computes the same as PyTorch.
 
-    The file runs in ONNX Runtime with the operator library of this package. Raises `CheckpointError` for the checkpoint,
-    `ExportError` if the model cannot be exported, and ``OSError`` if the file cannot be written.
+    Returns the differences that the check found. The file runs in ONNX Runtime with the operator library of this
+    package. Raises `CheckpointError` for the checkpoint, `ExportError` if the model cannot be exported or computes
+    something else, `EngineError` if the operator library is missing, and ``OSError`` if the file cannot be written.
     """
     detector, metadata = load_checkpoint(checkpoint)
     digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
     model = onnx_model(detector, metadata, options, {"source": Path(checkpoint).name, "source_sha256": digest})
-    write_atomically(out, model.SerializeToString(deterministic=True))
+    data = model.SerializeToString(deterministic=True)
+    agreement = compare_with_pytorch(data, detector, options.size or metadata.input_size, options.batch or 2)
+    if not agreement.holds:
+        raise ExportError(
+            f"model '{out}' was not written: it differs from PyTorch by {agreement.box_pixels:.3g} pixels and "
+            f"{agreement.score:.3g} in the scores"
+        )
+    write_atomically(out, data)
+    return agreement
 
 
 def onnx_model(
