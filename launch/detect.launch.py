@@ -27,7 +27,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="Path of the .safetensors checkpoint. Default: that of params_file, or the one of the package.",
+            description="Checkpoint or exported model. Default: that of params_file, or the one of the package.",
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -69,7 +74,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    for name in ("checkpoint", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport"):
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
             parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
     node = LifecycleNode(

@@ -129,7 +129,7 @@ def test_nothing_imports_a_network_client() -> None:
     assert not wrong
 
 
-def test_network_knows_tensors_and_no_pictures() -> None:
+def test_network_knows_tensors_and_no_images() -> None:
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in FILES
@@ -145,7 +145,17 @@ def test_a_file_is_named_for_its_concept() -> None:
 
 
 def test_every_source_file_names_its_licence() -> None:
-    folders = ("fusion_mamba_ros", "test", "benchmarks", "launch", "underlay", "tools", "scripts", "config")
+    folders = (
+        "fusion_mamba_ros",
+        "test",
+        "benchmarks",
+        "launch",
+        "underlay",
+        "tools",
+        "scripts",
+        "config",
+        "requirements",
+    )
     sources = {".py", ".c", ".h", ".sh", ".txt", ".xml", ".in", ".yaml", ".toml"}
     silent = [
         path.relative_to(ROOT)

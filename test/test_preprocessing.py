@@ -61,19 +61,19 @@ class OnePair:
         return self.sample, []
 
 
-def soft_picture(size: Size, seed: int, channels: int) -> np.ndarray:
-    """Return a picture (H, W, channels) without detail that resampling would lose."""
+def soft_image(size: Size, seed: int, channels: int) -> np.ndarray:
+    """Return an image (H, W, channels) without detail that resampling would lose."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, channels), dtype=np.uint8)
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
 
 
 def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sample:
-    thermal = soft_picture(thermal_size, 1, 1)[:, :, 0]
+    thermal = soft_image(thermal_size, 1, 1)[:, :, 0]
     if depth is np.uint16:
         thermal = 29000 + 4 * thermal.astype(np.uint16)
     return Sample(
         "pair",
-        {"rgb": soft_picture(rgb_size, 0, 3), "thermal": thermal},
+        {"rgb": soft_image(rgb_size, 0, 3), "thermal": thermal},
         np.array([[8, 8, 40, 40]], np.float32),
         np.zeros(1, int),
     )
@@ -87,7 +87,7 @@ def shown_in_training(sample: Sample, size: Size, scaling: ThermalScaling = WHIT
 
 def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
     recorder = Recorder()
-    return Predictor(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
+    return Predictor.from_model(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -127,7 +127,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)
-    Predictor(recorder, metadata, device="cpu").predict(
+    Predictor.from_model(recorder, metadata, device="cpu").predict(
         {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]}
     )
     validated, served = (seen["thermal"] for seen in recorder.seen)
@@ -144,7 +144,7 @@ def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
     sample = replace(soft_pair((320, 240), (160, 128), depth), homographies={"thermal": homography})
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [Mode.FUSED, Mode.THERMAL_ONLY])
-    node = Predictor(recorder, predictor.metadata, device="cpu", homography=homography)
+    node = Predictor.from_model(recorder, predictor.metadata, device="cpu", homography=homography)
     node.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
     *evaluated, served = (seen["thermal"] for seen in recorder.seen)
     assert all(torch.equal(thermal, served) for thermal in evaluated)
@@ -158,7 +158,7 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
     sample = soft_pair((640, 480), (320, 256), np.uint16)
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
-    # The node keeps the size of the last RGB picture and hands over what has come.
+    # The node keeps the size of the last RGB image and hands over what has come.
     images = {
         Mode.FUSED: {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]},
         Mode.RGB_ONLY: {"rgb": sample.images["rgb"]},

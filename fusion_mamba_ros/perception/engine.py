@@ -19,15 +19,16 @@ class EngineOptions:
 
     * ``device``: `auto`, `cpu`, `cuda` or `cuda:N`.
     * ``precision``: `auto`, `fp32`, `fp16` or `bf16`. `auto` is what suits the device, or what an exported file holds.
-    * ``threads``: CPU threads of the network, 0 for the default of the engine.
+    * ``threads``: CPU threads of the network, 0 for the default of the engine. None leaves the number unchanged if it
+      belongs to the whole process, as that of PyTorch does, and means 0 otherwise.
     """
 
     device: str = "auto"
     precision: str = "auto"
-    threads: int = 0
+    threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
+        if self.threads is not None and self.threads < 0:
             raise ValueError(f"the number of threads is {self.threads}: expected 0 (automatic) or more")
 
 

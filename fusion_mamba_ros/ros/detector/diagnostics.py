@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
@@ -27,7 +26,7 @@ from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.output_health import output_status
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 PERIOD_SEC = 1.0
 _TICKS_PER_ESTIMATE = 5
@@ -52,10 +51,10 @@ class Diagnostics:
         self._steady_ns = steady_ns
         self._clock_watch = ClockWatch()
         self._session: DetectionSession | None = None
-        self._previous: dict[Side, FrameCounters] = {}
+        self._previous: dict[Camera, FrameCounters] = {}
         self._previous_further: Mapping[str, FurtherState] = {}
         self._previous_published = 0
-        self._logged_missing: frozenset[Side] = frozenset()
+        self._logged_missing: frozenset[Camera] = frozenset()
         self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -63,7 +62,7 @@ class Diagnostics:
     def watch(self, session: DetectionSession | None) -> None:
         """Report on ``session`` from now on. None means that the node is inactive."""
         self._session = session
-        self._previous = {side: FrameCounters() for side in Side}
+        self._previous = {camera: FrameCounters() for camera in Camera}
         self._previous_further = {}
         self._previous_published = 0
         self._logged_missing = frozenset()
@@ -95,7 +94,7 @@ class Diagnostics:
                 session.publish_idle_status()
             self._previous_published = published
 
-    def _log_missing(self, missing: frozenset[Side], cameras: Status) -> None:
+    def _log_missing(self, missing: frozenset[Camera], cameras: Status) -> None:
         """Log once when a camera goes missing and once when it is back.
 
         The log reaches users who do not read diagnostics.
@@ -145,9 +144,7 @@ class Diagnostics:
             "memory of the process (MB)": _resident_mb(),
             "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
-        if torch.cuda.is_initialized():
-            figures["memory of the device (MB)"] = torch.cuda.memory_allocated() / 2**20
-            figures["memory of the device, peak (MB)"] = torch.cuda.max_memory_allocated() / 2**20
+        figures |= self._predictor.memory_mb()
         modes: Mapping[str, Any] = self._predictor.metadata.metrics.get("modes", {})
         for mode in self._predictor.modes:
             measured = modes.get(mode.value, {})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fusion_mamba_ros.perception.engine_loading import AUTO, engine_names
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
 
@@ -17,8 +18,16 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "checkpoint",
         "",
-        "Path of the .safetensors checkpoint to load; empty: the weights that come with the package.",
+        "Path of the .safetensors checkpoint or of the exported model to load; empty: the weights that come with the "
+        "package.",
         str,
+    ),
+    ParameterSpec(
+        "engine",
+        AUTO,
+        "Software that runs the network; auto: by the suffix of the checkpoint.",
+        str,
+        choices=engine_names(),
     ),
     ParameterSpec(
         "device",
@@ -105,7 +114,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "pairing.timeout_sec",
         0.5,
-        "A camera without a fresh picture for this long is missing, seconds.",
+        "A camera without a fresh image for this long is missing, seconds.",
         float,
         live=True,
         minimum=0.01,
@@ -180,7 +189,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.freeze_timeout_sec",
         0.4,
-        "A thermal picture repeated bit for bit for this long is frozen (flat-field correction), seconds.",
+        "A thermal image repeated bit for bit for this long is frozen (flat-field correction), seconds.",
         float,
         live=True,
         minimum=0.0,
@@ -209,6 +218,7 @@ class DetectorParameters:
     """The checked values of all parameters. Field names are the ROS names with ``_`` in place of ``.``."""
 
     checkpoint: str
+    engine: str
     device: str
     precision: str
     threads: int
