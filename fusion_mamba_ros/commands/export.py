@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.failure import fail, is_missing_torch
 
 _FORMATS = ("onnx",)
 _PRECISIONS = ("fp32",)
@@ -38,12 +38,12 @@ def register(app: typer.Typer) -> None:
             _require_choice("--format", format_, _FORMATS)
             _require_choice("--precision", precision, _PRECISIONS)
             canvas, images = _parse_size(size), _parse_batch(batch)
-            try:
-                from fusion_mamba_ros.deployment.onnx_export import OnnxOptions, export_onnx
-            except ImportError as error:
-                raise ValueError(f"export needs {error.name}: install it with 'pip install onnx onnxruntime'") from error
+            from fusion_mamba_ros.deployment.onnx_export import OnnxOptions, export_onnx
 
             agreement = export_onnx(checkpoint, out, OnnxOptions(canvas, images))
+        except ImportError as error:
+            remedy = "install it with 'pip install onnx onnxruntime'"
+            fail(error if is_missing_torch(error) else ValueError(f"export needs {error.name}: {remedy}"))
         except (ValueError, OSError) as error:
             fail(error)
         typer.echo(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -29,6 +29,7 @@ from fusion_mamba_ros.perception.checkpoint_metadata import (
 )
 from fusion_mamba_ros.perception.engine import EngineOptions, EngineOutput
 from fusion_mamba_ros.perception.engine_loading import EngineError
+from fusion_mamba_ros.perception.finite_output import NOT_FINITE
 
 OPERATOR_LIBRARY = Path(__file__).with_name("libfusion_mamba_onnxruntime.so")
 """The shared library with the operator of the selective scan."""
@@ -79,7 +80,7 @@ class OnnxRuntimeEngine:
         rows, finite = self._session.run([ROWS_OUTPUT, FINITE_OUTPUT], inputs)
         problem = None
         if not np.isfinite(finite):
-            problem = "the network's output is not finite (NaN or infinity): export another checkpoint"
+            problem = f"{NOT_FINITE}: its activations overflow, or its weights are damaged: export another checkpoint"
         elif calibration is not None:
             rows = calibration.calibrate(rows)
         return EngineOutput(rows, problem)
