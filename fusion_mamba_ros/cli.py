@@ -27,6 +27,7 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "distill",
     "eval",
+    "export",
     "import_weights",
     "info",
     "make_bag",
