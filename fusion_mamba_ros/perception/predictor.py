@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from fusion_mamba_ros.network import FusionMambaDetector
-from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.decoding import detections_from
@@ -25,38 +24,9 @@ from fusion_mamba_ros.perception.mode import modalities_of, modes_of
 from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare, to_tensors
 from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.thresholds import Thresholds, default_thresholds, labels_of
 
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Post-processing thresholds.
-
-    ``score_threshold`` and ``nms_threshold`` are in [0, 1]. ``max_detections`` limits the detections of one image.
-    ``classes`` are the names of the classes to keep, None for all. With ``multi_label`` an anchor may give detections
-    of several classes (the evaluation protocol). Raises ``ValueError`` if a value is out of range.
-    """
-
-    score_threshold: float = 0.25
-    nms_threshold: float = 0.5
-    max_detections: int = 300
-    classes: tuple[str, ...] | None = None
-    multi_label: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_threshold"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} is {value:g}: expected 0 to 1")
-        if self.max_detections < 1:
-            raise ValueError(f"max_detections is {self.max_detections}: expected at least 1")
-
-
-def default_thresholds(calibration: Calibration | None) -> Thresholds:
-    """Return the default thresholds.
-
-    The score threshold is that of the calibration (highest F1), or 0.25 without a calibration.
-    """
-    return Thresholds() if calibration is None else Thresholds(score_threshold=calibration.score_threshold)
+__all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +36,6 @@ class StageTimes:
     preprocess_ms: float = 0.0
     inference_ms: float = 0.0
     postprocess_ms: float = 0.0
-
-
-def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """Return the index of each of ``classes`` in ``class_names``. Raises ``ValueError`` if one is unknown."""
-    unknown = [name for name in classes if name not in class_names]
-    if unknown:
-        raise ValueError(f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(class_names)}")
-    return tuple(class_names.index(name) for name in classes)
 
 
 class Predictor:
@@ -243,6 +205,29 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
+        decoded, prepared = self._infer(batch, reference_size, homography)
+        return self._selected(decoded, prepared, [(thresholds, labels)])[0]
+
+    def predict_for(
+        self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
+    ) -> list[Detections]:
+        """Return the detections of one set of images under each of ``thresholds``, in one pass through the network.
+
+        The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
+        """
+        selections = [
+            (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
+        ]
+        decoded, prepared = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(decoded, prepared, selections)]
+
+    def _infer(
+        self,
+        batch: Sequence[Images],
+        reference_size: Size | None,
+        homography: Homography | Homographies | None,
+    ) -> tuple[torch.Tensor, list[PreparedImages]]:
+        """Return the decoded output of the network and the prepared images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
         prepared = [self._prepare(images, homographies, reference_size) for images in batch]
@@ -259,22 +244,34 @@ class Predictor:
             torch.cuda.synchronize(self.device)
         if not finite:
             raise NonFiniteOutputError(cause_of_non_finite_output(self._model, self.dtype))
-        inferred = time.perf_counter()
+        self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
+        return decoded, prepared
+
+    def _selected(
+        self,
+        decoded: torch.Tensor,
+        prepared: Sequence[PreparedImages],
+        selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
+    ) -> list[list[Detections]]:
+        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        started = time.perf_counter()
         results = [
-            detections_from(
-                rows,
-                item.letterbox,
-                item.mode,
-                score_threshold=thresholds.score_threshold,
-                nms_threshold=thresholds.nms_threshold,
-                max_detections=thresholds.max_detections,
-                classes=labels,
-                multi_label=thresholds.multi_label,
-            )
-            for rows, item in zip(decoded, prepared, strict=True)
+            [
+                detections_from(
+                    rows,
+                    item.letterbox,
+                    item.mode,
+                    score_threshold=thresholds.score_threshold,
+                    nms_threshold=thresholds.nms_threshold,
+                    max_detections=thresholds.max_detections,
+                    classes=labels,
+                    multi_label=thresholds.multi_label,
+                )
+                for rows, item in zip(decoded, prepared, strict=True)
+            ]
+            for thresholds, labels in selections
         ]
-        finished = time.perf_counter()
-        self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
+        self.times = replace(self.times, postprocess_ms=1e3 * (time.perf_counter() - started))
         return results
 
     def _prepare(self, images: Images, homographies: Homographies, reference_size: Size | None) -> PreparedImages:
