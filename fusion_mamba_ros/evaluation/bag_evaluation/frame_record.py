@@ -92,11 +92,13 @@ class FrameRecord:
         if not isinstance(values, dict) or not {"index", "stamp_ns", "outcome"} <= values.keys() <= names:
             raise ValueError(f"not a frame record: {line[:80]!r}")
         reason = values.get("reason")
-        return cls(**{
-            **values,
-            "outcome": Outcome(values["outcome"]),
-            "reason": None if reason is None else SkipReason(reason),
-        })
+        return cls(
+            **{
+                **values,
+                "outcome": Outcome(values["outcome"]),
+                "reason": None if reason is None else SkipReason(reason),
+            }
+        )
 
 
 def write_records(path: Path, records: Iterable[FrameRecord]) -> None:
