@@ -26,6 +26,7 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "distill",
     "eval",
+    "eval_bag",
     "import_weights",
     "info",
     "make_bag",

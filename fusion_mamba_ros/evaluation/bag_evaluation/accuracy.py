@@ -69,17 +69,19 @@ def accuracy(
             "true_positives": hits,
             "false_positives": wrong,
             "false_negatives": missed,
-            "precision": ratio(hits, hits + wrong),
+            # Without a true box, false alarms alone would give a precision of 0.
+            "precision": ratio(hits, hits + wrong) if item.boxes else None,
             "recall": ratio(hits, hits + missed),
         }
     hits, wrong, missed = (sum(counts[kind].values()) for kind in range(3))
+    boxes = int(table.boxes(frames).sum())
     return {
         "frames": len(records),
-        "boxes": int(table.boxes(frames).sum()),
+        "boxes": boxes,
         "mAP": mean_of([item.ap for item in precisions.values()]),
         "mAP50": mean_of([item.ap50 for item in precisions.values()]),
         "mAP75": mean_of([item.ap75 for item in precisions.values()]),
-        "precision": ratio(hits, hits + wrong),
+        "precision": ratio(hits, hits + wrong) if boxes else None,
         "recall": ratio(hits, hits + missed),
         "true_positives": hits,
         "false_positives": wrong,

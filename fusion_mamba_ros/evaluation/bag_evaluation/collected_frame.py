@@ -31,7 +31,11 @@ class CollectedFrame:
 
 @dataclass(eq=False)
 class CollectedBag:
-    """The frames of a bag. ``fates`` has every image message. ``problems`` are sentences about unreadable parts."""
+    """The frames of a bag.
+
+    ``fates`` has every image message. ``problems`` are sentences about unreadable parts. ``seconds`` is the time that
+    the detector and all around it took, ``recorded_threshold`` the score threshold in a recorded label info.
+    """
 
     frames: list[CollectedFrame] = field(default_factory=list)
     fates: list[FrameFate] = field(default_factory=list)
@@ -41,6 +45,7 @@ class CollectedBag:
     clock_jumps: int = 0
     image_size: tuple[int, int] | None = None
     seconds: float | None = None
+    recorded_threshold: float | None = None
 
     def stamps_of(self, camera: str) -> list[int]:
         """Return the valid stamps of one camera in recorded order."""

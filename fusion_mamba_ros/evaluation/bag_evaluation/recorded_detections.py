@@ -43,6 +43,7 @@ def collect_recorded(
     collected = CollectedBag()
     topic = read_detection_topic(detections_bag or bag, detections_topic, collected.problems)
     collected.class_names = tuple(dict.fromkeys((*topic.class_names, *more_classes)))
+    collected.recorded_threshold = topic.threshold
     collected.topics = find_image_topics(bag, image_topics, collected.problems)
     replay = PairingReplay(limits or PairingLimits())
     if collected.topics:

@@ -79,7 +79,7 @@ class ModeSection(TypedDict):
 
 
 class ClassAccuracy(TypedDict):
-    """Accuracy of one class. Average precision and recall are None without a true box of the class."""
+    """Accuracy of one class. AP, precision and recall are None without a true box of the class."""
 
     AP: float | None
     AP50: float | None
