@@ -81,10 +81,13 @@ def read_detection_topic(bag: Bag, topic: str, problems: list[str]) -> Detection
                 result.modes[stamp_ns_of(fields)] = str(fields.mode)
         else:
             boxes, scores, class_ids = boxes_of(fields)
+            valid = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
             # The node writes names or, if asked to, the numbers of the label info.
             found = [by_number.get(class_id, class_id) for class_id in class_ids]
             labels = np.array([names.setdefault(name, len(names)) for name in found], np.int16)
-            result.arrays.append(DetectionArray(stamp_ns_of(fields), received_ns, boxes, scores, labels))
+            result.arrays.append(
+                DetectionArray(stamp_ns_of(fields), received_ns, boxes[valid], scores[valid], labels[valid])
+            )
     result.class_names = tuple(names)
     return result
 
