@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fusion_mamba_ros.streams.compressed_image_decoding import check_compressed_
 from fusion_mamba_ros.streams.image_decoding import Image, ImageDecodingError, check_image, decode_image
 
 
-def picture_of(message: Any) -> Image:
+def image_of(message: Any) -> Image:
     """Return the image of a message with the fields of `sensor_msgs/Image` or `CompressedImage`.
 
     The pixels are copied only if necessary. Raises `ImageDecodingError` if the message cannot be decoded.
@@ -60,3 +61,10 @@ def rows_of(message: Any) -> npt.NDArray[np.uint8]:
         return data.reshape(1, -1)
     rows = len(data) // message.step
     return data[: rows * message.step].reshape(rows, message.step)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "picture_of":
+        warnings.warn("picture_of is deprecated: use image_of", DeprecationWarning, stacklevel=2)
+        return image_of
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import SkipReason
-from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.pairing import Pairing
+from fusion_mamba_ros.streams.pairing_counters import QueueCounters
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 # The timer of the node does not fire earlier than this after its last call.
@@ -66,8 +67,7 @@ class PairingReplay:
     def __init__(self, limits: PairingLimits) -> None:
         self._pairing = Pairing(limits)
         self._now_ns: int | None = None
-        self._counted = dict.fromkeys(Side, (0, 0))
-        self._latest: dict[Side, FrameFate] = {}
+        self._latest: dict[Camera, FrameFate] = {}
 
     @property
     def clock_jumps(self) -> int:
@@ -78,15 +78,16 @@ class PairingReplay:
         """Add a frame with a stamp. Yield the results that are final before it and with it."""
         fate = frame.fate
         assert fate.stamp_ns is not None
-        side = Side(fate.camera)
+        camera = Camera(fate.camera)
         yield from self._wake_until(fate.received_ns)
         if not fresh:
             fate.reason = SkipReason.FROZEN
         if fate.stamp_ns <= 0:
             fate.reason = SkipReason.REFUSED
-        self._pairing.add(Frame(side, fate.stamp_ns, fate.received_ns, frame, fresh))
-        self._note_counts(side, fate)
-        self._latest[side] = fate
+        before = self._counters(camera)
+        self._pairing.add(Frame(camera, fate.stamp_ns, fate.received_ns, frame, fresh))
+        self._note_reason(camera, fate, before, self._counters(camera))
+        self._latest[camera] = fate
         yield from self._match(fate.received_ns)
 
     def finish(self) -> Iterator[ReleasedResult]:
@@ -99,7 +100,7 @@ class PairingReplay:
             if wakeup_ns is None or self._now_ns is None:
                 return
             wakeup_ns = max(wakeup_ns, self._now_ns + _SHORTEST_WAIT_NS)
-            if end_ns is not None and wakeup_ns >= end_ns:
+            if end_ns is not None and wakeup_ns > end_ns:
                 return
             yield from self._match(wakeup_ns)
 
@@ -111,15 +112,16 @@ class PairingReplay:
                 frame.payload.fate.paired = isinstance(item, Pair)
             yield ReleasedResult(item, now_ns)
 
-    def _note_counts(self, side: Side, fate: FrameFate) -> None:
-        """Note the reason that the counters of pairing tell for the frame just added, or for the one it held back."""
-        counters = getattr(self._pairing.counters(), side.value)
-        late, refused = self._counted[side]
-        if counters.late > late and fate.reason is SkipReason.UNPAIRED:
+    def _counters(self, camera: Camera) -> QueueCounters:
+        counters: QueueCounters = getattr(self._pairing.counters(), camera.value)
+        return counters
+
+    def _note_reason(self, camera: Camera, fate: FrameFate, before: QueueCounters, after: QueueCounters) -> None:
+        """Note the reason that the counters tell for the frame just added, or for the one that was held back."""
+        if after.late > before.late and fate.reason is SkipReason.UNPAIRED:
             fate.reason = SkipReason.LATE
-        previous = self._latest.get(side)
+        previous = self._latest.get(camera)
         # A frame ahead of the clock is held back until the next frame of its camera decides about it.
-        newly_refused = counters.refused - refused - (fate.reason is SkipReason.REFUSED)
-        if newly_refused > 0 and previous is not None and previous.reason is SkipReason.UNPAIRED:
+        refused = after.refused - before.refused - (fate.reason is SkipReason.REFUSED)
+        if refused > 0 and previous is not None and previous.reason is SkipReason.UNPAIRED:
             previous.reason = SkipReason.REFUSED
-        self._counted[side] = counters.late, counters.refused

@@ -28,8 +28,8 @@ from fusion_mamba_ros.evaluation.bag_evaluation.result_record import result_reco
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.mode import modalities_in, mode_of
 from fusion_mamba_ros.perception.thresholds import Thresholds
-from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
-from fusion_mamba_ros.streams.message_decoding import fault_of, picture_of, rows_of
+from fusion_mamba_ros.streams.frozen_image import FrozenImage
+from fusion_mamba_ros.streams.message_decoding import fault_of, image_of, rows_of
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 # Results and messages that may wait. Each holds up to two images.
@@ -135,7 +135,7 @@ def _jobs(
     freeze_timeout_ns: int,
 ) -> Iterator[_Job]:
     """Yield the results of pairing, with their images being decoded."""
-    frozen = FrozenPicture(freeze_timeout_ns)
+    frozen = FrozenImage(freeze_timeout_ns)
 
     def job(result: ReleasedResult) -> _Job:
         return _Job(result, [decoders.submit(_decode, frame) for frame in result.frames])
@@ -157,7 +157,7 @@ def _jobs(
 
 def _decode(frame: RecordedFrame) -> _Decoded:
     started = time.perf_counter()
-    image = picture_of(frame.content)
+    image = image_of(frame.content)
     pixels = image.to_rgb() if frame.fate.camera == "rgb" else image.to_thermal()
     return _Decoded(pixels, (image.width, image.height), 1e3 * (time.perf_counter() - started))
 

@@ -21,7 +21,7 @@ from fusion_mamba_ros.evaluation.bag_evaluation.pairing_replay import FrameFate,
 from fusion_mamba_ros.evaluation.bag_evaluation.result_record import result_record
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 
@@ -121,7 +121,7 @@ def _image_size(bag: Bag, topics: Mapping[str, str]) -> tuple[int, int] | None:
         return None
     for _, fields in read_images(bag, {"rgb": topics["rgb"]}, []):
         try:
-            image = picture_of(fields)
+            image = image_of(fields)
         except (AttributeError, ImageDecodingError):
             continue
         return image.width, image.height
