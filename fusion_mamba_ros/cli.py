@@ -27,6 +27,7 @@ COMMANDS: tuple[str, ...] = (
     "distill",
     "eval",
     "eval_bag",
+    "eval_bags",
     "import_weights",
     "info",
     "make_bag",

@@ -130,6 +130,8 @@ def test_frames_without_output_count_as_misses_in_the_recall_over_all_frames(tmp
     assert report["accuracy"]["recall_all_frames"] == {
         "overall": 10 / 19,
         "per_class": {"person": 10 / 19, "car": None},
+        "found": {"person": 10, "car": 0},
+        "boxes": {"person": 19, "car": 0},
         "frames": 19,
         "frames_without_output": 9,
     }

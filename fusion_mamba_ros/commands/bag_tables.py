@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import Accuracy, GateSection, Report
+from fusion_mamba_ros.evaluation.bag_evaluation.summary import GroupSummary, Summary
 
 _NOT_AVAILABLE = "n/a"
 
@@ -66,3 +67,26 @@ def _print_gate(gate: GateSection, console: Console) -> None:
         table.add_row(escape(item["name"]), f"{item['relation']} {item['limit']:g}", value, result, excess)
     console.print(table)
     console.print(f"scenario {escape(gate['scenario'])}: {gate['result'].replace('_', ' ')}")
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """Print the figures of each bag, each tag and all bags, and the errors and problems of the bags."""
+    table = Table("bags", "frames", "mAP", "mAP50", "recall", "recall all", "without output", "gate")
+    for bag in summary["bags"]:
+        if bag["figures"] is None:
+            table.add_row(escape(bag["name"]), "failed")
+        else:
+            _add_group(table, bag["name"], bag["figures"])
+    for tag, figures in summary["tags"].items():
+        _add_group(table, f"tag {tag} ({figures['bags']})", figures)
+    _add_group(table, f"all ({summary['overall']['bags']})", summary["overall"])
+    console.print(table)
+    for bag in summary["bags"]:
+        for sentence in [bag["error"]] if bag["error"] else bag["problems"]:
+            console.print(f"{escape(bag['name'])}: {escape(sentence)}", highlight=False)
+
+
+def _add_group(table: Table, name: str, figures: GroupSummary) -> None:
+    shares = ("mAP", "mAP50", "recall", "recall_all_frames", "share_without_output")
+    gates = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in figures["gates"].items())
+    table.add_row(escape(name), str(figures["frames"]), *(shown(figures[key]) for key in shares), gates)  # type: ignore[literal-required]

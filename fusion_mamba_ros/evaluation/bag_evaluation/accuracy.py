@@ -115,6 +115,8 @@ def recall_all_frames(
     return {
         "overall": ratio(sum(hits.values()), sum(boxes.values())),
         "per_class": {name: ratio(hits[name], boxes[name]) for name in class_names},
+        "found": hits,
+        "boxes": boxes,
         "frames": frames,
         "frames_without_output": without_output,
     }

@@ -15,7 +15,7 @@ import numpy as np
 
 from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
-from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord, write_records
+from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord
 from fusion_mamba_ros.evaluation.bag_evaluation.ground_truth import GroundTruth
 from fusion_mamba_ros.evaluation.bag_evaluation.ground_truth_sources import read_ground_truth
 from fusion_mamba_ros.evaluation.bag_evaluation.image_topics import find_image_topics
@@ -43,13 +43,20 @@ class BagEvaluation:
     records: list[FrameRecord]
     table: MatchTable
 
-    def write(self, folder: Path) -> None:
-        """Write `frames.jsonl`, `matches.npz` and, last, `report.json` to ``folder``."""
-        write_records(folder / FRAMES_FILE, self.records)
+    def files(self) -> dict[str, bytes]:
+        """Return the content of the files by name: `frames.jsonl`, `matches.npz` and `report.json`."""
         matches = io.BytesIO()
         np.savez_compressed(matches, **self.table.arrays())  # type: ignore[arg-type]
-        write_atomically(folder / MATCHES_FILE, matches.getvalue(), durable=False)
-        write_atomically(folder / REPORT_FILE, (json.dumps(self.report, indent=1) + "\n").encode())
+        return {
+            FRAMES_FILE: "".join(f"{record.to_json()}\n" for record in self.records).encode(),
+            MATCHES_FILE: matches.getvalue(),
+            REPORT_FILE: (json.dumps(self.report, indent=1) + "\n").encode(),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the files to ``folder``, `report.json` last."""
+        for name, data in self.files().items():
+            write_atomically(folder / name, data, durable=name == REPORT_FILE)
 
 
 def evaluate_bag(

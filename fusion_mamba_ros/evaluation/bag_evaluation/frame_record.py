@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
-
-from fusion_mamba_ros.perception.atomic_write import write_atomically
 
 
 class Outcome(str, Enum):
@@ -101,13 +99,8 @@ class FrameRecord:
         )
 
 
-def write_records(path: Path, records: Iterable[FrameRecord]) -> None:
-    """Write one line per record, atomically."""
-    write_atomically(path, "".join(f"{record.to_json()}\n" for record in records).encode(), durable=False)
-
-
 def read_records(path: Path) -> Iterator[FrameRecord]:
-    """Yield the records of a file that `write_records` wrote. Raises ``ValueError`` with the line number."""
+    """Yield the records of a `frames.jsonl`. Raises ``ValueError`` with the line number."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:

@@ -134,10 +134,15 @@ class Histogram(TypedDict):
 
 
 class RecallAllFrames(TypedDict):
-    """Recall over the true boxes of all ground-truth frames. Frames without output count as misses."""
+    """Recall over the true boxes of all ground-truth frames. Frames without output count as misses.
+
+    ``found`` and ``boxes`` count the true boxes by class.
+    """
 
     overall: float | None
     per_class: dict[str, float | None]
+    found: dict[str, int]
+    boxes: dict[str, int]
     frames: int
     frames_without_output: int
 
