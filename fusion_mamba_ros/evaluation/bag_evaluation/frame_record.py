@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,13 @@ class FrameRecord:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps({name: getattr(self, name) for name in _FIELDS}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> FrameRecord:
         """Return the record in a line that `to_json` wrote. Raises ``ValueError`` if it is not one."""
         values: Any = json.loads(line)
-        names = {item.name for item in fields(cls)}
-        if not isinstance(values, dict) or not {"index", "stamp_ns", "outcome"} <= values.keys() <= names:
+        if not isinstance(values, dict) or not {"index", "stamp_ns", "outcome"} <= values.keys() <= set(_FIELDS):
             raise ValueError(f"not a frame record: {line[:80]!r}")
         reason = values.get("reason")
         return cls(
@@ -97,6 +96,9 @@ class FrameRecord:
                 "reason": None if reason is None else SkipReason(reason),
             }
         )
+
+
+_FIELDS = tuple(item.name for item in fields(FrameRecord))
 
 
 def read_records(path: Path) -> Iterator[FrameRecord]:

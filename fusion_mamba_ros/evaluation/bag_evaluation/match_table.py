@@ -18,8 +18,8 @@ from fusion_mamba_ros.perception.detections import Detections
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _IOU_50, _IOU_75 = 0, 5
-# pycocotools counts an overlap of at most 1 - 1e-10 as reaching a threshold of 1.
-_EPSILON = 1e-10
+# pycocotools limits its thresholds to this.
+_LIMITS = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
 
 
 @dataclass(frozen=True)
@@ -178,14 +178,23 @@ def match_bits(truth: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -
     if not len(truth) or not len(found):
         return bits
     overlaps = _overlaps(truth, found)
+    reaching = overlaps >= IOU_THRESHOLDS[0]
     # Most detections of an evaluation overlap nothing.
-    near = np.flatnonzero(overlaps.max(axis=0) >= IOU_THRESHOLDS[0] - _EPSILON)
-    for step, threshold in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(truth), bool)
-        for detection in near.tolist():
-            candidates = np.where(free, overlaps[:, detection], -1.0)
-            best = len(candidates) - 1 - int(candidates[::-1].argmax())
-            if candidates[best] >= min(threshold, 1 - _EPSILON):
+    near = np.flatnonzero(reaching.any(axis=0))
+    if reaching.sum(axis=0).max() <= 1 and reaching.sum(axis=1).max() <= 1:
+        # No two detections and no two true boxes compete.
+        reached = (overlaps[:, near].max(axis=0)[:, None] >= _LIMITS).sum(axis=1)
+        bits[near] = (1 << reached) - 1
+        return bits
+    columns = overlaps[:, near].T.tolist()
+    for step, limit in enumerate(_LIMITS.tolist()):
+        free = [True] * len(truth)
+        for detection, column in zip(near.tolist(), columns, strict=True):
+            best, highest = -1, limit
+            for index, overlap in enumerate(column):
+                if free[index] and overlap >= highest:
+                    best, highest = index, overlap
+            if best >= 0:
                 free[best] = False
                 bits[detection] |= 1 << step
     return bits

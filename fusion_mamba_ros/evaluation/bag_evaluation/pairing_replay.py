@@ -67,6 +67,7 @@ class PairingReplay:
     def __init__(self, limits: PairingLimits) -> None:
         self._pairing = Pairing(limits)
         self._now_ns: int | None = None
+        self._last_output_ns = 0
         self._latest: dict[Camera, FrameFate] = {}
 
     @property
@@ -84,9 +85,13 @@ class PairingReplay:
             fate.reason = SkipReason.FROZEN
         if fate.stamp_ns <= 0:
             fate.reason = SkipReason.REFUSED
-        before = self._counters(camera)
-        self._pairing.add(Frame(camera, fate.stamp_ns, fate.received_ns, frame, fresh))
-        self._note_reason(camera, fate, before, self._counters(camera))
+        added = Frame(camera, fate.stamp_ns, fate.received_ns, frame, fresh)
+        if self._is_usual(fate.stamp_ns, self._latest.get(camera)):
+            self._pairing.add(added)
+        else:
+            before = self._counters(camera)
+            self._pairing.add(added)
+            self._note_reason(camera, fate, before, self._counters(camera))
         self._latest[camera] = fate
         yield from self._match(fate.received_ns)
 
@@ -110,7 +115,14 @@ class PairingReplay:
             for frame in item.frames:
                 frame.payload.fate.reason = None
                 frame.payload.fate.paired = isinstance(item, Pair)
+            self._last_output_ns = item.stamp_ns
             yield ReleasedResult(item, now_ns)
+
+    def _is_usual(self, stamp_ns: int, previous: FrameFate | None) -> bool:
+        """Return whether a frame surely is neither late nor refused, so that the counters need not be compared."""
+        if previous is None or previous.stamp_ns is None or stamp_ns <= self._last_output_ns:
+            return False
+        return 0 < stamp_ns - previous.stamp_ns < self._pairing.limits.max_age_ns
 
     def _counters(self, camera: Camera) -> QueueCounters:
         counters: QueueCounters = getattr(self._pairing.counters(), camera.value)
