@@ -27,6 +27,8 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "distill",
     "eval",
+    "eval_bag",
+    "eval_bags",
     "export",
     "import_weights",
     "info",

@@ -137,16 +137,19 @@ class Bag:
 
         Raises `BagError` if the file, a message or a definition is damaged.
         """
-        typestore = self._types()
         for message in self.messages(names):
-            try:
-                fields = typestore.deserialize_cdr(message.data, message.message_type)
-            except Exception as error:  # any exception, as in __init__
-                raise BagError(
-                    f"bag '{self.path}': the message on '{message.topic}' recorded at "
-                    f"{message.recorded_ns / 1e9:.3f} s is damaged: {_first_line(error)}"
-                ) from error
-            yield message, fields
+            yield message, self.deserialize(message)
+
+    def deserialize(self, message: BagMessage) -> Any:
+        """Return the fields of a message of this bag. Raises `BagError` if the message or a definition is damaged."""
+        typestore = self._types()
+        try:
+            return typestore.deserialize_cdr(message.data, message.message_type)
+        except Exception as error:  # any exception, as in __init__
+            raise BagError(
+                f"bag '{self.path}': the message on '{message.topic}' recorded at "
+                f"{message.recorded_ns / 1e9:.3f} s is damaged: {_first_line(error)}"
+            ) from error
 
     def close(self) -> None:
         """Close the files."""
