@@ -86,8 +86,11 @@ class ImageBagWriter:
             self.abort()
             raise
 
-    def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
-        """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
+    def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any], *, kept_share: float = 1.0) -> None:
+        """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16.
+
+        With ``kept_share`` below 1, only the first part of the image data is written: the image is corrupt.
+        """
         encoding = _encoding_of(picture)
         header = self._typestore.types["std_msgs/msg/Header"](
             time_message(self._typestore, stamp_ns), self._frame_ids[camera]
@@ -101,6 +104,8 @@ class ImageBagWriter:
             message = self._typestore.types[IMAGE](
                 header, height, width, encoding, int(data.dtype.byteorder == ">"), step, data.reshape(-1).view(np.uint8)
             )
+        if kept_share < 1:
+            message.data = message.data[: int(kept_share * len(message.data))]
         self._write(self._cameras[camera], stamp_ns, message)
 
     def write_labels(
