@@ -61,7 +61,7 @@ class RecordingFaults:
         for start, length in self.freezes:
             if not (0 <= start < math.inf and 0 < length < math.inf):
                 raise ValueError(
-                    f"a freeze is {start:g}:{length:g}: expected its start (0 or later) and its length (above 0), seconds"
+                    f"a freeze is {start:g}:{length:g}: expected a start of 0 s or later and a length above 0 s"
                 )
         if self.seed < 0:
             raise ValueError(f"the seed of the faults is {self.seed}: expected 0 or more")

@@ -33,7 +33,7 @@ class RecordingOptions:
     thermal_offset_sec: float = 0.0
     shortest: bool = False
     labels_topic: str = LABEL_TOPIC
-    faults: RecordingFaults = RecordingFaults()
+    faults: RecordingFaults = field(default_factory=RecordingFaults)
     start_ns: int = 1_700_000_000_000_000_000
 
     def __post_init__(self) -> None:

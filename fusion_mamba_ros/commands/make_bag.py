@@ -116,13 +116,11 @@ def make_bag(
     are matched by name. Thermal videos of three channels are converted to their luma. 16-bit thermal images become
     mono16. The true boxes of a dataset or a procedural scene go to /ground_truth, also those of dropped frames.
 
-    Examples:
+    Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
 
-    fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
+    Example: fusion-mamba make-bag --data datasets/msrs --split val --out val
 
-    fusion-mamba make-bag --data datasets/msrs --split val --out val
-
-    fusion-mamba make-bag --scene night --jitter 0.005 --drop 0.05 --freeze 3:0.5 --out faulty
+    Example: fusion-mamba make-bag --scene night --jitter 0.005 --drop 0.05 --freeze 3:0.5 --out faulty
     """
     import time
 
