@@ -17,7 +17,7 @@ from fusion_mamba_ros.bags.vision_messages import boxes_of, stamp_ns_of
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.datasets.open_dataset import open_dataset
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 
 COUNT = 60
 START_NS = 10**9
@@ -27,7 +27,7 @@ RGB, THERMAL = "/rgb/image_raw", "/thermal/image_raw"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Sixty images of each camera; the level says the number."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for camera in ("rgb", "thermal"):
         (folder / camera).mkdir()
     for number in range(COUNT):
@@ -51,7 +51,7 @@ def record(folders, path, *, compressed=False, **faults):
         for message, fields in bag.read():
             assert stamp_ns_of(fields) == message.recorded_ns
             try:
-                level = int(picture_of(fields).pixels.flat[0])
+                level = int(image_of(fields).pixels.flat[0])
             except ImageDecodingError:
                 level = None
             found.setdefault(message.topic.removesuffix("/compressed"), []).append((message.recorded_ns, level))
@@ -142,8 +142,8 @@ def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path):
             by_topic.setdefault(message.topic, []).append(fields)
     for index in range(5):
         sample = dataset[index]
-        np.testing.assert_array_equal(picture_of(by_topic[RGB][index]).pixels, sample.images["rgb"])
-        np.testing.assert_array_equal(picture_of(by_topic[THERMAL][index]).pixels, sample.images["thermal"])
+        np.testing.assert_array_equal(image_of(by_topic[RGB][index]).pixels, sample.images["rgb"])
+        np.testing.assert_array_equal(image_of(by_topic[THERMAL][index]).pixels, sample.images["thermal"])
         boxes, _, names = boxes_of(by_topic["/ground_truth"][index])
         np.testing.assert_allclose(boxes, sample.boxes, atol=1e-4)
         assert names == [dataset.class_names[label] for label in sample.labels]
@@ -161,7 +161,7 @@ def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path):
         (("--scene", "night", "--freeze", "3:0"), "a freeze is 3:0: expected a start"),
         (("--scene", "night", "--fault-seed", "-1"), "the seed of the faults is -1"),
         (("--scene", "night", "--labels-topic", "/rgb/image_raw"), "holds the true boxes"),
-        (("--scene", "night", "--data", "set"), "--scene and --data bring their own pictures"),
+        (("--scene", "night", "--data", "set"), "--scene and --data bring their own images"),
         (("--data", "no_such_set"), "no_such_set"),
     ],
 )

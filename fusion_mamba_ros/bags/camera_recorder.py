@@ -28,16 +28,16 @@ class CameraRecorder:
         self._last_thermal: npt.NDArray[Any] | None = None
         self.recording = Recording()
 
-    def write_image(self, camera: str, index: int, seconds: float, picture: npt.NDArray[Any]) -> None:
+    def write_image(self, camera: str, index: int, seconds: float, image: npt.NDArray[Any]) -> None:
         """Write one image, unless the frame is to be dropped."""
         recording = self.recording
         frozen = False
         if camera == "thermal":
             frozen = self._faults.is_frozen(seconds) and self._last_thermal is not None
             if frozen and self._last_thermal is not None:
-                picture = self._last_thermal
+                image = self._last_thermal
             else:
-                self._last_thermal = np.array(picture) if self._faults.freezes else None
+                self._last_thermal = np.array(image) if self._faults.freezes else None
         faults = self._faults.of_frame(camera, index)
         if faults.dropped:
             recording.dropped += 1
@@ -47,7 +47,7 @@ class CameraRecorder:
         recording.rgb_count += camera == "rgb"
         recording.thermal_count += camera == "thermal"
         recording.duration_sec = max(recording.duration_sec, seconds)
-        self._bag.write_picture(camera, self._stamp_ns(camera, index, seconds), picture, kept_share=faults.kept_share)
+        self._bag.write_image(camera, self._stamp_ns(camera, index, seconds), image, kept_share=faults.kept_share)
 
     def write_labels(
         self, camera: str, index: int, seconds: float, boxes: npt.NDArray[np.float32], class_names: Sequence[str]

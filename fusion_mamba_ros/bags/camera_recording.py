@@ -11,9 +11,9 @@ from fusion_mamba_ros.bags.camera_recorder import FRAME_IDS, record_cameras
 from fusion_mamba_ros.bags.recording_options import LABEL_TOPIC, Recording, RecordingOptions
 from fusion_mamba_ros.datasets.image_sequence import (
     FolderFrames,
+    Image,
     ImageSequence,
     ImageSequenceError,
-    Picture,
     align_folders,
     open_image_sequence,
 )
@@ -54,7 +54,7 @@ def record_sequences(
         if lone:
             more = ", ..." if len(lone) > _SHOWN_STEMS else ""
             notes.append(
-                f"{len(lone)} pictures have no partner of the same name and go in alone: "
+                f"{len(lone)} images have no partner of the same name and go in alone: "
                 f"{', '.join(lone[:_SHOWN_STEMS])}{more}"
             )
     rates = {
@@ -70,22 +70,22 @@ def record_sequences(
     total = sum(sequence.announced_count for sequence in sequences.values())
     ended: set[str] = set()
 
-    def timed(camera: str) -> Iterator[tuple[float, str, int, Picture]]:
-        for index, picture in sequences[camera]:
-            yield index / rates[camera], camera, index, picture
+    def timed(camera: str) -> Iterator[tuple[float, str, int, Image]]:
+        for index, image in sequences[camera]:
+            yield index / rates[camera], camera, index, image
         ended.add(camera)
 
     with record_cameras(out, options) as recorder:
         frames = heapq.merge(timed("rgb"), timed("thermal"), key=lambda item: item[0])
-        for seconds, camera, index, picture in frames:
+        for seconds, camera, index, image in frames:
             if options.shortest and ended and seconds > max(last_sec[name] for name in ended):
                 break
-            recorder.write_image(camera, index, seconds, picture)
+            recorder.write_image(camera, index, seconds, image)
             counts[camera] += 1
             last_sec[camera] = seconds
             on_progress(sum(counts.values()), total)
         if not counts["rgb"] or not counts["thermal"]:
-            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no picture")
+            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no image")
     recording = recorder.recording
     notes += _length_note(rates, counts, last_sec, {"rgb": rgb, "thermal": thermal}, options.shortest)
     recording.notes += notes

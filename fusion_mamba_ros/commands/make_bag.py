@@ -22,10 +22,10 @@ def register(app: typer.Typer) -> None:
 def make_bag(
     out: Annotated[Path, typer.Option(help="Folder of the new bag.")],
     rgb: Annotated[
-        Path | None, typer.Option(help="Video or folder of pictures of the RGB camera.", rich_help_panel=_SOURCE)
+        Path | None, typer.Option(help="Video or folder of images of the RGB camera.", rich_help_panel=_SOURCE)
     ] = None,
     thermal: Annotated[
-        Path | None, typer.Option(help="Video or folder of pictures of the thermal camera.", rich_help_panel=_SOURCE)
+        Path | None, typer.Option(help="Video or folder of images of the thermal camera.", rich_help_panel=_SOURCE)
     ] = None,
     shortest: Annotated[
         bool, typer.Option(help="End where the shorter of the two videos ends.", rich_help_panel=_SOURCE)
@@ -47,9 +47,7 @@ def make_bag(
     seconds: Annotated[float, typer.Option(help="How long the procedural scene runs.", rich_help_panel=_SOURCE)] = 10.0,
     radiometric: Annotated[
         bool,
-        typer.Option(
-            help="Procedural scene: 16-bit thermal pictures, hundredths of a kelvin.", rich_help_panel=_SOURCE
-        ),
+        typer.Option(help="Procedural scene: 16-bit thermal images, hundredths of a kelvin.", rich_help_panel=_SOURCE),
     ] = False,
     topics: Annotated[
         tuple[str, str], typer.Option(help="Topics of the RGB and the thermal camera.", rich_help_panel=_CAMERAS)
@@ -156,7 +154,7 @@ def make_bag(
             start_ns=int((time.time() if start is None else start) * 1e9),
         )
         if sum((rgb is not None or thermal is not None, bool(data), scene is not None)) > 1:
-            raise ValueError("--scene and --data bring their own pictures: give one of them, or --rgb and --thermal")
+            raise ValueError("--scene and --data bring their own images: give one of them, or --rgb and --thermal")
         if scene not in (None, "night", "day"):
             raise ValueError(f"--scene is {scene!r}: expected night or day")
         with progress_bar(f"writing {out}") as on_progress:
