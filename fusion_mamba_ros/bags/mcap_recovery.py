@@ -27,7 +27,6 @@ _MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQII")
-_KNOWN_OPCODES = range(Opcode.HEADER, Opcode.DATA_END + 1)
 # Messages outside of chunks are read in blocks of about this size.
 _BLOCK_BYTES = 4_000_000
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
@@ -113,7 +112,8 @@ class RecoveredMcap:
                 self._warn(f"is cut short after {offset} bytes", self._size - offset)
                 break
             opcode, length = _RECORD.unpack(head)
-            if opcode not in _KNOWN_OPCODES and opcode < 0x80:
+            # Opcodes from 0x80 on are private, and skipped like unknown ones.
+            if not (0 < opcode <= Opcode.DATA_END or opcode >= 0x80):
                 self._warn(f"is damaged at byte {offset}", self._size - offset)
                 break
             end = offset + _RECORD.size + length
