@@ -145,6 +145,15 @@ def test_compressed_bag_is_read_and_needs_its_metadata_only_if_the_files_are_com
         assert read_all(tmp_path / "bag")[0] == list(range(20))
 
 
+def test_damaged_definition_outside_of_chunks_costs_only_its_topic(tmp_path):
+    file = write_mcap(tmp_path / "drive.mcap", TIMES[:20], chunked=False)
+    data = file.read_bytes().replace(b"/odd", b"\xff\xfe\xfd\xfc")
+    file.write_bytes(data[:-100])
+    numbers, warnings = read_all(file)
+    assert numbers == list(range(0, 20, 2))
+    assert any("has a damaged definition at byte" in sentence for sentence in warnings)
+
+
 def test_fewer_messages_than_the_metadata_says_is_a_warning(tmp_path):
     write_bag(tmp_path / "bag", TIMES[:20])
     metadata = tmp_path / "bag" / "metadata.yaml"

@@ -152,8 +152,9 @@ class Bag:
         except Exception as error:  # any exception, as in _open
             if isinstance(self._source, RecoveredBag):
                 raise BagError(f"bag '{self.path}' is damaged: {first_line(error)}") from error
+            recovered = self._recover(first_line(error))
             self._source.close()
-            self._source = self._recover(first_line(error))
+            self._source = recovered
             for message in self._source.messages(wanted):
                 if message.recorded_ns < last_ns or (message.recorded_ns == last_ns and at_last[message.topic] > 0):
                     at_last[message.topic] -= message.recorded_ns == last_ns

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from rosbags.interfaces import MessageDefinition
 
-from fusion_mamba_ros.bags.bag_contents import BagError, BagMessage, BagTopic, BagWarning, decompressed
+from fusion_mamba_ros.bags.bag_contents import BagError, BagMessage, BagTopic, BagWarning, decompressed, first_line
 from fusion_mamba_ros.bags.mcap_recovery import RecoveredMcap
 from fusion_mamba_ros.bags.sqlite_recovery import RecoveredSqlite
 from fusion_mamba_ros.datasets.image_sequence import natural_key
@@ -40,6 +40,8 @@ class RecoveredBag:
                 self._files.append(_READERS[file.suffix](file))
             except BagError as error:
                 self.warnings.append(BagWarning(str(error)))
+            except Exception as error:  # damaged bytes can make a library raise any exception
+                self.warnings.append(BagWarning(f"file '{file.name}' cannot be read: {first_line(error)}"))
         # Files of which nothing can be read have told why.
         reasons = [warning.sentence for warning in self.warnings]
         for opened in self._files:

@@ -128,7 +128,10 @@ class RecoveredMcap:
             if opcode == Opcode.CHUNK:
                 self._add(offset + _RECORD.size, length, is_chunk=True)
             elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-                self._note(opcode, self._file.read(length))
+                try:
+                    self._note(opcode, self._file.read(length))
+                except Exception as error:
+                    self._warn(f"has a damaged definition at byte {offset} ({first_line(error)})", length)
             elif opcode == Opcode.MESSAGE:
                 if loose and loose[-1][0] + loose[-1][1] == offset and loose[-1][1] < _BLOCK_BYTES:
                     loose[-1] = (loose[-1][0], end - loose[-1][0])
