@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("rclpy")
-pytest.importorskip("foxglove_msgs", reason="foxglove_msgs is not installed: it is optional")
 
 from detector_graph import running_detector, wait_until
-from foxglove_msgs.msg import ImageAnnotations
 from ros_cameras import Cameras
 from vision_msgs.msg import Detection2DArray
 
+from fusion_mamba_ros.ros.detector.annotation_conversion import ImageAnnotations
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Camera
+
+pytestmark = pytest.mark.skipif(ImageAnnotations is None, reason="foxglove_msgs is not installed: it is optional")
 
 # Thermal to RGB: the thermal image covers a part of the RGB image.
 HOMOGRAPHY = "registration.homography:=[0.5, 0.0, 0.2, 0.0, 0.5, 0.1, 0.0, 0.0, 1.0]"
