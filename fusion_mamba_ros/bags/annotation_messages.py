@@ -62,7 +62,9 @@ def image_annotations(typestore: Typestore, *, stamp_ns: int, annotations: Seque
     """Return an ImageAnnotations message for the image with the stamp ``stamp_ns``."""
     types = typestore.types
     stamp = time_message(typestore, stamp_ns)
-    points, text, clear = types[_POINTS], types[_TEXT], _colour(typestore, (0.0, 0.0, 0.0, 0.0))
+    # The constants of a message class are unknown to the type checker.
+    points: Any = types[_POINTS]
+    text, clear = types[_TEXT], _colour(typestore, (0.0, 0.0, 0.0, 0.0))
     background = _colour(typestore, TEXT_BACKGROUND)
     loops, texts = [], []
     for annotation in annotations:

@@ -49,12 +49,18 @@ class BagMessage:
 
 
 class BagSource(Protocol):
-    """The files of one bag. ``definitions`` maps each topic to the definition of its message type."""
+    """The files of one bag."""
 
-    topics: Mapping[str, BagTopic]
-    definitions: Mapping[str, MessageDefinition]
     start_ns: int
     end_ns: int
+
+    @property
+    def topics(self) -> Mapping[str, BagTopic]:
+        """Topics that hold at least one message, by name."""
+
+    @property
+    def definitions(self) -> Mapping[str, MessageDefinition]:
+        """Definition of the message type of each topic, by the name of the topic."""
 
     def messages(self, names: Collection[str]) -> Iterator[BagMessage]:
         """Yield the messages of the topics ``names`` in recording order."""
