@@ -49,6 +49,13 @@ def test_mcap_without_an_index_is_read_whole(tmp_path, chunked):
     assert read_all(file)[0] == list(range(len(TIMES)))
 
 
+def test_unsorted_mcap_without_index_and_metadata_is_read_in_order_of_time(tmp_path):
+    times = random.Random(4).sample(TIMES, len(TIMES))
+    (tmp_path / "bag").mkdir()
+    write_mcap(tmp_path / "bag" / "drive.mcap", times, chunked=False)
+    assert read_all(tmp_path / "bag")[0] == sorted(range(len(times)), key=times.__getitem__)
+
+
 @pytest.mark.parametrize("chunked", [True, False])
 def test_unsorted_messages_and_equal_stamps_come_in_order_of_time_also_from_a_cut_file(tmp_path, chunked):
     times = [time - time % (4 * 10**7) for time in TIMES]  # four messages at each time

@@ -80,7 +80,7 @@ class Bag:
                 source = IndexedBag(files[0])
             except Exception:  # any exception, as in _open
                 return self._recover("it has no metadata.yaml")
-            if source.topics:
+            if source.topics and self._is_indexed():
                 self._warn(BagWarning(f"bag '{self.path}' has no metadata.yaml: reading '{files[0].name}'", 0))
                 return source
             source.close()
@@ -89,7 +89,6 @@ class Bag:
     def _recover(self, reason: str) -> BagSource:
         """Open the bag without its index. Raises `BagError` if nothing can be read."""
         source = RecoveredBag(self.path)
-        # Without a loss, the reason alone tells: for example a bag without metadata.yaml.
         self._warn(BagWarning(f"bag '{self.path}' is damaged ({reason}): reading what is there"))
         self._warn_of(source)
         return source
