@@ -48,7 +48,7 @@ ROS = {
         "diagnostic_msgs",
         "diagnostic_updater",
     ),
-    *("sensor_msgs", "std_msgs", "geometry_msgs", "vision_msgs"),
+    *("sensor_msgs", "std_msgs", "geometry_msgs", "vision_msgs", "foxglove_msgs"),
 }
 NETWORK_CLIENTS = {
     *(

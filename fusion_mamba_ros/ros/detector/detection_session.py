@@ -220,10 +220,14 @@ class DetectionSession:
     def _on_published(self, result: Result) -> None:
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
+        # The array is already published: an error here loses only the overlays or the debug image.
+        try:
+            self._outputs.publish_overlays(result, class_id_format=self.parameters.class_id_format)
+        except Exception as error:
+            self._report_failure("the overlays could not be published", error)
         try:
             self._outputs.publish_image(result)
         except Exception as error:
-            # The array is already published: an error here loses only the debug image.
             self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:

@@ -62,7 +62,8 @@ class Result:
     ``offset_ns`` is the thermal stamp minus the RGB stamp, or None unless both images were used. ``arrived_ns`` is the
     steady time at which the later image arrived; ``pairing_ms``, ``queue_ms``, ``decode_ms`` and ``inference_ms`` are
     the stages that follow. ``further_offsets_ns`` holds, for each modality besides RGB and thermal, the stamp of its
-    image minus the stamp of the array.
+    image minus the stamp of the array. ``thermal_header`` is the header of the thermal image in ``images``, or None if
+    there is none.
     """
 
     detections: Detections
@@ -77,6 +78,7 @@ class Result:
     decode_ms: float
     inference_ms: float
     further_offsets_ns: Mapping[str, int] = field(default_factory=dict)
+    thermal_header: Header | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +188,14 @@ class PairProcessor:
             decode_ms=(decoded_ns - taken_ns) * 1e-6,
             inference_ms=(inferred_ns - decoded_ns) * 1e-6,
             further_offsets_ns={name: image.offset_ns for name, image in further.items()},
+            thermal_header=next(
+                (
+                    frame.payload.message.header
+                    for frame in frames
+                    if frame.camera is Camera.THERMAL and Camera.THERMAL.value in images
+                ),
+                None,
+            ),
         )
         self.monitor.enter("publishing the array")
         try:
