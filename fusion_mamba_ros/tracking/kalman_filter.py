@@ -13,7 +13,7 @@ Array = npt.NDArray[np.float64]
 # Standard deviations as shares of the size of a box, the square root of its area.
 MEASUREMENT_SHARE = 0.05
 # White acceleration: the standard deviation of the velocity grows by this share per second, times sqrt(seconds).
-ACCELERATION_SHARE = 1.0
+ACCELERATION_SHARE = 0.15
 # Velocity of a box that was seen once, per second.
 START_VELOCITY_SHARE = 1.0
 SMALLEST_SIZE_PX = 1.0

@@ -20,7 +20,7 @@ LEAST_OVERLAP = 0.2
 LEAST_OVERLAP_OF_LOW = 0.5
 # A track ends when it was not seen for this long. It must outlast the flat-field correction of a thermal camera (about
 # one second) and the time until the missing camera is noticed.
-LOST_TIMEOUT_SEC = 2.0
+LOST_TIMEOUT_SEC = 3.0
 # A stamp may step back by this much (a clock that is adjusted): no time has passed. Beyond, a bag started over.
 LARGEST_STEP_BACK_SEC = 1.0
 
