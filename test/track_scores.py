@@ -18,7 +18,7 @@ AROUND_SEC = 1.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a tracker made of a recording. ``ids_of`` (one dict per frame) maps identities to the ids of their tracks."""
+    """What a tracker made of a recording. ``ids_of`` (one dict per frame) maps identities to ids of tracks."""
 
     idf1: float
     switches: int
@@ -56,9 +56,7 @@ def judge(recorded: Sequence[TrackedFrame], tracker: Any, *, reset_at_mode_chang
     return Judgement(float(summary.idf1.iloc[0]), int(summary.num_switches.iloc[0]), ids_of)
 
 
-def ids_lost_to_freezes(
-    frozen: Judgement, whole: Judgement, freezes: Freezes, rate_hz: float
-) -> tuple[int, int]:
+def ids_lost_to_freezes(frozen: Judgement, whole: Judgement, freezes: Freezes, rate_hz: float) -> tuple[int, int]:
     """Return how many ids the freezes changed, and how many objects were seen before and after a freeze.
 
     A freeze changed an id if the object has another id after it, but keeps its id over this time without freezes.
@@ -91,7 +89,9 @@ def _distance(truth: np.ndarray, truth_labels: np.ndarray, found: np.ndarray, la
     low = np.maximum(truth[:, None, :2], found[None, :, :2])
     high = np.minimum(truth[:, None, 2:], found[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = np.prod(truth[:, None, 2:] - truth[:, None, :2], axis=2) + np.prod(found[None, :, 2:] - found[None, :, :2], axis=2)
+    areas = np.prod(truth[:, None, 2:] - truth[:, None, :2], axis=2) + np.prod(
+        found[None, :, 2:] - found[None, :, :2], axis=2
+    )
     distance = 1 - shared / (areas - shared)
     distance[(distance > 0.5) | (truth_labels[:, None] != labels[None])] = np.nan
     return distance
