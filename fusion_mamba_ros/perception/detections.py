@@ -19,8 +19,8 @@ class Detections:
 
     ``boxes`` (n, 4) float32 are x1 y1 x2 y2 in pixels of the original reference image. ``scores`` (n,) float32 are in
     [0, 1], descending. ``labels`` (n,) int64 are indices into the checkpoint's class names. ``mode`` names the
-    modalities that were used. ``track_ids`` (n,) int64 are the ids of the boxes' tracks, 0 for a box without a track; None
-    if boxes are not tracked. Raises ``ValueError`` if the lengths differ.
+    modalities that were used. ``track_ids`` (n,) int64 are the ids of the boxes' tracks, 0 for a box without a
+    track; None if boxes are not tracked. Raises ``ValueError`` if the lengths differ.
     """
 
     boxes: npt.NDArray[np.float32]

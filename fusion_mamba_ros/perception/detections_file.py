@@ -17,7 +17,8 @@ class DetectionsFile:
     """Collect detections and write them as ``images``, ``annotations`` (each with ``score``) and ``categories``.
 
     Boxes are x, y, width, height in pixels of the RGB image. Category ids are the class indices, from 0. Each image
-    also has its ``mode``. With tracking each detection has ``track_id``, 0 without a track. ``loadRes`` of pycocotools takes the list ``annotations`` alone.
+    also has its ``mode``. With tracking each annotation has its ``track_id``, 0 without a track. ``loadRes`` of
+    pycocotools takes the list ``annotations`` alone.
     """
 
     def __init__(self, class_names: Sequence[str], info: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ def _resized(image: Image, width: int) -> Image:
 
 
 def _draw_tags(canvas: Image, detections: Detections, class_names: Sequence[str], unit: float) -> None:
-    """Write the id of the track, class and score above, below or inside each box, at the first place without a better tag.
+    """Write track id, class and score above, below or inside each box, at the first place without a better tag.
 
     The tag is omitted if there is no such place.
     """

@@ -43,8 +43,9 @@ class FurtherState:
 class FurtherImages:
     """Subscriptions and image queues of the modalities ``names``, which may be empty.
 
-    With ``use_arrival_time`` the time of the node's clock at arrival replaces the stamps. The executor thread receives images; the inference thread selects them. The constructor raises if a QoS override is
-    not allowed, and then leaves no subscription behind. ``subscriptions`` maps modality names to subscriptions.
+    With ``use_arrival_time`` the time of the node's clock at arrival replaces the stamps. The executor thread receives
+    images; the inference thread selects them. The constructor raises if a QoS override is not allowed, and then leaves
+    no subscription behind. ``subscriptions`` maps modality names to subscriptions.
     """
 
     def __init__(

@@ -34,7 +34,8 @@ def detection_array(detections: Detections, header: Header, class_ids: Sequence[
     """Return ``detections`` as an array message, best first.
 
     The array and each of its detections carry ``header``. ``class_ids`` holds the text of ``hypothesis.class_id`` for
-    each label. Centers and sizes are in pixels of the image that ``header`` belongs to. ``id`` is the id of the track, empty without a track. The pose stays empty.
+    each label. Centers and sizes are in pixels of the image that ``header`` belongs to. ``id`` is the id of the
+    track, empty without a track. The pose stays empty.
     """
     array = Detection2DArray(header=header)
     boxes = detections.boxes.tolist()
