@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,7 @@ def test_an_object_keeps_its_id_over_twenty_changes_of_mode(run: Callable[..., R
         node.play(1.2, **{"silent" if number % 3 else "frozen": missing if number % 3 else (Camera.THERMAL,)})
         node.play(0.8)
     modes = node.modes()
-    assert sum(before != after for before, after in zip(modes, modes[1:], strict=False)) >= 20
+    assert sum(before != after for before, after in pairwise(modes)) >= 20
     assert {array.detections[0].id for array in node.arrays[1:]} == {"1"}
 
 
