@@ -23,7 +23,7 @@ pytest.importorskip("rclpy")
 from fusion_mamba_ros.ros.bag_tools.bag_player import parse_arguments
 
 ROOT = Path(__file__).parents[1]
-DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))
+DETECT, REPLAY, VEHICLE = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay", "vehicle"))
 ARGUMENTS = {
     "checkpoint": "",
     "image_transport": "",
@@ -166,6 +166,14 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
     handed_on = dict(include.options["launch_arguments"])
     assert handed_on.pop("use_sim_time") == configuration("clock")
     assert handed_on == {name: configuration(name) for name in declared & {*ARGUMENTS, "params_file"}}
+
+
+def test_the_example_of_a_vehicle_sets_arguments_that_the_detector_declares(
+    describe: Callable[..., list[Call]],
+) -> None:
+    (include,) = named(describe(VEHICLE), "IncludeLaunchDescription")
+    assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
+    assert dict(include.options["launch_arguments"]).keys() <= {*ARGUMENTS, "params_file"}
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
