@@ -39,6 +39,18 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="raw or compressed. Default: that of params_file, or raw.",
         ),
+        DeclareLaunchArgument(
+            "tracking",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="Fill Detection2D.id with the ids of tracks. Default: that of params_file, or false.",
+        ),
+        DeclareLaunchArgument(
+            "use_arrival_time",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="Pair by arrival, for drivers that do not stamp. Default: that of params_file, or false.",
+        ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="thermal/image_raw", description="Topic of the thermal camera."
@@ -77,6 +89,9 @@ def _detector(context: LaunchContext) -> list:
     for name in ("checkpoint", "engine", "image_transport"):
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
             parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
+    for name, parameter in (("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")):
+        if LaunchConfiguration(name).perform(context):
+            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=bool)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",

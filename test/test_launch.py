@@ -28,6 +28,8 @@ ARGUMENTS = {
     "checkpoint": "",
     "engine": "",
     "image_transport": "",
+    "tracking": "",
+    "use_arrival_time": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -225,3 +227,16 @@ def test_ros_accepts_the_launch_file() -> None:
 
     description = get_launch_description_from_python_launch_file(str(DETECT))
     assert {argument.name for argument in description.get_launch_arguments()} == {*ARGUMENTS, "params_file"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "parameter"), [("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")]
+)
+def test_a_switch_overrides_the_parameter_file_only_where_it_is_given(
+    describe: Callable[..., list[Call]], argument: str, parameter: str
+) -> None:
+    (node,) = named(describe(DETECT, **{argument: "true"}), "LifecycleNode")
+    value = Call("ParameterValue", configuration(argument), value_type=bool)
+    assert node.options["parameters"][-1][parameter] == value
+    (node,) = named(describe(DETECT), "LifecycleNode")
+    assert parameter not in node.options["parameters"][-1]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,10 @@ from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
+    from fusion_mamba_ros.perception.detections import Detections
     from fusion_mamba_ros.perception.predictor import Predictor
+
+    TrackIds = Callable[[int, Detections], Detections]
 
 _SHEET_TILES = 12
 
@@ -62,6 +66,12 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--images/--no-images", help="Write annotated images or video, not only the JSON.")
         ] = True,
         old_write_images: Annotated[bool | None, typer.Option("--pictures/--no-pictures", hidden=True)] = None,
+        track: Annotated[
+            bool, typer.Option("--track", help="Give the boxes of one object the same id, in a video or a folder.")
+        ] = False,
+        frame_rate: Annotated[
+            float, typer.Option(help="Images per second of a folder, for --track; a video has its own.")
+        ] = 30.0,
         threads: ThreadsOption = 0,
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
@@ -81,7 +91,11 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"warning: {old} is deprecated: use {new}", err=True)
             write_images = old_write_images
         try:
+            if not 0 < frame_rate <= 1000:
+                raise ValueError(f"--frame-rate is {frame_rate:g}: expected a rate above 0, up to 1000")
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
+            if track and source.kind == "image":
+                raise ValueError("--track needs a video or a folder: one image has no tracks")
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)
             checkpoint = checkpoint or default_checkpoint()
@@ -100,8 +114,11 @@ def register(app: typer.Typer) -> None:
                 max_detections=max_detections,
                 classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
+            track_ids = _track_ids(predictor, source.rate_hz or frame_rate) if track else None
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
-            _run(source, predictor, out, {"checkpoint": checkpoint.name}, write_images=write_images)
+            _run(
+                source, predictor, out, {"checkpoint": checkpoint.name}, write_images=write_images, track_ids=track_ids
+            )
         except (ValueError, OSError) as error:
             fail(error)
 
@@ -131,7 +148,32 @@ def _override_scaling(
         predictor.thermal_scaling = replace(predictor.thermal_scaling, **changes)
 
 
-def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, Any], *, write_images: bool) -> None:
+def _track_ids(predictor: Predictor, rate_hz: float) -> TrackIds:
+    """Return what gives the detections of successive frames their ids; make ``predictor`` return weak detections."""
+    from fusion_mamba_ros.tracking.tracker import LEAST_SCORE, Tracker
+
+    threshold = predictor.thresholds.score_threshold
+    predictor.change(score_threshold=min(threshold, LEAST_SCORE))
+    tracker = Tracker()
+
+    def track_ids(number: int, detections: Detections) -> Detections:
+        stamp_ns = round(number * 1e9 / rate_hz)
+        boxes, scores, labels = detections.boxes, detections.scores, detections.labels
+        ids = tracker.update(boxes, scores, labels, stamp_ns=stamp_ns, score_threshold=threshold)
+        return detections.tracked(ids, threshold)
+
+    return track_ids
+
+
+def _run(
+    source: PairSource,
+    predictor: Predictor,
+    out: Path,
+    info: dict[str, Any],
+    *,
+    write_images: bool,
+    track_ids: TrackIds | None = None,
+) -> None:
     from collections import Counter
 
     from rich.console import Console
@@ -164,6 +206,8 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
                     detections = predictor.predict(images, reference_size=reference_size)
                 except NonFiniteOutputError as error:
                     raise ValueError(f"'{pair.name}' has no result: {error}") from error
+                if track_ids is not None:
+                    detections = track_ids(sum(modes.values()), detections)
                 modes[detections.mode.value] += 1
                 objects.update(predictor.class_names[label] for label in detections.labels)
                 inference_ms.append(predictor.times.inference_ms)

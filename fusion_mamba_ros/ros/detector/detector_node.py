@@ -22,6 +22,7 @@ from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import (
     homography_of,
+    inference_thresholds_of,
     load_predictor,
     thermal_scaling_of,
     thresholds_of,
@@ -197,7 +198,7 @@ class DetectorNode(LifecycleNode):
 
     def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
         if self._predictor is not None:
-            self._predictor.thresholds = thresholds_of(parameters, self._predictor.metadata)
+            self._predictor.thresholds = inference_thresholds_of(parameters, self._predictor.metadata)
         if self._session is not None:
             self._session.change_parameters(parameters)
         if self._outputs is not None and self._predictor is not None:

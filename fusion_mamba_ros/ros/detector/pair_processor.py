@@ -21,6 +21,7 @@ from fusion_mamba_ros.ros.detector.further_images import FurtherImage
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.ros.detector.track_ids import TrackIds
 from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
 from fusion_mamba_ros.streams.message_decoding import image_of
@@ -100,6 +101,7 @@ class PairProcessor:
     * ``continue_alone()`` returns whether a frame is used alone if its partner cannot be decoded.
     * ``further(stamp_ns)`` returns the images of modalities besides RGB and thermal for an array with this stamp.
     * ``monitor`` receives the current stage of the thread.
+    * ``track_ids``, unless it is None, gives detections the ids of their tracks.
     * ``refusals`` receives the reason why an image could not be decoded.
     """
 
@@ -115,6 +117,7 @@ class PairProcessor:
         further: Callable[[int], Mapping[str, FurtherImage]] = lambda stamp_ns: {},
         monitor: InferenceMonitor | None = None,
         refusals: Refusals | None = None,
+        track_ids: TrackIds | None = None,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._predictor = predictor
@@ -128,6 +131,7 @@ class PairProcessor:
         self._rgb_size: tuple[int, int] | None = None
         self.monitor = monitor or InferenceMonitor(steady_ns=steady_ns)
         self._refusals = refusals or Refusals(steady_ns=steady_ns)
+        self._track_ids = track_ids
         self._steady_ns = steady_ns
 
     def detach(self) -> None:
@@ -170,7 +174,7 @@ class PairProcessor:
             self._record(frames, Outcome.UNPAIRED)
             return
         decoded_ns = self._steady_ns()
-        detections = self._predicted(frames, images)
+        detections = self._predicted(frames, images, to_nanoseconds(header.stamp))
         if detections is None:
             return
         inferred_ns = self._steady_ns()
@@ -238,11 +242,13 @@ class PairProcessor:
                 self._rgb_size = (image.width, image.height)
         return frames, images
 
-    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]]) -> Detections | None:
+    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]], stamp_ns: int) -> Detections | None:
         self.monitor.enter("inference")
         started_ns = self._steady_ns()
         try:
             detections = self._predictor.predict(images, reference_size=self._rgb_size)
+            if self._track_ids is not None:
+                detections = self._track_ids.add_to(detections, stamp_ns=stamp_ns, size=self._rgb_size)
         except Exception as error:
             reason = describe_failure(error)
             self.monitor.record_failure(reason, non_finite=isinstance(error, NonFiniteOutputError))
@@ -259,12 +265,12 @@ class PairProcessor:
         """Return the header of the RGB frame, or a header for the thermal image if there is no RGB image."""
         if isinstance(released, Pair):
             if Camera.RGB.value in images:
-                return released.rgb.payload.message.header
+                return released.rgb.payload.header
             # A damaged RGB image still has a valid stamp. The thermal stamp may be later than the next RGB stamp.
             shift_ns = 0 if Camera.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
             thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
         elif released.frame.camera is Camera.RGB:
-            return released.frame.payload.message.header
+            return released.frame.payload.header
         else:
             thermal, stamp_ns = released.frame, released.stamp_ns
         thermal_frame_id = thermal.payload.message.header.frame_id

@@ -14,6 +14,7 @@ from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector.parameters import CHECKPOINT_SCORE_THRESHOLD, DetectorParameters
+from fusion_mamba_ros.tracking.tracker import LEAST_SCORE
 
 
 def load_predictor(parameters: DetectorParameters) -> Predictor:
@@ -27,15 +28,23 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
     return Predictor(
         engine,
         metadata,
-        thresholds=thresholds_of(parameters, metadata),
+        thresholds=inference_thresholds_of(parameters, metadata),
         thermal=thermal_scaling_of(parameters, metadata),
         homography=homography_of(parameters, metadata),
         stream=True,
     )
 
 
+def inference_thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
+    """Return the thresholds of the predictor. With tracking it also returns weak detections, which continue tracks."""
+    thresholds = thresholds_of(parameters, metadata)
+    if not parameters.tracking:
+        return thresholds
+    return replace(thresholds, score_threshold=min(thresholds.score_threshold, LEAST_SCORE))
+
+
 def thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
-    """Return the post-processing thresholds.
+    """Return the post-processing thresholds of what is published.
 
     If ``score_threshold`` is -1, the threshold stored in the checkpoint is used.
     """
