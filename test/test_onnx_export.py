@@ -19,7 +19,10 @@ pytest.importorskip("onnx")
 
 CLASSES = ("person", "car", "bus")
 MODELS = {
-    "fusion_mamba": {"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16}},
+    "fusion_mamba": {
+        "fusion": "fusion_mamba",
+        "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16},
+    },
     "lite0 and cross-attention": {"backbone": "efficientnet_lite0", "fusion": "cross_attention"},
     "yolov5, concat, three": {
         "backbone": "yolov5",
