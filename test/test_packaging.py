@@ -85,4 +85,6 @@ def test_a_wheel_has_types_recipes_kernel_and_weights(tmp_path: Path) -> None:
     assert "fusion_mamba_ros/py.typed" in names
     assert "fusion_mamba_ros/training/recipes/nano.yaml" in names
     assert "fusion_mamba_ros/network/selective_scan/libfusion_mamba_scan.so" in names
+    assert "fusion_mamba_ros/deployment/libfusion_mamba_onnxruntime.so" in names
+    assert any(name.endswith("fusion_mamba_nano.onnx") for name in names)
     assert any(name.endswith("fusion_mamba_nano.safetensors") for name in names)

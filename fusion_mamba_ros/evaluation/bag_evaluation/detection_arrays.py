@@ -117,7 +117,7 @@ def _messages(bag: Bag, topic: str, beside: dict[str, str], problems: list[str])
             continue
         for message in read_until_damage(bag, names, problems):
             try:
-                fields = bag.deserialize(message)
+                fields = bag.fields_of(message)
             except BagError as error:
                 damaged.setdefault(message.topic, []).append(str(error))
                 continue

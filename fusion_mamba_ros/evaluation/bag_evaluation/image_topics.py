@@ -50,7 +50,7 @@ def read_images(bag: Bag, topics: Mapping[str, str], problems: list[str]) -> Ite
     for message in read_until_damage(bag, topics, problems):
         fate = FrameFate(cameras[message.topic], serialized_stamp_ns(message.data), message.recorded_ns)
         try:
-            yield fate, bag.deserialize(message)
+            yield fate, bag.fields_of(message)
         except BagError as error:
             fate.corrupt(str(error))
             yield fate, None
