@@ -76,6 +76,8 @@ def test_levels_have_the_shapes_of_the_contract(fusion: str, backbone: str) -> N
         {"fusion": "add"},
         {"fusion": "concat"},
         {"fusion": "cross_attention"},
+        {"fusion": "cft"},
+        {"fusion": "icafusion"},
         {"fusion_mamba": {**BLOCK, "state_size": 8}},
     ],
     ids=str,
