@@ -184,6 +184,6 @@ def test_detector_works_with_a_missing_modality_and_reads_its_own_configuration(
     ids=str,
 )
 def test_bad_setting_is_refused_with_one_sentence(section: dict[str, object], words: str) -> None:
-    with pytest.raises(ValueError, match="^[^\n]+$") as caught:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         ModelConfig.from_dict(section)
     assert words in str(caught.value)
