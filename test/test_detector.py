@@ -73,6 +73,8 @@ def test_levels_have_the_shapes_of_the_contract(fusion: str, backbone: str) -> N
         {"fusion_mamba": {**BLOCK, "share_ssm": False}},
         {"levels": [5]},
         {"fusion_mamba": {**BLOCK, "dssf_count": 2}},
+        {"fusion_mamba": {**BLOCK, "scan_directions": 2}},
+        {"fusion_mamba": {**BLOCK, "gating": "sequential"}},
         {"fusion": "add"},
         {"fusion": "concat"},
         {"fusion": "cross_attention"},

@@ -7,7 +7,7 @@ import importlib
 
 import typer
 
-STUDIES: tuple[str, ...] = ("complexity",)
+STUDIES: tuple[str, ...] = ("ablation", "complexity")
 
 
 def register(app: typer.Typer) -> None:
