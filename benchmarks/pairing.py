@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "test"))
-from camera_streams import MS, SECOND, START, Camera, play, two_cameras
+from camera_streams import MS, SECOND, START, SimulatedCamera, play, two_cameras
 
-from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, PairingLimits, Side
+from fusion_mamba_ros.streams.pairing import Camera, Frame, LoneFrame, Pair, Pairing, PairingLimits
 
 SECONDS = 60
 MAX_OFFSET_NS = 50 * MS
@@ -38,11 +38,11 @@ class GreedyRule:
     """Pair a new frame immediately with the nearest queued frame of the other camera, if it is nearer than the slop."""
 
     def __init__(self) -> None:
-        self._queues: dict[Side, dict[int, Frame]] = {side: {} for side in Side}
+        self._queues: dict[Camera, dict[int, Frame]] = {camera: {} for camera in Camera}
 
     def add(self, frame: Frame) -> tuple[Frame, Frame] | None:
         """Add a frame; return the pair (RGB, thermal) that it completes, or None."""
-        mine, others = self._queues[frame.side], self._queues[frame.side.other]
+        mine, others = self._queues[frame.camera], self._queues[frame.camera.other]
         mine[frame.stamp_ns] = frame
         while len(mine) > QUEUE_SIZE:
             del mine[min(mine)]
@@ -52,7 +52,7 @@ class GreedyRule:
         stamp = min(near, key=lambda s: abs(s - frame.stamp_ns))
         other = others[stamp]
         del mine[frame.stamp_ns], others[stamp]
-        return (frame, other) if frame.side is Side.RGB else (other, frame)
+        return (frame, other) if frame.camera is Camera.RGB else (other, frame)
 
 
 def run_greedy(frames: list[Frame]) -> list[Release]:
@@ -67,37 +67,37 @@ def run_message_filters(frames: list[Frame]) -> list[Release]:
     from message_filters import ApproximateTimeSynchronizer, SimpleFilter
     from rclpy.time import Time
 
-    filters = {side: SimpleFilter() for side in Side}
+    filters = {camera: SimpleFilter() for camera in Camera}
     synchronizer = ApproximateTimeSynchronizer(list(filters.values()), QUEUE_SIZE, MAX_OFFSET_NS / SECOND)
     released: list[Release] = []
     synchronizer.registerCallback(lambda rgb, thermal: released.append((now_ns, rgb.frame, thermal.frame)))
     for frame in frames:
         now_ns = frame.arrival_ns
         stamp = Time(nanoseconds=frame.stamp_ns).to_msg()
-        filters[frame.side].signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=stamp), frame=frame))
+        filters[frame.camera].signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=stamp), frame=frame))
     return released
 
 
 def run_pairing(frames: list[Frame]) -> list[Release]:
     """Return the pairs and the single frames that `Pairing` releases."""
     pairing = Pairing(PairingLimits(max_offset_ns=MAX_OFFSET_NS, queue_size=QUEUE_SIZE))
-    return [(time_ns, *_sides(item)) for time_ns, item in play(pairing, frames, frames[-1].arrival_ns + 50 * MS)]
+    return [(time_ns, *_by_camera(item)) for time_ns, item in play(pairing, frames, frames[-1].arrival_ns + 50 * MS)]
 
 
-def _sides(item: Pair | LoneFrame) -> tuple[Frame | None, Frame | None]:
+def _by_camera(item: Pair | LoneFrame) -> tuple[Frame | None, Frame | None]:
     if isinstance(item, Pair):
         return item.rgb, item.thermal
-    return (item.frame, None) if item.frame.side is Side.RGB else (None, item.frame)
+    return (item.frame, None) if item.frame.camera is Camera.RGB else (None, item.frame)
 
 
 def streams() -> dict[str, list[Frame]]:
     """Return named recordings of one minute; every call returns the same recordings."""
 
-    def record(rgb: Camera, thermal: Camera) -> list[Frame]:
+    def record(rgb: SimulatedCamera, thermal: SimulatedCamera) -> list[Frame]:
         return two_cameras(rgb, thermal, SECONDS, np.random.default_rng(0))
 
-    free = Camera(30, 0, 1, latency_ms=12), Camera(30, 10, 1, latency_ms=8)
-    gap = [f for f in record(*free) if f.side is Side.RGB or not 20 <= (f.arrival_ns - START) / SECOND < 23]
+    free = SimulatedCamera(30, 0, 1, latency_ms=12), SimulatedCamera(30, 10, 1, latency_ms=8)
+    gap = [f for f in record(*free) if f.camera is Camera.RGB or not 20 <= (f.arrival_ns - START) / SECOND < 23]
     slow = record(free[0], replace(free[1], rate_hz=9))
     lap = [f for f in slow if f.arrival_ns < START + 30 * SECOND]
     loop = lap + [replace(f, arrival_ns=f.arrival_ns + 30 * SECOND) for f in lap]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, Side
+from fusion_mamba_ros.streams.pairing import Camera, Frame, LoneFrame, Pair, Pairing
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -16,7 +16,7 @@ START = 1_000 * SECOND
 
 
 @dataclass(frozen=True)
-class Camera:
+class SimulatedCamera:
     """How one camera behaves: rate, phase, jitter of its stamps, lost frames, and how its messages travel.
 
     ``clock_ms`` is how far its clock is ahead; ``bursts`` is the share of messages that wait for the next one.
@@ -31,24 +31,26 @@ class Camera:
     bursts: float = 0.0
 
 
-def frames_of(side: Side, camera: Camera, seconds: float, rng: np.random.Generator) -> list[Frame]:
+def frames_of(camera: Camera, simulated: SimulatedCamera, seconds: float, rng: np.random.Generator) -> list[Frame]:
     """Return the frames of one camera over ``seconds``, in the order of arrival."""
-    taken_ms = camera.phase_ms + np.arange(int(seconds * camera.rate_hz)) * 1000.0 / camera.rate_hz
-    taken_ms = taken_ms + rng.uniform(-camera.jitter_ms, camera.jitter_ms, len(taken_ms))
-    arrival_ms = taken_ms + camera.latency_ms
-    for i in np.flatnonzero(rng.random(len(taken_ms)) < camera.bursts)[::-1]:
+    taken_ms = simulated.phase_ms + np.arange(int(seconds * simulated.rate_hz)) * 1000.0 / simulated.rate_hz
+    taken_ms = taken_ms + rng.uniform(-simulated.jitter_ms, simulated.jitter_ms, len(taken_ms))
+    arrival_ms = taken_ms + simulated.latency_ms
+    for i in np.flatnonzero(rng.random(len(taken_ms)) < simulated.bursts)[::-1]:
         if i + 1 < len(taken_ms):
             arrival_ms[i] = arrival_ms[i + 1]
-    kept = rng.random(len(taken_ms)) >= camera.drop
+    kept = rng.random(len(taken_ms)) >= simulated.drop
     return [
-        Frame(side, START + int((t + camera.clock_ms) * MS), START + int(a * MS))
+        Frame(camera, START + int((t + simulated.clock_ms) * MS), START + int(a * MS))
         for t, a in zip(taken_ms[kept], arrival_ms[kept], strict=True)
     ]
 
 
-def two_cameras(rgb: Camera, thermal: Camera, seconds: float, rng: np.random.Generator) -> list[Frame]:
+def two_cameras(
+    rgb: SimulatedCamera, thermal: SimulatedCamera, seconds: float, rng: np.random.Generator
+) -> list[Frame]:
     """Return the frames of both cameras in the order of arrival."""
-    frames = frames_of(Side.RGB, rgb, seconds, rng) + frames_of(Side.THERMAL, thermal, seconds, rng)
+    frames = frames_of(Camera.RGB, rgb, seconds, rng) + frames_of(Camera.THERMAL, thermal, seconds, rng)
     return sorted(frames, key=lambda frame: frame.arrival_ns)
 
 
@@ -73,18 +75,18 @@ def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None)
 
 def rgb(stamp_ms: float, arrival_ms: float | None = None, *, fresh: bool = True) -> Frame:
     """Return an RGB frame with stamp and arrival (the same if not given) so many milliseconds after the start."""
-    return frame_of(Side.RGB, stamp_ms, arrival_ms, fresh)
+    return frame_of(Camera.RGB, stamp_ms, arrival_ms, fresh)
 
 
 def thermal(stamp_ms: float, arrival_ms: float | None = None, *, fresh: bool = True) -> Frame:
     """Return a thermal frame, as `rgb` does."""
-    return frame_of(Side.THERMAL, stamp_ms, arrival_ms, fresh)
+    return frame_of(Camera.THERMAL, stamp_ms, arrival_ms, fresh)
 
 
-def frame_of(side: Side, stamp_ms: float, arrival_ms: float | None, fresh: bool) -> Frame:
+def frame_of(camera: Camera, stamp_ms: float, arrival_ms: float | None, fresh: bool) -> Frame:
     """Return a frame of either camera, as `rgb` does."""
     arrival = stamp_ms if arrival_ms is None else arrival_ms
-    return Frame(side, START + int(stamp_ms * MS), START + int(arrival * MS), fresh=fresh)
+    return Frame(camera, START + int(stamp_ms * MS), START + int(arrival * MS), fresh=fresh)
 
 
 def at(ms: float) -> int:
@@ -92,14 +94,14 @@ def at(ms: float) -> int:
     return START + int(ms * MS)
 
 
-def assert_accounted(pairing: Pairing, received: dict[Side, int] | None = None) -> None:
+def assert_accounted(pairing: Pairing, received: dict[Camera, int] | None = None) -> None:
     """Hold that every frame ended in exactly one counter."""
     counters = pairing.counters()
-    for side, counts in ((Side.RGB, counters.rgb), (Side.THERMAL, counters.thermal)):
+    for camera, counts in ((Camera.RGB, counters.rgb), (Camera.THERMAL, counters.thermal)):
         assert counts.accounted == counts.received, counters
         assert min(vars(counts).values()) >= 0, counters
         if received is not None:
-            assert counts.received == received[side]
+            assert counts.received == received[camera]
 
 
 def pairs_of(items: Sequence[tuple[int, Pair | LoneFrame]]) -> list[Pair]:

@@ -17,7 +17,7 @@ from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector, number
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 PERIOD_SEC = 0.1
 TIMEOUT_SEC = 0.5
@@ -38,17 +38,17 @@ class FaultRun:
         self.world, self.predictor = self.detector.world, self.detector.predictor
         self.start_ns = self.world.steady_ns
         self.active: list[Fault] = []
-        self.stamps: dict[tuple[Side, int], set[int]] = defaultdict(set)
-        self.delivered: dict[Side, deque[int]] = {side: deque() for side in Side}
-        self.delivered_count = dict.fromkeys(Side, 0)
-        self.corrupted: dict[Side, list[str]] = {side: [] for side in Side}
+        self.stamps: dict[tuple[Camera, int], set[int]] = defaultdict(set)
+        self.delivered: dict[Camera, deque[int]] = {camera: deque() for camera in Camera}
+        self.delivered_count = dict.fromkeys(Camera, 0)
+        self.corrupted: dict[Camera, list[str]] = {camera: [] for camera in Camera}
         self.arrays: list[tuple[int, int]] = []  # steady time, stamp
         self.slowest_sec = self.predictor.duration_sec
         self.quiet_ticks = 0
         self.ticks = 0
         self.reported_levels: set[int] = set()
-        self._numbers = dict.fromkeys(Side, 0)
-        self._last_due_ns = dict.fromkeys(Side, 0)
+        self._numbers = dict.fromkeys(Camera, 0)
+        self._last_due_ns = dict.fromkeys(Camera, 0)
         self._outcomes_seen = 0
         self._clock_stopped_ns: int | None = None
         self._clock_jumped_ns = self.start_ns
@@ -99,8 +99,8 @@ class FaultRun:
 
     # Faults
 
-    def _fault(self, kind: str, side: Side | None = None) -> Fault | None:
-        return next((f for f in self.active if f.kind == kind and side in (None, f.side)), None)
+    def _fault(self, kind: str, camera: Camera | None = None) -> Fault | None:
+        return next((f for f in self.active if f.kind == kind and camera in (None, f.camera)), None)
 
     def _begin(self, fault: Fault) -> None:
         self.active.append(fault)
@@ -134,39 +134,39 @@ class FaultRun:
         """Let both cameras take an image, some milliseconds apart, once in each period."""
         period_sec = PERIOD_SEC / (3 if self._fault("overload") else 1)
         self.world.at(self.world.steady_ns + int(period_sec * SECOND), self._trigger)
-        for side in Side:
+        for camera in Camera:
             jitter_ns = int(self._rng.integers(0, SECOND // 200))
-            self.world.at(self.world.steady_ns + jitter_ns, lambda side=side: self._take(side))
+            self.world.at(self.world.steady_ns + jitter_ns, lambda camera=camera: self._take(camera))
 
-    def _take(self, side: Side) -> None:
+    def _take(self, camera: Camera) -> None:
         """Take an image and send it, as far as the camera's faults allow."""
-        if self._fault("camera dead", side):
+        if self._fault("camera dead", camera):
             return
-        if not self._fault("camera frozen", side):
-            self._numbers[side] += 1
-        number, stamp_ns = self._numbers[side], self.world.node_ns
-        corrupt = self._fault("camera corrupt", side)
+        if not self._fault("camera frozen", camera):
+            self._numbers[camera] += 1
+        number, stamp_ns = self._numbers[camera], self.world.node_ns
+        corrupt = self._fault("camera corrupt", camera)
         corruption = corrupt.corruption if corrupt and self._rng.random() < corrupt.amount else ""
-        message = image(side, number, 0 if corruption == "zero stamp" else stamp_ns)
+        message = image(camera, number, 0 if corruption == "zero stamp" else stamp_ns)
         if corruption == "cut short":
             message.data = message.data[:-7]
         elif corruption == "encoding":
             message.encoding = "no such encoding"
         if not corruption:
-            self.stamps[side, number].add(stamp_ns)
-        late = self._fault("camera late", side)
+            self.stamps[camera, number].add(stamp_ns)
+        late = self._fault("camera late", camera)
         delay_sec = (late.amount if late else 0.0) + 0.005
         # A transport may be slow, but it keeps the order.
-        due_ns = max(self.world.steady_ns + int(delay_sec * SECOND), self._last_due_ns[side])
-        self._last_due_ns[side] = due_ns
-        self.world.at(due_ns, lambda: self._deliver(side, message, corruption))
+        due_ns = max(self.world.steady_ns + int(delay_sec * SECOND), self._last_due_ns[camera])
+        self._last_due_ns[camera] = due_ns
+        self.world.at(due_ns, lambda: self._deliver(camera, message, corruption))
 
-    def _deliver(self, side: Side, message: Image, corruption: str) -> None:
-        self.delivered[side].append(self.world.steady_ns)
-        self.delivered_count[side] += 1
+    def _deliver(self, camera: Camera, message: Image, corruption: str) -> None:
+        self.delivered[camera].append(self.world.steady_ns)
+        self.delivered_count[camera] += 1
         if corruption:
-            self.corrupted[side].append(corruption)
-        self.detector.receive(side, message)
+            self.corrupted[camera].append(corruption)
+        self.detector.receive(camera, message)
 
     # What comes out
 
@@ -175,8 +175,8 @@ class FaultRun:
         (detection,) = message.detections
         center = detection.bbox.center.position
         rgb, thermal = round(center.x) - 1, round(center.y) - 1
-        side, number = (Side.RGB, rgb) if rgb else (Side.THERMAL, thermal)
-        assert stamp_ns in self.stamps[side, number], f"the stamp is not that of {side.value} image {number}"
+        camera, number = (Camera.RGB, rgb) if rgb else (Camera.THERMAL, thermal)
+        assert stamp_ns in self.stamps[camera, number], f"the stamp is not that of {camera.value} image {number}"
         if self.arrays and not any(f.kind == "clock jumping" and f.amount < 0 for f in self.scenario.faults):
             assert stamp_ns > self.arrays[-1][1], "a stamp went back"
         self.arrays.append((self.world.steady_ns, stamp_ns))
@@ -198,10 +198,10 @@ class FaultRun:
     def _check_counters(self) -> None:
         counters, published = self.detector.session.counters()
         assert published <= len(self.arrays) <= published + 1
-        for side, counts in counters.items():
+        for camera, counts in counters.items():
             values = dict(counts.items())
             received = values.pop("received")
-            assert received == self.delivered_count[side] == sum(values.values()), counts
+            assert received == self.delivered_count[camera] == sum(values.values()), counts
             assert min(values.values()) >= 0, counts
 
     def _check_report(self, reported: dict[str, Any]) -> None:
@@ -236,12 +236,14 @@ class FaultRun:
         # Timeouts begin anew with a jump of the clock; while it stands still, the steady clock is slower to judge.
         patience_sec = TIMEOUT_SEC + (3 * REPORT_SEC if self.scenario.has("clock stopped") else REPORT_SEC)
         silent = {
-            side: (now_ns - max(times[-1] if times else self.start_ns, self._clock_jumped_ns)) / SECOND
-            for side, times in self.delivered.items()
+            camera: (now_ns - max(times[-1] if times else self.start_ns, self._clock_jumped_ns)) / SECOND
+            for camera, times in self.delivered.items()
         }
-        for side, seconds in silent.items():
+        for camera, seconds in silent.items():
             if seconds > patience_sec:
-                assert level >= WARN and f"{side.value} is missing" in words, f"{side.value} silent for {seconds:.1f} s"
+                assert level >= WARN and f"{camera.value} is missing" in words, (
+                    f"{camera.value} silent for {seconds:.1f} s"
+                )
         if max(silent.values()) > patience_sec and self.scenario.missing_modality == "stop":
             assert level == ERROR, "a camera is missing"
         if min(silent.values()) > patience_sec:
@@ -250,9 +252,11 @@ class FaultRun:
             assert level == ERROR and "the node's clock has stood still" in words
         if self._clock_stopped_ns is None:
             assert "stood still" not in words, "the clock runs"
-        for side, kinds in self.corrupted.items():
+        for camera, kinds in self.corrupted.items():
             if kinds:
-                assert level >= WARN and f"{side.value} images refused: " in words, f"{len(kinds)} {side.value} refused"
+                assert level >= WARN and f"{camera.value} images refused: " in words, (
+                    f"{len(kinds)} {camera.value} refused"
+                )
                 assert any(REASONS[kind] in words for kind in kinds)
 
     def _check_inference(self, status: Any, level: int) -> None:
@@ -276,7 +280,7 @@ class FaultRun:
         """Hold that no output, or far less than the cameras would allow, is never OK."""
         now_ns = self.world.steady_ns
         age_sec = (now_ns - (self.arrays[-1][0] if self.arrays else self.start_ns)) / SECOND
-        recent = {side: sum(now_ns - t <= 5 * SECOND for t in times) for side, times in self.delivered.items()}
+        recent = {camera: sum(now_ns - t <= 5 * SECOND for t in times) for camera, times in self.delivered.items()}
         slowest_sec = max((5 / (count - 1) for count in recent.values() if count > 1), default=0.0)
         pace_sec = slowest_sec + 2 * self.slowest_sec
         if age_sec > TIMEOUT_SEC + pace_sec + 0.01:
@@ -290,12 +294,12 @@ class FaultRun:
             assert worst >= WARN, f"{published} arrays of {arrived} pairs in the last second"
 
 
-def image(side: Side, number: int, stamp_ns: int) -> Image:
+def image(camera: Camera, number: int, stamp_ns: int) -> Image:
     """Return a message that carries ``number``."""
-    pixels = numbered_pixels(side, number)
+    pixels = numbered_pixels(camera, number)
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="bgra8" if pixels.ndim == 3 else "mono16")
     message.step = pixels.strides[0]
-    message.header.frame_id = f"{side.value}_camera"
+    message.header.frame_id = f"{camera.value}_camera"
     message.header.stamp = to_stamp(stamp_ns)
     message.data = array.array("B", pixels.tobytes())
     return message

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 KINDS = (
     "camera dead",
@@ -32,14 +32,14 @@ CORRUPTIONS = ("cut short", "encoding", "zero stamp")
 class Fault:
     """One fault of a scenario, from ``start_sec`` to ``end_sec``.
 
-    ``side``: the camera that has it. ``amount``: seconds of delay, of an inference or of the jump, or the share of
+    ``camera``: the camera that has it. ``amount``: seconds of delay, of an inference or of the jump, or the share of
     corrupt images. ``corruption``: what is wrong with those.
     """
 
     kind: str
     start_sec: float
     end_sec: float
-    side: Side = Side.THERMAL
+    camera: Camera = Camera.THERMAL
     amount: float = 0.0
     corruption: str = ""
 
@@ -67,14 +67,14 @@ def draw_scenario(seed: int) -> Scenario:
     faults = tuple(_draw_fault(kind, rng) for kind in kinds)
     if "camera dead" in kinds and rng.random() < 0.3:
         first = faults[kinds.index("camera dead")]
-        faults += (Fault("camera dead", first.start_sec + 0.5, first.end_sec, first.side.other),)
+        faults += (Fault("camera dead", first.start_sec + 0.5, first.end_sec, first.camera.other),)
     return Scenario(seed, faults, "stop" if rng.random() < 0.2 else "continue")
 
 
 def _draw_fault(kind: str, rng: np.random.Generator) -> Fault:
     start_sec = HEALTHY_SEC + float(rng.uniform(0, 2))
     end_sec = start_sec + float(rng.uniform(3.5, 7))
-    side = Side.RGB if rng.random() < 0.5 else Side.THERMAL
+    camera = Camera.RGB if rng.random() < 0.5 else Camera.THERMAL
     amount = {
         "camera late": rng.uniform(0.1, 3),
         "camera corrupt": rng.choice([0.2, 1.0]),
@@ -84,5 +84,5 @@ def _draw_fault(kind: str, rng: np.random.Generator) -> Fault:
         "overload": rng.uniform(0.3, 0.6),
     }.get(kind, 0.0)
     if kind == "camera frozen":
-        side = Side.THERMAL  # Only thermal cameras have a shutter.
-    return Fault(kind, start_sec, end_sec, side, float(amount), str(rng.choice(CORRUPTIONS)))
+        camera = Camera.THERMAL  # Only thermal cameras have a shutter.
+    return Fault(kind, start_sec, end_sec, camera, float(amount), str(rng.choice(CORRUPTIONS)))

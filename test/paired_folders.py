@@ -12,7 +12,7 @@ import numpy as np
 WIDTH, HEIGHT = 64, 48
 
 
-def write_picture(path: Path, *, channels: int = 3, seed: int = 0, depth: type = np.uint8) -> None:
+def write_image(path: Path, *, channels: int = 3, seed: int = 0, depth: type = np.uint8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (HEIGHT, WIDTH, channels) if channels > 1 else (HEIGHT, WIDTH)
     image = np.random.default_rng(seed).integers(0, np.iinfo(depth).max, shape).astype(depth)
@@ -20,8 +20,8 @@ def write_picture(path: Path, *, channels: int = 3, seed: int = 0, depth: type =
 
 
 def write_pair(rgb: Path, thermal: Path, *, seed: int = 0, depth: type = np.uint8) -> None:
-    write_picture(rgb, seed=2 * seed)
-    write_picture(thermal, channels=1, seed=2 * seed + 1, depth=depth)
+    write_image(rgb, seed=2 * seed)
+    write_image(thermal, channels=1, seed=2 * seed + 1, depth=depth)
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def float64_answer(inputs: ScanInputs, grad_y: Tensor) -> tuple[Tensor, Gradient
 
 
 def brute_force_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor) -> Tensor:
-    """Return ``selective_scan_2d`` with softplus of one picture, (D, H, W), pixel by pixel in Python floats.
+    """Return ``selective_scan_2d`` with softplus of one image, (D, H, W), pixel by pixel in Python floats.
 
     Shapes as there, without the batch dimension. Written from the equations alone; shares nothing with the package.
     """

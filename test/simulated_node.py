@@ -26,7 +26,7 @@ from fusion_mamba_ros.ros.detector.diagnostics import Diagnostics
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 SECOND = 10**9
 MS = 10**6
@@ -243,9 +243,9 @@ def number_in(pixels: np.ndarray | None) -> int:
     return int(middle) if pixels.ndim == 2 else int(middle[0]) * 256 + int(middle[1])
 
 
-def numbered_pixels(side: Side, number: int) -> np.ndarray:
+def numbered_pixels(camera: Camera, number: int) -> np.ndarray:
     """Return an image of one camera that carries ``number`` in its middle."""
-    if side is Side.THERMAL:
+    if camera is Camera.THERMAL:
         return np.full((24, 16), number, np.uint16)
     pixels = np.zeros((24, 16, 4), np.uint8)  # bgra8
     pixels[..., 2], pixels[..., 1] = divmod(number, 256)
@@ -279,7 +279,7 @@ class SimulatedDetector:
         )
         self.diagnostics.watch(self.session)
 
-    def receive(self, side: Side, message: Any) -> None:
+    def receive(self, camera: Camera, message: Any) -> None:
         """Deliver a message of one camera."""
-        subscription: Any = self.session.subscriptions[side]
+        subscription: Any = self.session.subscriptions[camera]
         subscription.signalMessage(message)

@@ -16,7 +16,7 @@ from ros_cameras import Cameras
 from sensor_msgs.msg import Image
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 MOST_RESUME_SEC = 2.0
 JUMP_NS, LATE_NS = 60 * 10**9, 300_000_000
@@ -37,8 +37,8 @@ class SoakFault:
     counters: tuple[str, ...] = ()
 
 
-def _stop(sides: tuple[Side, ...], cameras: Cameras) -> None:
-    cameras.running = {side: side not in sides for side in Side}
+def _stop(cameras_hit: tuple[Camera, ...], cameras: Cameras) -> None:
+    cameras.running = {camera: camera not in cameras_hit for camera in Camera}
 
 
 def _mark(command: int, cameras: Cameras) -> None:
@@ -53,9 +53,9 @@ def _jump_back(cameras: Cameras) -> None:
     cameras.shift_ns = -JUMP_NS
 
 
-def _spoil(change: Callable[[Image], None], sides: tuple[Side, ...], cameras: Cameras) -> None:
-    def spoil(side: Side, message: Image) -> Image:
-        if side in sides:
+def _spoil(change: Callable[[Image], None], cameras_hit: tuple[Camera, ...], cameras: Cameras) -> None:
+    def spoil(camera: Camera, message: Image) -> Image:
+        if camera in cameras_hit:
             change(message)
         return message
 
@@ -79,7 +79,7 @@ def _zero(message: Image) -> None:
     message.header.stamp.sec = message.header.stamp.nanosec = 0
 
 
-_RGB, _THERMAL, _BOTH = (Side.RGB,), (Side.THERMAL,), tuple(Side)
+_RGB, _THERMAL, _BOTH = (Camera.RGB,), (Camera.THERMAL,), tuple(Camera)
 # Failing inference first: the first exception costs memory once, which belongs to the warm-up.
 FAULTS = (
     SoakFault("inference raises", partial(_mark, RAISE), counters=("failed",)),
@@ -132,9 +132,9 @@ class FaultInjector:
 
     def _heal(self) -> None:
         cameras = self._cameras
-        cameras.running, cameras.frozen = dict.fromkeys(Side, True), False
+        cameras.running, cameras.frozen = dict.fromkeys(Camera, True), False
         cameras.first_pixel, cameras.shift_ns = 0, 0
-        cameras.spoil = lambda side, message: message
+        cameras.spoil = lambda camera, message: message
 
     def _measure(self, fault: SoakFault) -> None:
         """Wait for the first fused array with a stamp of after the fault."""
@@ -151,4 +151,4 @@ class FaultInjector:
 
     def _sums(self, fault: SoakFault) -> int:
         status = self._graph.statuses[-1]
-        return sum(getattr(side, name) for side in (status.rgb, status.thermal) for name in fault.counters)
+        return sum(getattr(camera, name) for camera in (status.rgb, status.thermal) for name in fault.counters)

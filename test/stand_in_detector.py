@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real detector node with a stand-in for the network, as a process: `python stand_in_detector.py --ros-args ...`.
 
-The stand-in finds one box per picture. Its time is FUSION_MAMBA_STAND_IN_SEC; the value of the first pixel can make it
+The stand-in finds one box per image. Its time is FUSION_MAMBA_STAND_IN_SEC; the value of the first pixel can make it
 fail, so that a test decides per frame.
 """
 

@@ -16,7 +16,7 @@ def resolve(boxes, classes, *, normalised=False):
     return annotation.resolve("pair", SIZE, CLASSES)
 
 
-def test_normalised_boxes_become_pixels_of_the_picture():
+def test_normalised_boxes_become_pixels_of_the_image():
     boxes, labels, problems = resolve([[0.1, 0.25, 0.5, 0.75]], ["car"], normalised=True)
     np.testing.assert_allclose(boxes, [[10, 20, 50, 60]])
     assert boxes.dtype == np.float32 and labels.dtype == np.int64
@@ -27,13 +27,13 @@ def test_normalised_boxes_become_pixels_of_the_picture():
     ("box", "expected"),
     [([-20, 10, 30, 40], [0, 10, 30, 40]), ([50, 40, 130, 95], [50, 40, 100, 80])],
 )
-def test_box_beyond_the_picture_is_clipped_and_reported(box, expected):
+def test_box_beyond_the_image_is_clipped_and_reported(box, expected):
     boxes, _, problems = resolve([box], ["person"])
     np.testing.assert_allclose(boxes, [expected])
     assert [problem.kind for problem in problems] == [ProblemKind.OUT_OF_BOUNDS]
 
 
-def test_box_wholly_outside_the_picture_is_dropped_and_reported():
+def test_box_wholly_outside_the_image_is_dropped_and_reported():
     boxes, labels, problems = resolve([[120, 10, 150, 40], [1, 1, 9, 9]], ["person", "car"])
     assert labels.tolist() == [1] and len(boxes) == 1
     assert [problem.kind for problem in problems] == [ProblemKind.OUT_OF_BOUNDS]

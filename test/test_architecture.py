@@ -129,7 +129,7 @@ def test_nothing_imports_a_network_client() -> None:
     assert not wrong
 
 
-def test_network_knows_tensors_and_no_pictures() -> None:
+def test_network_knows_tensors_and_no_images() -> None:
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in FILES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One geometry for both pictures and the boxes: held by pictures that show their boxes in bright pixels."""
+"""One geometry for both images and the boxes: held by images that show their boxes in bright pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bright_box(image: np.ndarray) -> np.ndarray:
     return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
 
-def test_boxes_stay_on_what_they_enclose_in_both_pictures():
+def test_boxes_stay_on_what_they_enclose_in_both_images():
     seen = 0
     for seed in range(60):
         changed = Augmentation(GEOMETRY)([patch_sample(seed)], 0, np.random.default_rng(seed))
@@ -55,7 +55,7 @@ def test_rotated_and_sheared_boxes_bound_what_they_enclose():
     for seed in range(60):
         changed = Augmentation(config)([patch_sample(seed)], 0, np.random.default_rng(seed))
         for box in changed.boxes:
-            # A turned box that the picture's edge cuts may be larger than what is left of its object.
+            # A turned box that the image's edge cuts may be larger than what is left of its object.
             if (box[:2] > 0).all() and (box[2:] < SIZE).all():
                 seen += 1
                 np.testing.assert_allclose(bright_box(changed.images["thermal"]), box, atol=2.0, err_msg=f"seed {seed}")
@@ -97,7 +97,7 @@ def test_without_changes_it_is_the_letterbox_of_inference(size):
 
 @pytest.mark.parametrize("zoom", [0.4, 1.0, 3.7])
 @pytest.mark.parametrize("degrees", [0.0, 12.0])
-def test_picture_fills_exactly_the_pixels_whose_centre_it_covers(zoom, degrees):
+def test_image_fills_exactly_the_pixels_whose_centre_it_covers(zoom, degrees):
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     matrix = np.array([[zoom * cosine, -zoom * sine, 60.3], [zoom * sine, zoom * cosine, 20.2], [0, 0, 1]])
     canvas = np.full((256, 320), 7, np.uint8)
@@ -262,7 +262,7 @@ class BrokenDataset(list):
 
     def __getitem__(self, index):
         if index == 1:
-            raise UnreadableImageError("picture 'b.jpg' is cut short")
+            raise UnreadableImageError("image 'b.jpg' is cut short")
         return super().__getitem__(index)
 
 
@@ -271,7 +271,7 @@ def test_unreadable_pair_is_replaced_named_and_counted():
     augment = Augmentation(PLAIN)
     names = {augment(dataset, 1, np.random.default_rng(seed)).name for seed in range(30)}
     assert names == {"pair0", "pair2"}
-    assert augment.skipped == {"b": "picture 'b.jpg' is cut short"}
+    assert augment.skipped == {"b": "image 'b.jpg' is cut short"}
 
 
 def test_unreadable_pair_is_refused_if_asked():

@@ -17,10 +17,10 @@ TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Twenty pictures of each camera, the RGB level and the thermal count saying their number."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for side in ("rgb", "thermal"):
-        (folder / side).mkdir()
+    """Twenty images of each camera, the RGB level and the thermal count saying their number."""
+    folder = tmp_path_factory.mktemp("images")
+    for camera in ("rgb", "thermal"):
+        (folder / camera).mkdir()
     for number in range(20):
         cv2.imwrite(str(folder / "rgb" / f"{number}.png"), np.full((24, 32, 3), 10 * number, np.uint8))
         cv2.imwrite(str(folder / "thermal" / f"{number}.png"), np.full((20, 30), 1000 * number, np.uint16))

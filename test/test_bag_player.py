@@ -80,8 +80,8 @@ def write_bag(path, frames=12, period_ns=50_000_000, size=(640, 480)):
     bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "rgb", "thermal": "thermal"})
     for index in range(frames):
         stamp_ns = START_NS + index * period_ns
-        bag.write_picture("rgb", stamp_ns, rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
-        bag.write_picture("thermal", stamp_ns, rng.integers(0, 65535, (size[1], size[0]), np.uint16))
+        bag.write_image("rgb", stamp_ns, rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
+        bag.write_image("thermal", stamp_ns, rng.integers(0, 65535, (size[1], size[0]), np.uint16))
     bag.close()
     return path
 

@@ -19,8 +19,8 @@ UNDERLAY = Path(__file__).parent.parent / "underlay" / "vision_msgs" / "msg"
 def write_bag(path, frames=3):
     bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "a", "thermal": "b"})
     for index in range(frames):
-        bag.write_picture("rgb", 10**9 + index * 10**8, np.zeros((4, 6, 3), np.uint8))
-        bag.write_picture("thermal", 10**9 + index * 10**8, np.zeros((4, 6), np.uint8))
+        bag.write_image("rgb", 10**9 + index * 10**8, np.zeros((4, 6, 3), np.uint8))
+        bag.write_image("thermal", 10**9 + index * 10**8, np.zeros((4, 6), np.uint8))
     bag.close()
 
 

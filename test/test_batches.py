@@ -81,27 +81,27 @@ def test_absent_stream_is_zeros_and_grey_fills_a_stem_of_three_channels() -> Non
 
 
 def test_a_modality_without_an_image_in_the_whole_batch_is_named() -> None:
-    picture, thermal = np.full((32, 32, 3), 9, np.uint8), np.full((32, 32), 9, np.uint8)
-    pair, lone = Sample("a", {"rgb": picture, "thermal": thermal}), Sample("b", {"thermal": thermal})
-    black = Sample("c", {"rgb": np.zeros_like(picture), "thermal": thermal})
+    image, thermal = np.full((32, 32, 3), 9, np.uint8), np.full((32, 32), 9, np.uint8)
+    pair, lone = Sample("a", {"rgb": image, "thermal": thermal}), Sample("b", {"thermal": thermal})
+    black = Sample("c", {"rgb": np.zeros_like(image), "thermal": thermal})
     both = {"rgb": 3, "thermal": 1}
     assert collate([pair, lone], both).absent == ()
     assert collate([lone, black], both).absent == ("rgb",)
 
 
 def test_colour_becomes_grey_for_a_stem_of_one_channel_as_in_inference() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
-    shown = collate([Sample("a", {"rgb": picture})], {"rgb": 1}).images["rgb"]
-    served = prepare({"rgb": picture}, channels={"rgb": 1}, canvas_size=(64, 32), homographies={}).canvases["rgb"]
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    shown = collate([Sample("a", {"rgb": image})], {"rgb": 1}).images["rgb"]
+    served = prepare({"rgb": image}, channels={"rgb": 1}, canvas_size=(64, 32), homographies={}).canvases["rgb"]
     np.testing.assert_array_equal(shown[0].permute(1, 2, 0), served)
     # The luma of ITU-R BT.601.
-    np.testing.assert_allclose(shown[0, 0], picture @ [0.299, 0.587, 0.114], atol=0.51)
+    np.testing.assert_allclose(shown[0, 0], image @ [0.299, 0.587, 0.114], atol=0.51)
 
 
 def test_objects_are_padded_and_marked() -> None:
-    picture = np.zeros((32, 32, 3), np.uint8)
+    image = np.zeros((32, 32, 3), np.uint8)
     box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([2])
-    batch = collate([Sample("a", {"rgb": picture}), Sample("b", {"rgb": picture}, box, label)], {"rgb": 3})
+    batch = collate([Sample("a", {"rgb": image}), Sample("b", {"rgb": image}, box, label)], {"rgb": 3})
     assert batch.targets.valid.tolist() == [[False], [True]]
     assert batch.targets.boxes[1].tolist() == [[1, 2, 3, 4]]
     assert batch.targets.labels[1].tolist() == [2]

@@ -25,9 +25,9 @@ def test_check_data_counts_what_is_there_and_draws_samples(folder, tmp_path):
     assert "3 pairs, 0 of them without boxes" in result.output
     assert "person 3, bicycle 0, car 0" in result.output
     assert "day 1, night 2" in result.output and "problems: none" in result.output
-    pictures = list((tmp_path / "out" / "samples").glob("*.jpg"))
-    assert len(pictures) == 3
-    assert cv2.imread(str(pictures[0])).shape[1] == 2 * 640
+    images = list((tmp_path / "out" / "samples").glob("*.jpg"))
+    assert len(images) == 3
+    assert cv2.imread(str(images[0])).shape[1] == 2 * 640
 
 
 def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):

@@ -224,7 +224,7 @@ def test_metadata_that_json_cannot_hold_is_refused_before_anything_is_written(tm
     assert not file.exists()
 
 
-DEEP = {"fusion": "fusion_mamba", "width": "n", "state_size": 4, "dssf_count": 10}
+DEEP = {"fusion": "fusion_mamba", "scale": "n", "state_size": 4, "dssf_count": 10}
 
 
 def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(

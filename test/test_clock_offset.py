@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock offset found from moving pictures: known offsets are found, weak evidence is called unknown."""
+"""The clock offset found from moving images: known offsets are found, weak evidence is called unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.streams.clock_offset import ClockOffset, ClockOffsetEstimator
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 MS = 1_000_000
 SECONDS = 12
@@ -32,13 +32,13 @@ def walkers(seed: int) -> npt.NDArray[np.float64]:
 def view(places: npt.NDArray[np.float64], time_ms: float, warm: bool, rng: np.random.Generator) -> npt.NDArray[Any]:
     """Return 48x64 pixels: bright spots on noise for thermal, dark textured ones on a pattern for RGB."""
     y, x = np.mgrid[:96:2, :128:2]
-    picture = rng.normal(2000 if warm else 120, 4, (48, 64))
+    image = rng.normal(2000 if warm else 120, 4, (48, 64))
     if not warm:
-        picture += 30 * np.sin(x / 5) * np.cos(y / 7)
+        image += 30 * np.sin(x / 5) * np.cos(y / 7)
     for cy, cx in places[:, min(int(time_ms), places.shape[1] - 1)]:
         blob = np.exp(-(((y - cy % 96) ** 2 + (x - cx % 128) ** 2) / 60))
-        picture += 400 * blob if warm else -60 * blob
-    return picture.astype(np.uint16) if warm else np.dstack([np.clip(picture, 0, 255).astype(np.uint8)] * 3)
+        image += 400 * blob if warm else -60 * blob
+    return image.astype(np.uint16) if warm else np.dstack([np.clip(image, 0, 255).astype(np.uint8)] * 3)
 
 
 def estimate(
@@ -53,13 +53,13 @@ def estimate(
     estimator = ClockOffsetEstimator()
     for i in range(30 * SECONDS):
         time_ms = i * 1000 / 30
-        estimator.add(Side.RGB, int(time_ms * MS), view(rgb_places, time_ms, False, rng))
+        estimator.add(Camera.RGB, int(time_ms * MS), view(rgb_places, time_ms, False, rng))
     for i in range(int(thermal_hz * SECONDS)):
         time_ms = 7 + i * 1000 / thermal_hz
-        picture = view(thermal_places, time_ms, True, rng)
+        image = view(thermal_places, time_ms, True, rng)
         for repeat in range(repeats):
             stamp_ms = time_ms + clock_ms + repeat * 1000 / thermal_hz / repeats
-            estimator.add(Side.THERMAL, int(stamp_ms * MS), picture)
+            estimator.add(Camera.THERMAL, int(stamp_ms * MS), image)
     return estimator.estimate()
 
 
@@ -72,7 +72,7 @@ def test_a_known_offset_is_found_to_a_third_of_a_frame(clock_ms: int, seed: int)
 
 
 @pytest.mark.parametrize(("thermal_hz", "repeats"), [(9, 1), (10, 3)])
-def test_a_slow_thermal_camera_and_one_that_repeats_pictures_are_measured_too(thermal_hz: float, repeats: int) -> None:
+def test_a_slow_thermal_camera_and_one_that_repeats_images_are_measured_too(thermal_hz: float, repeats: int) -> None:
     found = estimate(walkers(0), walkers(0), 150, thermal_hz, repeats)
     assert found is not None
     assert abs(found.thermal_offset_ns + 150 * MS) < 1000 / thermal_hz / 3 * MS
@@ -91,10 +91,10 @@ def test_a_still_scene_has_an_unknown_offset() -> None:
 def test_little_or_nothing_seen_is_unknown() -> None:
     estimator = ClockOffsetEstimator()
     assert estimator.estimate() is None
-    picture = np.zeros((96, 128), np.uint8)
+    image = np.zeros((96, 128), np.uint8)
     for i in range(300):
-        estimator.add(Side.RGB, i * 33 * MS, picture)
-        estimator.add(Side.THERMAL, i * 33 * MS, picture)
+        estimator.add(Camera.RGB, i * 33 * MS, image)
+        estimator.add(Camera.THERMAL, i * 33 * MS, image)
     assert estimator.estimate() is None
 
 
@@ -103,11 +103,11 @@ def test_the_memory_is_bounded_by_the_window_and_a_stamp_back_starts_anew() -> N
     estimator = ClockOffsetEstimator(window_ns=2_000 * MS)
     for lap in range(2):
         for i in range(200):
-            estimator.add(Side.RGB, i * 33 * MS, rng.integers(0, 255, (48, 64), np.uint8))
-        assert len(estimator._motion[Side.RGB].samples) <= 62, lap
+            estimator.add(Camera.RGB, i * 33 * MS, rng.integers(0, 255, (48, 64), np.uint8))
+        assert len(estimator._motion[Camera.RGB].samples) <= 62, lap
 
 
-# Real pictures
+# Real images
 
 needs_data = pytest.mark.skipif("FUSION_MAMBA_DATA" not in os.environ, reason="FUSION_MAMBA_DATA is not set")
 RATES = {"0111_1716": 30.0, "0113_1714": 30.0, "0117_1620": 30.0, "1230_1202": 22.0}
@@ -115,11 +115,11 @@ RATES = {"0111_1716": 30.0, "0113_1714": 30.0, "0117_1620": 30.0, "1230_1202": 2
 
 def video(name: str, kind: str) -> list[npt.NDArray[np.uint8]]:
     capture = cv2.VideoCapture(str(Path(os.environ["FUSION_MAMBA_DATA"]) / "m3svd" / f"{name}_{kind}.mp4"))
-    pictures = []
+    images = []
     while (read := capture.read())[0]:
-        pictures.append(np.asarray(cv2.resize(read[1], (160, 120)), np.uint8))
-    assert pictures, name
-    return pictures
+        images.append(np.asarray(cv2.resize(read[1], (160, 120)), np.uint8))
+    assert images, name
+    return images
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +129,9 @@ def videos() -> dict[str, tuple[list[npt.NDArray[np.uint8]], list[npt.NDArray[np
 
 def estimate_videos(rgb: Any, thermal: Any, rate_hz: float, first_thermal: int = 0) -> ClockOffset | None:
     estimator = ClockOffsetEstimator()
-    for side, pictures in ((Side.RGB, rgb), (Side.THERMAL, thermal[first_thermal:])):
-        for i, picture in enumerate(pictures):
-            estimator.add(side, int(i * 1000 / rate_hz * MS), picture)
+    for camera, images in ((Camera.RGB, rgb), (Camera.THERMAL, thermal[first_thermal:])):
+        for i, image in enumerate(images):
+            estimator.add(camera, int(i * 1000 / rate_hz * MS), image)
     return estimator.estimate()
 
 

@@ -113,9 +113,9 @@ def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken() -> 
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_a_large_picture_of_one_colour_is_not_taken_for_a_damaged_one(extension: str) -> None:
-    picture = np.full((3000, 4000), 17, np.uint8)
-    assert decode_compressed_image(encoded(extension, picture)).pixels.shape == (3000, 4000)
+def test_a_large_image_of_one_colour_is_not_taken_for_a_damaged_one(extension: str) -> None:
+    image = np.full((3000, 4000), 17, np.uint8)
+    assert decode_compressed_image(encoded(extension, image)).pixels.shape == (3000, 4000)
 
 
 def progressive(pixels: Array) -> bytes:

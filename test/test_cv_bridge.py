@@ -161,7 +161,7 @@ def test_jpeg_is_the_default_and_converts_on_the_way() -> None:
 
 
 def test_what_no_decoder_understands_is_refused() -> None:
-    for data in (b"", b"not a picture"):
+    for data in (b"", b"not an image"):
         with pytest.raises(CvBridgeError):
             BRIDGE.compressed_imgmsg_to_cv2(CompressedImage(format="jpeg", data=array.array("B", data)))
     with pytest.raises(CvBridgeError):

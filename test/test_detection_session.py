@@ -27,10 +27,10 @@ from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-PICTURES = {Side.RGB: np.full((48, 64, 3), 7, np.uint8), Side.THERMAL: np.full((40, 56), 7, np.uint16)}
+IMAGES = {Camera.RGB: np.full((48, 64, 3), 7, np.uint8), Camera.THERMAL: np.full((40, 56), 7, np.uint16)}
 
 
 class Patient(StandIn):
@@ -77,20 +77,20 @@ class ActiveNode(DetectorNode):
         assert self.trigger_configure() == SUCCESS
         assert self.trigger_activate() == SUCCESS
 
-    def see(self, side: Side, stamp_ns: int, encoding: str = "") -> None:
+    def see(self, camera: Camera, stamp_ns: int, encoding: str = "") -> None:
         """Hand the node an image of one camera, as its subscription would."""
-        message: Image = image_message(side, PICTURES[side])
+        message: Image = image_message(camera, IMAGES[camera])
         message.header.stamp = to_stamp(stamp_ns)
         message.encoding = encoding or message.encoding
         assert self._session is not None
-        self._session.subscriptions[side].signalMessage(message)
+        self._session.subscriptions[camera].signalMessage(message)
 
     def see_pairs(self, count: int) -> None:
         """Hand the node pairs of images, as two cameras of 30 Hz would."""
         now_ns = time.time_ns()
         for index in range(count):
-            for side in Side:
-                self.see(side, now_ns + index * 33_000_000)
+            for camera in Camera:
+                self.see(camera, now_ns + index * 33_000_000)
 
 
 @pytest.fixture
@@ -109,19 +109,19 @@ def node() -> Iterator[ActiveNode]:
 
 def test_the_fault_of_one_camera_does_not_hide_that_of_the_other(node: ActiveNode) -> None:
     for index in range(10):
-        for side in Side:
-            node.see(side, time.time_ns() + index, encoding="nonsense")
+        for camera in Camera:
+            node.see(camera, time.time_ns() + index, encoding="nonsense")
     refusals = [sentence for sentence in node.log.sentences if "image refused" in sentence]
     assert [sentence.split(" image")[0] for sentence in refusals] == ["rgb", "thermal"]
-    node.see(Side.THERMAL, 0)
+    node.see(Camera.THERMAL, 0)
     assert node.log.says("thermal image refused, its stamp is zero or negative")
 
 
-def test_a_debug_picture_that_fails_costs_the_picture_only(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_debug_image_that_fails_costs_the_image_only(node: ActiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(outputs: Outputs, result: object) -> None:
         raise RuntimeError("no colour left")
 
-    monkeypatch.setattr(Outputs, "publish_picture", fail)
+    monkeypatch.setattr(Outputs, "publish_image", fail)
     Patient.made[0].go.set()
     node.see_pairs(4)
     wait_until(lambda: node.log.says("the debug image could not be published"), "a report")

@@ -20,14 +20,14 @@ def detections(*boxes, mode=Mode.FUSED) -> Detections:
     )
 
 
-def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool((picture == np.array(colour)).all(axis=-1).any())
+def has_colour(image: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((image == np.array(colour)).all(axis=-1).any())
 
 
 def test_boxes_are_drawn_on_a_copy_where_they_are():
-    picture = np.full((240, 320, 3), 90, np.uint8)
-    drawn = draw_boxes(picture, detections([100, 80, 200, 160]), NAMES)
-    assert (picture == 90).all()
+    image = np.full((240, 320, 3), 90, np.uint8)
+    drawn = draw_boxes(image, detections([100, 80, 200, 160]), NAMES)
+    assert (image == 90).all()
     assert drawn[120, 100].tolist() == list(PALETTE[0])
     assert drawn[159, 150].tolist() == list(PALETTE[0])
     assert (drawn[100:140, 120:180] == 90).all()
@@ -42,9 +42,9 @@ def test_each_class_has_its_colour_beyond_the_named_ones_too():
 
 @pytest.mark.parametrize("box", [[0, 0, 320, 240], [0, 0, 1, 1], [319, 239, 320, 240], [0, 100, 3, 240]])
 @pytest.mark.parametrize("size", [(240, 320), (24, 32), (5, 3)])
-def test_boxes_at_the_edge_and_pictures_smaller_than_a_letter_are_drawn(box, size):
-    picture = np.zeros((*size, 3), np.uint8)
-    assert draw_boxes(picture, detections(box), NAMES).shape == picture.shape
+def test_boxes_at_the_edge_and_images_smaller_than_a_letter_are_drawn(box, size):
+    image = np.zeros((*size, 3), np.uint8)
+    assert draw_boxes(image, detections(box), NAMES).shape == image.shape
 
 
 def test_pair_shows_both_cameras_with_the_boxes_on_both():
@@ -107,13 +107,13 @@ def test_banner_differs_by_mode_and_fits_any_width():
 
 
 @pytest.mark.parametrize("count,columns", [(1, 3), (3, 3), (4, 3), (7, 2)])
-def test_contact_sheet_shows_every_picture_in_reading_order(count, columns):
-    pictures = [np.full((30 + 10 * (i % 2), 60, 3), 40 + 20 * i, np.uint8) for i in range(count)]
-    sheet = contact_sheet(pictures, [str(i) for i in range(count)], columns=columns, tile_width=60)
+def test_contact_sheet_shows_every_image_in_reading_order(count, columns):
+    images = [np.full((30 + 10 * (i % 2), 60, 3), 40 + 20 * i, np.uint8) for i in range(count)]
+    sheet = contact_sheet(images, [str(i) for i in range(count)], columns=columns, tile_width=60)
     places = []
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         rows, cols = np.nonzero((sheet == 40 + 20 * i).all(axis=-1))
-        assert len(rows) >= picture.shape[0] * picture.shape[1]
+        assert len(rows) >= image.shape[0] * image.shape[1]
         places.append((int(rows.min()), int(cols.min())))
     assert places == sorted(places)
     assert len({row for row, _ in places}) == -(-count // columns)

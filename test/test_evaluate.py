@@ -39,7 +39,7 @@ class LabelledPairs(list):
     def __getitem__(self, index):
         self.read.append(index)
         if index in self.broken:
-            raise UnreadableImageError(f"picture 'pair{index}.jpg' is cut short")
+            raise UnreadableImageError(f"image 'pair{index}.jpg' is cut short")
         return super().__getitem__(index)
 
 
@@ -125,7 +125,7 @@ def test_a_mode_that_no_pair_has_images_for_is_left_out_and_refused_where_it_is_
 
 def test_unreadable_pair_is_skipped_and_named():
     found = evaluate(BrightRegions(), LabelledPairs(4, broken=(1,)), (Mode.FUSED,))
-    assert found.skipped == {"pair1": "picture 'pair1.jpg' is cut short"}
+    assert found.skipped == {"pair1": "image 'pair1.jpg' is cut short"}
     assert found.modes[Mode.FUSED].metrics.images == 3
     assert found.to_dict()["skipped"] == found.skipped
 

@@ -72,9 +72,9 @@ def test_page_is_whole_and_refers_to_nothing_outside_itself(report):
 
 def test_worst_frames_are_drawn_for_the_modes_that_miss(report):
     assert not list((report / "worst" / "fused").glob("*.jpg"))
-    pictures = sorted((report / "worst" / "rgb_only").glob("*.jpg"))
-    assert len(pictures) == 3
-    image = cv2.imread(str(pictures[0]))
+    images = sorted((report / "worst" / "rgb_only").glob("*.jpg"))
+    assert len(images) == 3
+    image = cv2.imread(str(images[0]))
     red = (image[..., 2] > 180) & (image[..., 1] < 110) & (image[..., 0] < 110)
     assert red.sum() > 50  # the missed person
 

@@ -19,34 +19,34 @@ from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity, I
 from fusion_mamba_ros.ros.detector.output_health import output_status
 from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
 from fusion_mamba_ros.ros.detector.stream_statistics import WINDOW_NS, Output, StreamStatistics, Summary
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
 SECOND = 10**9
 MS = 10**6
 NOW_NS = 100 * SECOND
-RGB, THERMAL = Side.RGB, Side.THERMAL
+RGB, THERMAL = Camera.RGB, Camera.THERMAL
 RATES_HZ = {RGB: 30.0, THERMAL: 20.0}
-BEFORE = {side: FrameCounters(received=100, paired=100) for side in Side}
+BEFORE = {camera: FrameCounters(received=100, paired=100) for camera in Camera}
 GOOD = Observation(
     active=True,
     steady_ns=NOW_NS,
     absences={},
     summary=Summary(
         input_rates_hz=RATES_HZ,
-        last_arrival_ns=dict.fromkeys(Side, NOW_NS),
+        last_arrival_ns=dict.fromkeys(Camera, NOW_NS),
         last_output=Output(NOW_NS - 50 * MS, "fused", 1 * MS, 10.0, 5.0),
         offset_ms_p50=1.0,
         offset_ms_p95=2.0,
     ),
-    counters={side: FrameCounters(received=130, paired=130) for side in Side},
+    counters={camera: FrameCounters(received=130, paired=130) for camera in Camera},
     previous=BEFORE,
     inference=InferenceActivity(typical_sec=0.1),
 )
 
 
-def thermal(**counts: int) -> dict[Side, FrameCounters]:
+def thermal(**counts: int) -> dict[Camera, FrameCounters]:
     """Counters of a second in which RGB was fine and thermal ended as given."""
     return {RGB: FrameCounters(received=130, paired=130), THERMAL: FrameCounters(**counts)}
 
@@ -68,7 +68,7 @@ def test_an_inactive_node_is_well() -> None:
     [
         ({"absences": {THERMAL: Absence.SILENT}}, Level.WARN, "thermal is missing"),
         ({"absences": {RGB: Absence.SILENT}, "missing_modality": "stop"}, Level.ERROR, "rgb is missing"),
-        ({"absences": dict.fromkeys(Side, Absence.SILENT)}, Level.ERROR, "no camera delivers fresh images"),
+        ({"absences": dict.fromkeys(Camera, Absence.SILENT)}, Level.ERROR, "no camera delivers fresh images"),
         ({"clock_runs": False}, Level.ERROR, "use_sim_time is set and no /clock arrives"),
         ({"clock_stopped_sec": 1.9}, Level.OK, ""),
         ({"clock_stopped_sec": 2.0}, Level.ERROR, "the node's clock has stood still for 2.0 s"),

@@ -35,7 +35,7 @@ class Inputs:
         return self.folder / "out"
 
     def image(self, name: str = "a.png") -> Path:
-        paired_folders.write_picture(self.folder / name, seed=3)
+        paired_folders.write_image(self.folder / name, seed=3)
         return self.folder / name
 
     def dataset(self, labels: tuple[str, ...] = ("0 0.5 0.5 0.5 0.5",)) -> Path:

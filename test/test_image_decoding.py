@@ -56,7 +56,7 @@ PACKINGS = {
 @pytest.mark.parametrize("encoding", PACKINGS)
 @pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("is_bigendian", [False, True])
-def test_colour_encodings_give_the_same_rgb_picture(encoding: str, padding: int, is_bigendian: bool) -> None:
+def test_colour_encodings_give_the_same_rgb_image(encoding: str, padding: int, is_bigendian: bool) -> None:
     rgb = scene()
     packed = PACKINGS[encoding](rgb)
     if is_bigendian == SWAPPED:
@@ -78,7 +78,7 @@ def test_16_bit_thermal_is_read_in_both_byte_orders(encoding: str, padding: int,
     np.testing.assert_array_equal(image.to_thermal(), counts)
     assert image.to_thermal().dtype == np.uint16
     assert image.to_thermal().dtype.isnative
-    # Whoever scales or resizes the picture does it with OpenCV.
+    # Whoever scales or resizes the image does it with OpenCV.
     np.testing.assert_array_equal(cv2.flip(cv2.flip(image.to_thermal(), 0), 0), counts)
     np.testing.assert_array_equal(image.to_rgb()[..., 1], counts // 256)
 
@@ -118,7 +118,7 @@ def mosaic(rgb: Array, pattern: str) -> Array:
 @pytest.mark.parametrize("pattern", FIRST_ROWS)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("is_bigendian", [False, True])
-def test_bayer_patterns_give_back_a_picture_of_one_colour(pattern: str, bits: int, is_bigendian: bool) -> None:
+def test_bayer_patterns_give_back_a_image_of_one_colour(pattern: str, bits: int, is_bigendian: bool) -> None:
     colour = np.array([200, 120, 40])
     flat = np.broadcast_to(colour, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     if bits == 16:
@@ -130,7 +130,7 @@ def test_bayer_patterns_give_back_a_picture_of_one_colour(pattern: str, bits: in
 
 
 @pytest.mark.parametrize("pattern", FIRST_ROWS)
-def test_bayer_pictures_are_interpolated_between_neighbours_of_the_same_colour(pattern: str) -> None:
+def test_bayer_images_are_interpolated_between_neighbours_of_the_same_colour(pattern: str) -> None:
     ramp = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     ramp[..., 0] = 4 * np.arange(WIDTH)
     ramp[..., 1] = 5 * np.arange(HEIGHT)[:, None]
@@ -152,7 +152,7 @@ def studio_yuv(rgb: Array) -> tuple[Array, Array, Array]:
 
 
 def blocks() -> Array:
-    """Return a picture whose colours are constant over 2x2 pixels, so that halved chroma loses nothing."""
+    """Return an image whose colours are constant over 2x2 pixels, so that halved chroma loses nothing."""
     small = np.random.default_rng(3).integers(30, 225, (HEIGHT // 2, WIDTH // 2, 3), np.uint8)
     return small.repeat(2, 0).repeat(2, 1)
 

@@ -7,9 +7,9 @@ import cv2
 import hostile_files
 import numpy as np
 import pytest
-from paired_folders import HEIGHT, WIDTH, write_picture
+from paired_folders import HEIGHT, WIDTH, write_image
 
-from fusion_mamba_ros.datasets.image_files import check_complete, list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import check_complete, list_images, read_rgb, read_thermal
 from fusion_mamba_ros.datasets.problems import UnreadableImageError
 
 
@@ -45,7 +45,7 @@ def test_floating_point_thermal_is_refused_with_its_type(tmp_path):
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
 def test_truncated_file_is_named_whether_decoded_or_only_checked(tmp_path, suffix, share):
     path = tmp_path / f"cut.{suffix}"
-    write_picture(path)
+    write_image(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     for read in (read_rgb, read_thermal, check_complete):
@@ -53,8 +53,8 @@ def test_truncated_file_is_named_whether_decoded_or_only_checked(tmp_path, suffi
             read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a no picture at all", b"\xff\xd8 garbage \xff\xd9"])
-def test_file_that_is_no_picture_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"GIF89a no image at all", b"\xff\xd8 garbage \xff\xd9"])
+def test_file_that_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r"x.jpg"):
         read_rgb(tmp_path / "x.jpg")
@@ -69,7 +69,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_jpeg_with_bytes_after_its_end_is_accepted(tmp_path):
     path = tmp_path / "padded.jpg"
-    write_picture(path)
+    write_image(path)
     path.write_bytes(path.read_bytes() + b"\0" * 512)
     check_complete(path)
     assert read_rgb(path).shape == (HEIGHT, WIDTH, 3)
@@ -78,7 +78,7 @@ def test_jpeg_with_bytes_after_its_end_is_accepted(tmp_path):
 def test_listing_goes_by_stem_and_skips_other_files(tmp_path):
     for name in ("a.jpg", "a.PNG", "b.jpeg", ".c.jpg", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     assert {stem: len(files) for stem, files in found.items()} == {"a": 2, "b": 1}
 
 

@@ -116,7 +116,7 @@ def yolo(backbone: str) -> FusionMambaDetector:
 def test_imported_model_gives_what_the_original_gives(backbone: str, foreign: type[nn.Module], tmp_path: Path) -> None:
     original = yolo(backbone)
     weights = read_foreign_weights(write_checkpoint(tmp_path / "yolo.pt", foreign, original))
-    assert (weights.backbone, weights.width, weights.class_names) == (backbone, "n", ("person", "bicycle", "car"))
+    assert (weights.backbone, weights.scale, weights.class_names) == (backbone, "n", ("person", "bicycle", "car"))
     model, found, total = build_detector(weights, {"modalities": ["rgb"]})
     assert found == total
     image = {"rgb": torch.rand(1, 3, 64, 64)}
@@ -125,7 +125,7 @@ def test_imported_model_gives_what_the_original_gives(backbone: str, foreign: ty
             torch.testing.assert_close(ours, expected)
 
 
-def test_thermal_stream_sees_a_grey_picture_as_the_original_does(foreign: type[nn.Module], tmp_path: Path) -> None:
+def test_thermal_stream_sees_a_grey_image_as_the_original_does(foreign: type[nn.Module], tmp_path: Path) -> None:
     original = yolo("yolov8")
     weights = read_foreign_weights(write_checkpoint(tmp_path / "yolo.pt", foreign, original))
     model, found, total = build_detector(weights, {"fusion_mamba": {"dssf_count": 1, "max_channels": 16}})

@@ -64,14 +64,14 @@ def test_stop_says_whether_the_thread_has_ended() -> None:
 def test_an_idle_thread_keeps_no_item_alive() -> None:
     import weakref
 
-    class Picture: ...
+    class Image: ...
 
     seen = threading.Event()
-    worker: InferenceWorker[Picture] = InferenceWorker(lambda picture: seen.set(), on_error=lambda error: None)
-    picture = Picture()
-    alive = weakref.ref(picture)
-    worker.submit(picture)
-    del picture
+    worker: InferenceWorker[Image] = InferenceWorker(lambda image: seen.set(), on_error=lambda error: None)
+    image = Image()
+    alive = weakref.ref(image)
+    worker.submit(image)
+    del image
     assert seen.wait(30)
     wait_until(lambda: alive() is None, "the item to be freed")
     assert worker.stop(timeout_sec=30)

@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from paired_folders import HEIGHT, WIDTH, write_lines, write_pair, write_paired_yolo, write_picture, write_voc
+from paired_folders import HEIGHT, WIDTH, write_image, write_lines, write_pair, write_paired_yolo, write_voc
 
 from fusion_mamba_ros.datasets import DatasetError, open_dataset
 from fusion_mamba_ros.datasets.layouts import LAYOUTS, find_layout
@@ -120,7 +120,7 @@ def test_a_pair_that_lacks_a_modality_of_its_folder_is_still_left_out(tmp_path):
     paired_yolo(tmp_path / "data")
     next((tmp_path / "data" / "thermal").glob("a.*")).unlink()
     dataset = open_dataset(tmp_path / "data", "train")
-    assert dataset.names == ("data/b",) and "no thermal picture" in dataset.problems[0].detail
+    assert dataset.names == ("data/b",) and "no thermal image" in dataset.problems[0].detail
 
 
 def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path):
@@ -132,7 +132,7 @@ def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path):
 def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["b", "c", "d"]})
     (root / "thermal" / "b.png").unlink()
-    write_picture(root / "thermal" / "a.png", channels=1)
+    write_image(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
     assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [
         ("c", "c"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.bags.vision_messages import boxes_of, detection_typestore, stamp_ns_of
 from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 from fusion_mamba_ros.synthetic.procedural_scene import ProceduralScene
 
 DATA = os.environ.get("FUSION_MAMBA_DATA")
@@ -23,14 +23,14 @@ def make_bag(*arguments):
     return CliRunner().invoke(app, ["make-bag", *map(str, arguments)])
 
 
-def write_pictures(folder: Path, stems, *, thermal=False, bits=8):
+def write_images(folder: Path, stems, *, thermal=False, bits=8):
     folder.mkdir()
     for value, stem in enumerate(stems):
         if thermal:
-            picture = np.full((20, 30), 100 * value + 7, np.uint16 if bits == 16 else np.uint8)
+            image = np.full((20, 30), 100 * value + 7, np.uint16 if bits == 16 else np.uint8)
         else:
-            picture = np.full((40, 60, 3), (value, 50, 200), np.uint8)
-        assert cv2.imwrite(str(folder / f"{stem}.png"), picture)
+            image = np.full((40, 60, 3), (value, 50, 200), np.uint8)
+        assert cv2.imwrite(str(folder / f"{stem}.png"), image)
 
 
 def write_video(path: Path, levels, rate=10.0, size=(64, 48)):
@@ -42,8 +42,8 @@ def write_video(path: Path, levels, rate=10.0, size=(64, 48)):
 
 
 def test_folders_become_images_that_another_reader_reads_back(tmp_path):
-    write_pictures(tmp_path / "rgb", ["f1", "f2", "f10"])
-    write_pictures(tmp_path / "thermal", ["f1", "f2", "f10"], thermal=True, bits=16)
+    write_images(tmp_path / "rgb", ["f1", "f2", "f10"])
+    write_images(tmp_path / "thermal", ["f1", "f2", "f10"], thermal=True, bits=16)
     result = make_bag("--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal", "--out", tmp_path / "bag",
                       "--fps", 10, "--start", 100, "--thermal-offset", 0.02)  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -70,11 +70,11 @@ def test_three_channel_infrared_video_is_read_by_luma(tmp_path):
     result = make_bag("--rgb", tmp_path / "rgb.mp4", "--thermal", tmp_path / "ir.mp4", "--out", tmp_path / "bag")
     assert result.exit_code == 0, result.output
     with Bag(tmp_path / "bag") as bag:
-        pictures = [picture_of(fields).pixels for _, fields in bag.read(["/thermal/image_raw"])]
+        images = [image_of(fields).pixels for _, fields in bag.read(["/thermal/image_raw"])]
         assert bag.topics["/rgb/image_raw"].count == 3
         stamps = [stamp_ns_of(fields) for _, fields in bag.read(["/rgb/image_raw"])]
-    assert [picture.shape for picture in pictures] == [(48, 64)] * 3
-    np.testing.assert_allclose([picture.mean() for picture in pictures], [40, 120, 200], atol=3)
+    assert [image.shape for image in images] == [(48, 64)] * 3
+    np.testing.assert_allclose([image.mean() for image in images], [40, 120, 200], atol=3)
     np.testing.assert_allclose(np.diff(stamps), 1e8, atol=1)
 
 
@@ -95,11 +95,11 @@ def test_shorter_video_is_said_and_every_frame_of_both_is_written(tmp_path):
 
 
 def test_folders_with_gaps_stay_in_step(tmp_path):
-    write_pictures(tmp_path / "rgb", ["1", "2", "3", "4"])
-    write_pictures(tmp_path / "thermal", ["1", "4"], thermal=True)
+    write_images(tmp_path / "rgb", ["1", "2", "3", "4"])
+    write_images(tmp_path / "thermal", ["1", "4"], thermal=True)
     result = make_bag("--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal", "--out", tmp_path / "bag",
                       "--fps", 10, "--start", 100)  # fmt: skip
-    assert result.exit_code == 0 and "2 pictures have no partner of the same name" in result.output
+    assert result.exit_code == 0 and "2 images have no partner of the same name" in result.output
     with Bag(tmp_path / "bag") as bag:
         stamps = [message.recorded_ns for message in bag.messages(["/thermal/image_raw"])]
     assert stamps == [100_000_000_000, 100_300_000_000]
@@ -111,14 +111,14 @@ def test_compressed_thermal_is_lossless_and_rgb_is_close(tmp_path):
                       "--out", tmp_path / "bag", "--fps", 30)  # fmt: skip
     assert result.exit_code == 0, result.output
     with Bag(tmp_path / "bag") as bag:
-        pictures = {
-            topic: [picture_of(fields).pixels for _, fields in bag.read([topic])]
+        images = {
+            topic: [image_of(fields).pixels for _, fields in bag.read([topic])]
             for topic in ("/rgb/image_raw/compressed", "/thermal/image_raw/compressed")
         }
     for index in range(6):
         sample = scene.render(index)
-        np.testing.assert_array_equal(pictures["/thermal/image_raw/compressed"][index], sample.images["thermal"])
-        difference = pictures["/rgb/image_raw/compressed"][index].astype(int) - sample.images["rgb"]
+        np.testing.assert_array_equal(images["/thermal/image_raw/compressed"][index], sample.images["thermal"])
+        difference = images["/rgb/image_raw/compressed"][index].astype(int) - sample.images["rgb"]
         assert np.abs(difference).mean() < 4
 
 
@@ -180,9 +180,9 @@ def test_damaged_video_is_named(tmp_path):
     assert result.exit_code == 2 and "bad.mp4' cannot be opened" in result.output
 
 
-def test_damaged_picture_is_named_and_the_half_bag_removed(tmp_path):
-    write_pictures(tmp_path / "rgb", ["1", "2"])
-    write_pictures(tmp_path / "thermal", ["1", "2"], thermal=True)
+def test_damaged_image_is_named_and_the_half_bag_removed(tmp_path):
+    write_images(tmp_path / "rgb", ["1", "2"])
+    write_images(tmp_path / "thermal", ["1", "2"], thermal=True)
     (tmp_path / "thermal" / "2.png").write_bytes((tmp_path / "thermal" / "2.png").read_bytes()[:-20])
     result = make_bag("--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal", "--out", tmp_path / "bag")
     assert result.exit_code == 2 and "2.png" in result.output
@@ -190,10 +190,10 @@ def test_damaged_picture_is_named_and_the_half_bag_removed(tmp_path):
 
 
 def test_folders_without_a_common_name_are_refused(tmp_path):
-    write_pictures(tmp_path / "rgb", ["a"])
-    write_pictures(tmp_path / "thermal", ["b"], thermal=True)
+    write_images(tmp_path / "rgb", ["a"])
+    write_images(tmp_path / "thermal", ["b"], thermal=True)
     result = make_bag("--rgb", tmp_path / "rgb", "--thermal", tmp_path / "thermal", "--out", tmp_path / "bag")
-    assert result.exit_code == 2 and "name the two pictures of a pair alike" in result.output
+    assert result.exit_code == 2 and "name the two images of a pair alike" in result.output
 
 
 # What a full disk does, without filling one: writing beyond this size of a file fails.
@@ -237,4 +237,4 @@ def test_real_videos_keep_every_frame(tmp_path):
         _, first = next(bag.read(["/thermal/image_raw"]))
     capture = cv2.VideoCapture(str(thermal))
     expected = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2GRAY)
-    np.testing.assert_array_equal(picture_of(first).pixels, expected)
+    np.testing.assert_array_equal(image_of(first).pixels, expected)

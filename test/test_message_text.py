@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError, decode_image
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 from fusion_mamba_ros.streams.message_text import LONGEST_QUOTE, quoted
 
 FORGED = "rgb8\n[ERROR] [detector_node]: \x1b[31mgone\x1b[0m"
@@ -24,7 +24,7 @@ def refusal_of_format(name: str) -> str:
         format = name
 
     with pytest.raises(ImageDecodingError) as refused:
-        picture_of(Compressed())
+        image_of(Compressed())
     return str(refused.value)
 
 

@@ -15,7 +15,7 @@ from ros_cameras import Cameras
 from ros_clock import HOUR_NS, SimulatedClock
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 Simulation = tuple[DetectorProcess, Graph, SimulatedClock, Cameras]
 
@@ -66,7 +66,7 @@ def test_diagnostics_go_on_while_the_clock_stands_still(simulation: Simulation) 
 def test_timeouts_stand_still_with_the_clock(simulation: Simulation) -> None:
     _, graph, clock, cameras = simulation
     fused_again(graph)
-    cameras.running[Side.THERMAL] = False
+    cameras.running[Camera.THERMAL] = False
     clock.paused = True
     time.sleep(0.2)
     start = len(graph.statuses)
@@ -74,7 +74,7 @@ def test_timeouts_stand_still_with_the_clock(simulation: Simulation) -> None:
     assert [s.mode for s in graph.statuses[start:] if s.mode == "rgb_only"] == []
     clock.paused = False
     wait_until(lambda: graph.statuses[-1].mode == "rgb_only", "the timeout, once the clock runs")
-    cameras.running[Side.THERMAL] = True
+    cameras.running[Camera.THERMAL] = True
     fused_again(graph)
 
 
@@ -87,11 +87,11 @@ def test_a_clock_that_stops_and_cameras_that_stop_after_it_are_an_error_with_tru
     _, graph, clock, cameras = simulation
     clock.silent = True
     graph.wait_for_health("cameras", ERROR, "the node's clock has stood still")
-    cameras.running = dict.fromkeys(Side, False)
+    cameras.running = dict.fromkeys(Camera, False)
     graph.wait_for_health("cameras", ERROR, "no camera delivers fresh images")
     graph.wait_for_health("output", ERROR, "no output for")
     assert max(rates_hz(graph)) < 1.2 / cameras.period_sec
-    cameras.running = dict.fromkeys(Side, True)
+    cameras.running = dict.fromkeys(Camera, True)
     clock.silent = False
     fused_again(graph)
     graph.wait_for_health("cameras", OK)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node with a true checkpoint: what it publishes is what the predictor finds in the same pictures."""
+"""The node with a true checkpoint: what it publishes is what the predictor finds in the same images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConf
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 RUN = "from fusion_mamba_ros.ros.detector.detector_node import main; main()"
 CLASSES = ("person", "bicycle", "car")
@@ -63,21 +63,21 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
     parameters = (f"checkpoint:={checkpoint}", f"score_threshold:={THRESHOLD}", "max_detections:=50", "device:=cpu")
     detector = DetectorProcess(["-c", RUN], tmp_path / "log", *parameters)
     graph = Graph()
-    pictures: list[Image] = []
-    graph.node.create_subscription(Image, "debug_image", pictures.append, 10)
-    publishers = {side: graph.node.create_publisher(Image, f"{side.value}/image_raw", 10) for side in Side}
+    images: list[Image] = []
+    graph.node.create_subscription(Image, "debug_image", images.append, 10)
+    publishers = {camera: graph.node.create_publisher(Image, f"{camera.value}/image_raw", 10) for camera in Camera}
     try:
         graph.activate()
         wait_until(lambda: all(p.get_subscription_count() for p in publishers.values()), "subscriptions")
         sent = [1_700_000_000 * 10**9 + number * 10**8 for number in range(6)]
         for stamp_ns in sent:
-            for side, pixels in ((Side.RGB, rgb), (Side.THERMAL, thermal)):
-                message = image_message(side, pixels)
-                message.header.stamp = to_stamp(stamp_ns + (side is Side.THERMAL) * 2_000_000)
-                publishers[side].publish(message)
+            for camera, pixels in ((Camera.RGB, rgb), (Camera.THERMAL, thermal)):
+                message = image_message(camera, pixels)
+                message.header.stamp = to_stamp(stamp_ns + (camera is Camera.THERMAL) * 2_000_000)
+                publishers[camera].publish(message)
             time.sleep(0.1)
         array = wait_until(lambda: fused_array(graph), "an array of a pair")
-        wait_until(lambda: pictures, "a picture")
+        wait_until(lambda: images, "an image")
         assert array.header.frame_id == "rgb_camera"
         assert array.header.stamp in [to_stamp(stamp_ns) for stamp_ns in sent]
         boxes = [
@@ -88,8 +88,8 @@ def test_the_node_publishes_what_the_predictor_finds(checkpoint: Path, tmp_path:
         hypotheses = [d.results[0].hypothesis for d in array.detections]
         np.testing.assert_allclose([h.score for h in hypotheses], expected.scores, atol=1e-4)
         assert [h.class_id for h in hypotheses] == [CLASSES[label] for label in expected.labels]
-        assert pictures[0].encoding == "rgb8"
-        assert pictures[0].width * pictures[0].height > 2 * 160 * 120
+        assert images[0].encoding == "rgb8"
+        assert images[0].width * images[0].height > 2 * 160 * 120
 
         assert graph.transition(Transition.TRANSITION_DEACTIVATE)
         assert graph.transition(Transition.TRANSITION_CLEANUP)

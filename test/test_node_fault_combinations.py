@@ -25,7 +25,7 @@ from ros_clock import SimulatedClock
 from sensor_msgs.msg import Image
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 SCENARIOS = int(os.environ.get("FUSION_MAMBA_FAULT_SCENARIOS", "5"))
 FIRST_SEED = int(os.environ.get("FUSION_MAMBA_FAULT_SEED", "0"))
@@ -71,7 +71,7 @@ class System:
         self.graph.close()
         self.detector.kill()
 
-    def healthy(self, side: Side, message: Image) -> Image:
+    def healthy(self, camera: Camera, message: Image) -> Image:
         """Note which command goes out under which stamp."""
         self.commands[to_nanoseconds(message.header.stamp)].add(message.data[0])
         return message
@@ -94,22 +94,22 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system.close()
 
 
-def draw(seed: int) -> tuple[list[str], Side]:
+def draw(seed: int) -> tuple[list[str], Camera]:
     """Return up to four kinds of faults, at most one of them in inference, and the camera that has them."""
     rng = np.random.default_rng([41, seed])
     kinds = [str(kind) for kind in rng.permutation(KINDS)][: int(rng.integers(2, 5))]
     first = next((kind for kind in kinds if kind in COMMANDS), "")
-    return [kind for kind in kinds if kind not in COMMANDS or kind == first], list(Side)[int(rng.integers(2))]
+    return [kind for kind in kinds if kind not in COMMANDS or kind == first], list(Camera)[int(rng.integers(2))]
 
 
-def begin(system: System, kinds: list[str], side: Side) -> None:
+def begin(system: System, kinds: list[str], camera: Camera) -> None:
     """Let all faults begin."""
     cameras, clock = system.cameras, system.clock
     held: list[Image] = []
 
-    def spoil(of: Side, message: Image) -> Image:
+    def spoil(of: Camera, message: Image) -> Image:
         system.healthy(of, message)
-        if of is not side:
+        if of is not camera:
             return message
         if "camera late" in kinds:
             # In order, two periods late.
@@ -120,39 +120,39 @@ def begin(system: System, kinds: list[str], side: Side) -> None:
         return message
 
     cameras.spoil = spoil
-    cameras.running[side] = "camera dead" not in kinds
+    cameras.running[camera] = "camera dead" not in kinds
     cameras.frozen = "camera frozen" in kinds
     cameras.period_sec = PERIOD_SEC / 4 if "overload" in kinds else PERIOD_SEC
     cameras.first_pixel = next((COMMANDS[kind] for kind in kinds if kind in COMMANDS), 0)
     clock.silent = "clock stopped" in kinds
     if "clock jumping" in kinds:
-        clock.now_ns += 30 * 10**9 if side is Side.RGB else -30 * 10**9
+        clock.now_ns += 30 * 10**9 if camera is Camera.RGB else -30 * 10**9
 
 
 def end(system: System) -> None:
     """Let all faults end."""
     cameras = system.cameras
     cameras.spoil = system.healthy
-    cameras.running, cameras.frozen = dict.fromkeys(Side, True), False
+    cameras.running, cameras.frozen = dict.fromkeys(Camera, True), False
     cameras.period_sec, cameras.first_pixel = PERIOD_SEC, 0
     system.clock.silent = False
 
 
-def expectations(system: System, kinds: list[str], side: Side) -> dict[str, Callable[[], bool]]:
+def expectations(system: System, kinds: list[str], camera: Camera) -> dict[str, Callable[[], bool]]:
     """Return what diagnostics have to say while the faults last, as far as no other fault stands before it."""
     seen: dict[str, Callable[[], bool]] = {}
     dead = "camera dead" in kinds
     if dead:
-        seen["camera dead"] = lambda: system.says("cameras", f"{side.value} is missing")
-    if "camera frozen" in kinds and not (side is Side.THERMAL and {"camera dead", "camera corrupt"} & set(kinds)):
+        seen["camera dead"] = lambda: system.says("cameras", f"{camera.value} is missing")
+    if "camera frozen" in kinds and not (camera is Camera.THERMAL and {"camera dead", "camera corrupt"} & set(kinds)):
         seen["camera frozen"] = lambda: (
             system.says("cameras", "thermal is missing") or system.says("cameras", "stood still")
         )
     if "camera corrupt" in kinds and not dead:
-        seen["camera corrupt"] = lambda: system.says("cameras", f"{side.value} images refused: ")
+        seen["camera corrupt"] = lambda: system.says("cameras", f"{camera.value} images refused: ")
     if "clock stopped" in kinds:
         seen["clock stopped"] = lambda: system.says("cameras", "the node's clock has stood still")
-    elif not (side is Side.RGB and "camera frozen" in kinds and {"camera dead", "camera corrupt"} & set(kinds)):
+    elif not (camera is Camera.RGB and "camera frozen" in kinds and {"camera dead", "camera corrupt"} & set(kinds)):
         if "inference hung" in kinds:
             seen["inference hung"] = lambda: system.says("inference", "inference has not ended for")
         if "inference raising" in kinds:
@@ -166,15 +166,15 @@ def expectations(system: System, kinds: list[str], side: Side) -> dict[str, Call
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SCENARIOS))
 def test_combinations_over_dds(system: System, seed: int) -> None:
-    kinds, side = draw(seed)
-    print(f"seed {seed}: {', '.join(kinds)} of {side.value}")
+    kinds, camera = draw(seed)
+    print(f"seed {seed}: {', '.join(kinds)} of {camera.value}")
     wait_until(system.is_well, f"all is well before {kinds}: {system.graph.diagnostics}")
     start = len(system.graph.arrays)
-    begin(system, kinds, side)
+    begin(system, kinds, camera)
     try:
         began = time.monotonic()
-        for kind, is_said in expectations(system, kinds, side).items():
-            wait_until(is_said, f"{kind} of {kinds} ({side.value}) to be reported")
+        for kind, is_said in expectations(system, kinds, camera).items():
+            wait_until(is_said, f"{kind} of {kinds} ({camera.value}) to be reported")
         time.sleep(max(0.0, FAULT_SEC - (time.monotonic() - began)))
     finally:
         end(system)

@@ -18,7 +18,7 @@ from stand_in_detector import BOX, EXHAUST_MEMORY, RAISE
 
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 THERMAL_LAG_NS = 1_000_000
 
@@ -68,10 +68,10 @@ def well_before_and_after(system: System) -> Iterator[None]:
     system.steps_back = 0
     yield
     cameras = system.cameras
-    cameras.running = dict.fromkeys(Side, True)
-    cameras.zero_stamp = dict.fromkeys(Side, False)
+    cameras.running = dict.fromkeys(Camera, True)
+    cameras.zero_stamp = dict.fromkeys(Camera, False)
     cameras.frozen, cameras.first_pixel = False, 0
-    cameras.spoil = lambda side, message: message
+    cameras.spoil = lambda camera, message: message
     system.wait_for_mode("fused")
     assert system.detector.process.poll() is None, system.detector.log
     system.graph.counters_add_up()
@@ -80,8 +80,8 @@ def well_before_and_after(system: System) -> Iterator[None]:
 
 def _check_stamps(system: System, start: int) -> None:
     arrays = list(system.graph.arrays[start:])
-    rgb = set(system.cameras.sent[Side.RGB])
-    thermal = set(system.cameras.sent[Side.THERMAL])
+    rgb = set(system.cameras.sent[Camera.RGB])
+    thermal = set(system.cameras.sent[Camera.THERMAL])
     modes = {to_nanoseconds(status.header.stamp): status.mode for status in list(system.graph.statuses)}
     for array in arrays:
         stamp_ns = to_nanoseconds(array.header.stamp)
@@ -106,7 +106,7 @@ def test_healthy_cameras_give_one_array_per_pair_with_the_rgb_header(system: Sys
 
 
 def test_thermal_stops_for_three_seconds_and_returns(system: System) -> None:
-    system.cameras.running[Side.THERMAL] = False
+    system.cameras.running[Camera.THERMAL] = False
     system.wait_for_mode("rgb_only")
     start = len(system.graph.arrays)
     time.sleep(2.5)
@@ -114,7 +114,7 @@ def test_thermal_stops_for_three_seconds_and_returns(system: System) -> None:
     system.graph.wait_for_health("cameras", WARN, "thermal is missing: nothing arrives")
 
 
-def test_frozen_thermal_picture_is_not_used(system: System) -> None:
+def test_frozen_thermal_image_is_not_used(system: System) -> None:
     system.cameras.frozen = True
     system.wait_for_mode("rgb_only")
     system.wait_for_mode("rgb_only")
@@ -122,12 +122,12 @@ def test_frozen_thermal_picture_is_not_used(system: System) -> None:
 
 
 def test_rgb_stops_and_thermal_goes_on_with_its_own_stamps(system: System) -> None:
-    system.cameras.running[Side.RGB] = False
+    system.cameras.running[Camera.RGB] = False
     system.wait_for_mode("thermal_only")
 
 
 def test_both_cameras_stop(system: System) -> None:
-    system.cameras.running = dict.fromkeys(Side, False)
+    system.cameras.running = dict.fromkeys(Camera, False)
     system.status_after(lambda status: status.mode == "none", "a status without array")
     count = len(system.graph.arrays)
     system.graph.wait_for_health("cameras", ERROR, "no camera delivers fresh images")
@@ -138,8 +138,8 @@ def test_a_stamp_from_the_future_is_refused(system: System) -> None:
     before = system.graph.counters_add_up().rgb.refused
     pending = [1]
 
-    def one_in_an_hour(side: Side, message: Image) -> Image:
-        if side is Side.RGB and pending:
+    def one_in_an_hour(camera: Camera, message: Image) -> Image:
+        if camera is Camera.RGB and pending:
             pending.pop()
             message.header.stamp.sec += 3600
         return message
@@ -147,12 +147,12 @@ def test_a_stamp_from_the_future_is_refused(system: System) -> None:
     system.cameras.spoil = one_in_an_hour
     system.status_after(lambda status: status.rgb.refused == before + 1, "one refused frame")
     latest = max(to_nanoseconds(array.header.stamp) for array in system.graph.arrays)
-    assert latest < max(system.cameras.sent[Side.RGB]) - 1000 * 10**9
+    assert latest < max(system.cameras.sent[Camera.RGB]) - 1000 * 10**9
 
 
 def test_zero_stamps_are_refused_and_counted(system: System) -> None:
     before = system.graph.counters_add_up().thermal.refused
-    system.cameras.zero_stamp[Side.THERMAL] = True
+    system.cameras.zero_stamp[Camera.THERMAL] = True
     system.wait_for_mode("rgb_only")
     assert system.graph.counters_add_up().thermal.refused > before
     assert "its stamp is zero or negative" in system.detector.log
@@ -182,15 +182,15 @@ def test_a_step_of_the_cameras_clock_ahead_is_followed(system: System) -> None:
 
 
 def test_corrupt_images_are_refused_one_by_one(system: System) -> None:
-    before = {side: getattr(system.graph.counters_add_up(), side.value).refused for side in Side}
-    spoilt = dict.fromkeys(Side, 0)
+    before = {camera: getattr(system.graph.counters_add_up(), camera.value).refused for camera in Camera}
+    spoilt = dict.fromkeys(Camera, 0)
     seen = [0]
 
-    def one_in_twenty(side: Side, message: Image) -> Image:
+    def one_in_twenty(camera: Camera, message: Image) -> Image:
         seen[0] += 1
         if seen[0] % 20:
             return message
-        spoilt[side] += 1
+        spoilt[camera] += 1
         kind = seen[0] // 20 % 4
         if kind == 0:
             message.data = message.data[: len(message.data) // 2]
@@ -204,7 +204,7 @@ def test_corrupt_images_are_refused_one_by_one(system: System) -> None:
 
     system.cameras.spoil = one_in_twenty
     wait_until(lambda: seen[0] >= 200, "ten corrupt images")
-    system.cameras.spoil = lambda side, message: message
+    system.cameras.spoil = lambda camera, message: message
     total = sum(spoilt.values())
     system.status_after(
         lambda status: status.rgb.refused + status.thermal.refused == sum(before.values()) + total,
@@ -213,8 +213,8 @@ def test_corrupt_images_are_refused_one_by_one(system: System) -> None:
 
 
 def test_an_encoding_that_changes_to_nonsense_costs_that_camera_only(system: System) -> None:
-    def rename(side: Side, message: Image) -> Image:
-        if side is Side.THERMAL:
+    def rename(camera: Camera, message: Image) -> Image:
+        if camera is Camera.THERMAL:
             message.encoding = "32FC7"
         return message
 
@@ -225,7 +225,7 @@ def test_an_encoding_that_changes_to_nonsense_costs_that_camera_only(system: Sys
 
 
 def test_the_resolution_may_change_in_mid_stream(system: System) -> None:
-    system.cameras.sizes = {Side.RGB: (96, 128), Side.THERMAL: (30, 40)}
+    system.cameras.sizes = {Camera.RGB: (96, 128), Camera.THERMAL: (30, 40)}
     system.wait_for_mode("fused", count=10)
 
 

@@ -21,10 +21,10 @@ from ros_cameras import Cameras, compressed_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from fusion_mamba_ros.msg import FusionStatus
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.modality import register_modality, unregister_modality
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 MODALITIES = {"rgb": 3, "thermal": 1, "depth": 1}
 OFFSET_NS = 7_000_000
@@ -35,7 +35,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("depth") / "model.safetensors"
     register_modality(DEPTH)
     try:
-        config = ModelConfig(width="n", classes=1, modalities=MODALITIES, dssf_count=1, fusion_channels=8, state_size=4)
+        config = ModelConfig(
+            scale="n",
+            classes=1,
+            modalities=MODALITIES,
+            operator=FusionMamba(dssf_count=1, max_channels=8, state_size=4),
+        )
         save_checkpoint(path, FusionMambaDetector(config), CheckpointMetadata(("person",), (64, 64)))
     finally:
         unregister_modality("depth")
@@ -54,8 +59,8 @@ class DepthCamera:
         self.spoil: Callable[[Image], None] = lambda message: None
         cameras.spoil = self.follow
 
-    def follow(self, side: Side, message: Image) -> Image:
-        if side is Side.RGB and self.running:
+    def follow(self, camera: Camera, message: Image) -> Image:
+        if camera is Camera.RGB and self.running:
             stamp = message.header.stamp
             stamp_ns = stamp.sec * 10**9 + stamp.nanosec
             depth = self.image()
@@ -67,7 +72,7 @@ class DepthCamera:
 
     def image(self) -> Image:
         if self.compressed:
-            return compressed_message(Side.THERMAL, np.full((40, 56), 1500, np.uint16))
+            return compressed_message(Camera.THERMAL, np.full((40, 56), 1500, np.uint16))
         metres = np.full((40, 56), 1.5, np.float32)
         message = Image(height=40, width=56, encoding="32FC1", step=4 * 56)
         message.data = array.array("B", metres.tobytes())
@@ -110,11 +115,11 @@ def test_depth_joins_and_each_of_its_faults_costs_the_depth_only(checkpoint: Pat
         graph.wait_for_health("cameras", WARN, "depth is missing: no image within further.max_offset_sec (0.05 s)")
 
         # Two cameras at once, the one that all stamps follow included.
-        cameras.running[Side.THERMAL] = False
+        cameras.running[Camera.THERMAL] = False
         newest(graph, "rgb_only")
         depth.running = True
         newest(graph, "rgb+depth")
-        cameras.running[Side.THERMAL] = True
+        cameras.running[Camera.THERMAL] = True
         newest(graph, "fused")
 
         depth.spoil = cut

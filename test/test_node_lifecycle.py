@@ -256,7 +256,7 @@ def test_a_hundred_lifecycles_leak_no_thread_handle_or_memory() -> None:
     node.destroy_node()
     context.try_shutdown()
     assert after == before, "threads, file descriptors, entities, objects"
-    # How the allocator keeps pages decides about megabytes. One colour picture of 640x480 kept in each round would be
+    # How the allocator keeps pages decides about megabytes. One colour image of 640x480 kept in each round would be
     # 74 MB, one predictor more.
     assert _resident_bytes() - resident_before < 32_000_000
 

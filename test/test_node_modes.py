@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 from detector_graph import ERROR, running_detector, wait_until
 from ros_cameras import Cameras
 
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 
 def test_compressed_topics_and_stop_when_a_camera_is_missing(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_compressed_topics_and_stop_when_a_camera_is_missing(tmp_path: Path) -> 
         wait_until(lambda: len(graph.arrays) >= 3, "arrays from compressed images")
         assert graph.arrays[-1].detections[0].results[0].hypothesis.class_id == "0"
 
-        cameras.running[Side.THERMAL] = False
+        cameras.running[Camera.THERMAL] = False
         graph.wait_for_health("cameras", ERROR, "thermal is missing")
         count = len(graph.arrays)
         wait_until(lambda: graph.statuses[-1].mode == "none", "a status without array")
@@ -31,7 +31,7 @@ def test_compressed_topics_and_stop_when_a_camera_is_missing(tmp_path: Path) -> 
         assert {status.mode for status in graph.statuses} == {"fused", "none"}
         assert len(graph.arrays) == count
 
-        cameras.running[Side.THERMAL] = True
+        cameras.running[Camera.THERMAL] = True
         wait_until(lambda: len(graph.arrays) > count, "arrays when the camera is back")
         cameras.close()
         assert detector.process.poll() is None
@@ -49,4 +49,4 @@ def test_cameras_that_are_faster_than_inference_lose_frames_not_time(tmp_path: P
         assert status.rgb.waiting <= 1
         # However long inference takes, no more than this ever waits: three in the queue of pairing, one whose stamp ran
         # ahead, and the newest pair.
-        assert max(side.waiting for s in graph.statuses for side in (s.rgb, s.thermal)) <= 5
+        assert max(camera.waiting for s in graph.statuses for camera in (s.rgb, s.thermal)) <= 5

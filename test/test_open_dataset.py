@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paired_folders import write_lines, write_pair, write_paired_yolo, write_picture, write_voc
+from paired_folders import write_image, write_lines, write_pair, write_paired_yolo, write_voc
 
 from fusion_mamba_ros.datasets import DatasetError, UnreadableImageError, open_dataset
 from fusion_mamba_ros.datasets.joined_dataset import open_datasets
@@ -34,13 +34,13 @@ def test_missing_partner_or_label_is_left_out_and_named(tmp_path, caplog):
     assert dataset.names == ("data/d",)
     assert kinds(dataset) == {"unmatched": 3}
     details = {problem.name: problem.detail for problem in dataset.problems}
-    assert "no RGB picture" in details["data/a"]
-    assert "no thermal picture" in details["data/b"]
+    assert "no RGB image" in details["data/a"]
+    assert "no thermal image" in details["data/b"]
     assert "c.txt" in details["data/c"]
     assert "3 unmatched" in caplog.text and "check-data" in caplog.text
 
 
-def test_truncated_picture_is_left_out_with_a_count(tmp_path):
+def test_truncated_image_is_left_out_with_a_count(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
     path = root / "rgb" / "a.jpg"
     path.write_bytes(path.read_bytes()[:-200])
@@ -56,7 +56,7 @@ def test_problems_are_refused_if_asked(tmp_path):
         open_dataset(root, "train", refuse_problems=True)
 
 
-def test_picture_that_only_decoding_finds_broken_is_named_when_read(tmp_path):
+def test_image_that_only_decoding_finds_broken_is_named_when_read(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
     (root / "rgb" / "a.jpg").write_bytes(b"\xff\xd8 no jpeg at all \xff\xd9")
     with pytest.raises(UnreadableImageError, match=r"a.jpg"):
@@ -66,7 +66,7 @@ def test_picture_that_only_decoding_finds_broken_is_named_when_read(tmp_path):
 def test_name_twice_in_a_list_and_two_files_under_a_stem_are_duplicates(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
     write_lines(root / "train.txt", ["a", "b", "a"])
-    write_picture(root / "rgb" / "b.png")
+    write_image(root / "rgb" / "b.png")
     dataset = open_dataset(root, "train")
     assert dataset.names == ("data/a",) and kinds(dataset) == {"duplicated": 2}
 

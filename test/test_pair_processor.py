@@ -22,7 +22,7 @@ from fusion_mamba_ros.ros.detector.pair_processor import Job, PairProcessor, Res
 from fusion_mamba_ros.ros.detector.pairing_filter import ReceivedImage
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.ros.detector.refusals import Refusals
-from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 
 MS = 1_000_000
 STAMP_NS = 1_700_000_000 * 10**9
@@ -48,22 +48,22 @@ class Processing:
             refusals=self.refusals,
         )
 
-    def outcomes(self) -> dict[Side, dict[Outcome, int]]:
-        return {side: dict(counts) for side, counts in self.ledger.snapshot()[0].items()}
+    def outcomes(self) -> dict[Camera, dict[Outcome, int]]:
+        return {camera: dict(counts) for camera, counts in self.ledger.snapshot()[0].items()}
 
 
-def frame(side: Side, *, damaged: bool = False) -> Frame:
-    shape = (*RGB_SIZE, 3) if side is Side.RGB else THERMAL_SIZE
-    message = compressed_message(side, np.full(shape, 7, np.uint8))
+def frame(camera: Camera, *, damaged: bool = False) -> Frame:
+    shape = (*RGB_SIZE, 3) if camera is Camera.RGB else THERMAL_SIZE
+    message = compressed_message(camera, np.full(shape, 7, np.uint8))
     if damaged:
         message.data = array.array("B", bytes(message.data[:40]))
-    stamp_ns = STAMP_NS if side is Side.RGB else THERMAL_ON_RGB_CLOCK_NS - CLOCK_OFFSET_NS
+    stamp_ns = STAMP_NS if camera is Camera.RGB else THERMAL_ON_RGB_CLOCK_NS - CLOCK_OFFSET_NS
     message.header.stamp = to_stamp(stamp_ns)
-    return Frame(side, stamp_ns, STAMP_NS, ReceivedImage(message, 0))
+    return Frame(camera, stamp_ns, STAMP_NS, ReceivedImage(message, 0))
 
 
-def pair(*, damaged: Side | None = None) -> Job:
-    rgb, thermal = (frame(side, damaged=side is damaged) for side in Side)
+def pair(*, damaged: Camera | None = None) -> Job:
+    rgb, thermal = (frame(camera, damaged=camera is damaged) for camera in Camera)
     return Job(Pair(rgb, thermal, STAMP_NS, PAIR_OFFSET_NS), 0)
 
 
@@ -77,7 +77,7 @@ def test_a_pair_carries_the_header_of_its_rgb_frame() -> None:
     (result,) = processing.published
     assert (result.mode, result.offset_ns) == (Mode.FUSED, PAIR_OFFSET_NS)
     assert header_of(result) == (STAMP_NS, "rgb_camera")
-    assert processing.outcomes() == {side: {Outcome.PAIRED: 1} for side in Side}
+    assert processing.outcomes() == {camera: {Outcome.PAIRED: 1} for camera in Camera}
 
 
 @pytest.mark.parametrize("rgb_was_there", [False, True])
@@ -85,33 +85,33 @@ def test_thermal_whose_partner_is_damaged_goes_on_with_the_stamp_of_the_pair(rgb
     processing = Processing()
     if rgb_was_there:
         processing.processor.process(pair())
-    processing.processor.process(pair(damaged=Side.RGB))
+    processing.processor.process(pair(damaged=Camera.RGB))
     result = processing.published[-1]
     assert (result.mode, result.offset_ns) == (Mode.THERMAL_ONLY, None)
     assert header_of(result) == (STAMP_NS, "rgb_camera" if rgb_was_there else "thermal_camera")
     assert result.reference_size == ((RGB_SIZE[1], RGB_SIZE[0]) if rgb_was_there else None)
-    assert processing.outcomes()[Side.RGB][Outcome.REFUSED] == 1
-    assert processing.outcomes()[Side.THERMAL][Outcome.ALONE] == 1
+    assert processing.outcomes()[Camera.RGB][Outcome.REFUSED] == 1
+    assert processing.outcomes()[Camera.THERMAL][Outcome.ALONE] == 1
     assert processing.reports[0].startswith("rgb image refused: ")
-    assert processing.reports[0] == f"rgb image refused: {processing.refusals.recent()[Side.RGB]}"
+    assert processing.reports[0] == f"rgb image refused: {processing.refusals.recent()[Camera.RGB]}"
 
 
 def test_rgb_whose_partner_is_damaged_goes_on_alone() -> None:
     processing = Processing()
-    processing.processor.process(pair(damaged=Side.THERMAL))
+    processing.processor.process(pair(damaged=Camera.THERMAL))
     (result,) = processing.published
     assert (result.mode, header_of(result)) == (Mode.RGB_ONLY, (STAMP_NS, "rgb_camera"))
 
 
 def test_a_partner_is_not_used_alone_where_that_is_not_wanted() -> None:
     processing = Processing(continue_alone=False)
-    processing.processor.process(pair(damaged=Side.RGB))
+    processing.processor.process(pair(damaged=Camera.RGB))
     assert processing.published == []
-    assert processing.outcomes() == {Side.RGB: {Outcome.REFUSED: 1}, Side.THERMAL: {Outcome.UNPAIRED: 1}}
+    assert processing.outcomes() == {Camera.RGB: {Outcome.REFUSED: 1}, Camera.THERMAL: {Outcome.UNPAIRED: 1}}
 
 
 @pytest.mark.parametrize("mode", [Mode.RGB_ONLY, Mode.THERMAL_ONLY])
-def test_a_model_of_one_camera_uses_its_picture_of_a_pair(mode: Mode) -> None:
+def test_a_model_of_one_camera_uses_its_image_of_a_pair(mode: Mode) -> None:
     processing = Processing()
     processing.processor._predictor.modes = (mode,)
     processing.processor.process(pair())
@@ -120,18 +120,18 @@ def test_a_model_of_one_camera_uses_its_picture_of_a_pair(mode: Mode) -> None:
     stamp_ns = STAMP_NS if mode is Mode.RGB_ONLY else THERMAL_ON_RGB_CLOCK_NS
     assert header_of(result) == (stamp_ns, "rgb_camera")
     assert [f"{name}_only" for name in result.images] == [mode.value]
-    processing.processor.process(Job(LoneFrame(frame(side := _other(mode)), STAMP_NS), 0))
+    processing.processor.process(Job(LoneFrame(frame(camera := _other(mode)), STAMP_NS), 0))
     assert len(processing.published) == 1
-    assert processing.outcomes()[side] == {Outcome.PAIRED: 1, Outcome.UNPAIRED: 1}
+    assert processing.outcomes()[camera] == {Outcome.PAIRED: 1, Outcome.UNPAIRED: 1}
 
 
-def _other(mode: Mode) -> Side:
-    return Side.THERMAL if mode is Mode.RGB_ONLY else Side.RGB
+def _other(mode: Mode) -> Camera:
+    return Camera.THERMAL if mode is Mode.RGB_ONLY else Camera.RGB
 
 
 def test_a_lone_thermal_frame_carries_its_stamp_on_the_clock_of_rgb() -> None:
     processing = Processing()
-    processing.processor.process(Job(LoneFrame(frame(Side.THERMAL), THERMAL_ON_RGB_CLOCK_NS), 0))
+    processing.processor.process(Job(LoneFrame(frame(Camera.THERMAL), THERMAL_ON_RGB_CLOCK_NS), 0))
     assert header_of(processing.published[0]) == (THERMAL_ON_RGB_CLOCK_NS, "thermal_camera")
 
 
@@ -142,10 +142,10 @@ def test_a_decoder_that_runs_out_of_memory_costs_its_frames_only(monkeypatch: py
         raise MemoryError("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pair_processor, "picture_of", exhaust)
+        patched.setattr(pair_processor, "image_of", exhaust)
         processing.processor.process(pair())
     assert processing.published == []
-    assert processing.outcomes() == {side: {Outcome.FAILED: 1} for side in Side}
+    assert processing.outcomes() == {camera: {Outcome.FAILED: 1} for camera in Camera}
     assert processing.reports[0] == "rgb image could not be decoded and is lost: out of memory: no room"
     processing.processor.process(pair())
     assert len(processing.published) == 1
@@ -159,8 +159,8 @@ def test_an_array_that_cannot_be_sent_is_counted_as_failed() -> None:
 
     processing.processor._publish = refuse
     with pytest.raises(RuntimeError, match="no publisher"):
-        processing.processor.process(Job(LoneFrame(frame(Side.RGB), STAMP_NS), 0))
-    assert processing.outcomes()[Side.RGB] == {Outcome.FAILED: 1}
+        processing.processor.process(Job(LoneFrame(frame(Camera.RGB), STAMP_NS), 0))
+    assert processing.outcomes()[Camera.RGB] == {Outcome.FAILED: 1}
 
 
 def test_an_output_that_is_not_finite_is_a_failed_inference_with_a_count_of_its_own() -> None:
@@ -177,7 +177,7 @@ def test_an_output_that_is_not_finite_is_a_failed_inference_with_a_count_of_its_
         processing.processor.process(pair())
     seen = monitor.observe()
     assert processing.published == []
-    assert processing.outcomes() == {side: {Outcome.FAILED: 3} for side in Side}
+    assert processing.outcomes() == {camera: {Outcome.FAILED: 3} for camera in Camera}
     assert (seen.non_finite, seen.failures_in_a_row) == (3, 3)
     assert seen.last_failure == "the output is not finite: try precision bf16 or fp32"
     assert (stages, seen.stage) == (["inference"] * 3, None)
@@ -194,9 +194,9 @@ def test_a_detached_processor_publishes_nothing_and_keeps_no_callback() -> None:
     published, processor = processing.published, processing.processor
     processor.detach()
     processor.process(pair())
-    processor.process(pair(damaged=Side.RGB))
+    processor.process(pair(damaged=Camera.RGB))
     assert not published and not processing.reports
-    assert processing.outcomes()[Side.THERMAL] == {Outcome.DROPPED: 1, Outcome.UNPAIRED: 1}
+    assert processing.outcomes()[Camera.THERMAL] == {Outcome.DROPPED: 1, Outcome.UNPAIRED: 1}
     # The callbacks are bound to `processing`.
     alive = weakref.ref(processing)
     del processing

@@ -55,20 +55,20 @@ def test_folders_are_paired_by_stem_and_the_lone_ones_named(tmp_path):
     assert alone["f2"].rgb is not None and alone["f2"].thermal is not None
 
 
-def test_unreadable_picture_of_a_folder_is_left_out_and_named(tmp_path):
+def test_unreadable_image_of_a_folder_is_left_out_and_named(tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / "rgb" / f"{name}.png")
         write_image(tmp_path / "thermal" / f"{name}.png")
-    (tmp_path / "thermal" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "thermal" / "b.png").write_bytes(b"no image")
     source = open_pairs(tmp_path / "rgb", tmp_path / "thermal")
     assert [pair.name for pair in source] == ["a"]
     assert any("left out" in note and "b.png" in note for note in source.notes)
 
 
-def test_folder_of_nothing_but_unreadable_pictures_is_refused(tmp_path):
-    for side in ("rgb", "thermal"):
-        (tmp_path / side).mkdir()
-        (tmp_path / side / "a.png").write_bytes(b"no picture")
+def test_folder_of_nothing_but_unreadable_images_is_refused(tmp_path):
+    for camera in ("rgb", "thermal"):
+        (tmp_path / camera).mkdir()
+        (tmp_path / camera / "a.png").write_bytes(b"no image")
     with pytest.raises(PairSourceError, match="none of the 1 pairs could be read"):
         list(open_pairs(tmp_path / "rgb", tmp_path / "thermal"))
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
     broken_image = tmp_path / "broken.png"
-    broken_image.write_bytes(b"no picture")
+    broken_image.write_bytes(b"no image")
     broken_video = tmp_path / "broken.mp4"
     broken_video.write_bytes(b"no video at all")
     text = tmp_path / "notes.txt"

@@ -13,7 +13,7 @@ from camera_streams import (
     MS,
     SECOND,
     START,
-    Camera,
+    SimulatedCamera,
     assert_accounted,
     at,
     frame_of,
@@ -27,12 +27,12 @@ from camera_streams import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, PairingLimits, Side
+from fusion_mamba_ros.streams.pairing import Camera, Frame, LoneFrame, Pair, Pairing, PairingLimits
 
 # What holds for any input
 
 any_frame = st.tuples(
-    st.sampled_from(list(Side)),
+    st.sampled_from(list(Camera)),
     st.sampled_from(["next", "next", "next", "next", "same", "back", "far back", "future", "zero"]),
     st.integers(0, 120),
     st.booleans() | st.just(True),
@@ -47,23 +47,23 @@ any_frame = st.tuples(
     st.integers(-100, 100),
 )
 def test_any_frames_end_in_exactly_one_counter_and_come_out_in_order(
-    steps: list[tuple[Side, str, int, bool]], queue_size: int, max_offset_ms: int, thermal_offset_ms: int
+    steps: list[tuple[Camera, str, int, bool]], queue_size: int, max_offset_ms: int, thermal_offset_ms: int
 ) -> None:
     limits = PairingLimits(max_offset_ms * MS, thermal_offset_ms * MS, 500 * MS, queue_size, 1000 * MS)
     pairing = Pairing(limits)
-    now_ms = {Side.RGB: 0.0, Side.THERMAL: 0.0}
+    now_ms = {Camera.RGB: 0.0, Camera.THERMAL: 0.0}
     clock_ms = 0.0
-    received = {Side.RGB: 0, Side.THERMAL: 0}
+    received = {Camera.RGB: 0, Camera.THERMAL: 0}
     last_ns, jumps = 0, 0
     seen: list[Frame] = []
-    for side, kind, delta, fresh in steps:
+    for camera, kind, delta, fresh in steps:
         clock_ms += delta / 3
         step = {"next": delta + 1, "same": 0, "back": -delta, "far back": -5000}.get(kind, 0)
-        now_ms[side] += step
-        stamp_ms = now_ms[side] + (10**9 if kind == "future" else 0)
-        frame = frame_of(side, stamp_ms, clock_ms, fresh)
+        now_ms[camera] += step
+        stamp_ms = now_ms[camera] + (10**9 if kind == "future" else 0)
+        frame = frame_of(camera, stamp_ms, clock_ms, fresh)
         pairing.add(replace(frame, stamp_ns=0) if kind == "zero" else frame)
-        received[side] += 1
+        received[camera] += 1
         if delta % 2:
             continue
         if pairing.counters().clock_jumps != jumps:
@@ -108,7 +108,7 @@ def test_frames_that_arrive_out_of_order_but_in_time_are_paired() -> None:
     assert [pair.offset_ns for pair in pairs_of(released)] == [2 * MS] * 3
 
 
-def test_a_side_never_holds_more_than_its_queue_or_its_age_allow() -> None:
+def test_a_camera_never_holds_more_than_its_queue_or_its_age_allow() -> None:
     pairing = Pairing(PairingLimits(queue_size=5, timeout_ns=10 * SECOND, max_age_ns=300 * MS))
     for i in range(1000):
         pairing.add(rgb(i))
@@ -160,7 +160,7 @@ def test_another_offset_never_brings_back_what_a_lone_frame_has_overtaken() -> N
 def test_a_frame_whose_message_cannot_be_decoded_is_counted_as_refused() -> None:
     pairing = Pairing()
     play(pairing, [rgb(0), thermal(5), rgb(33)])
-    pairing.count_refused(Side.THERMAL)
+    pairing.count_refused(Camera.THERMAL)
     counters = pairing.counters()
     assert (counters.thermal.received, counters.thermal.paired, counters.thermal.refused) == (2, 1, 1)
     assert_accounted(pairing)
@@ -174,13 +174,13 @@ def test_a_pair_further_apart_than_frames_are_usually_held_is_still_found() -> N
 
 def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
     pairing = Pairing()
-    frames = {side: frames_of(side, Camera(1000), 2, np.random.default_rng(0)) for side in Side}
+    frames = {camera: frames_of(camera, SimulatedCamera(1000), 2, np.random.default_rng(0)) for camera in Camera}
     released: list[Pair | LoneFrame] = []
     sums_wrong: list[object] = []
     done = threading.Event()
 
-    def feed(side: Side) -> None:
-        for frame in frames[side]:
+    def feed(camera: Camera) -> None:
+        for frame in frames[camera]:
             pairing.add(frame)
 
     def take() -> None:
@@ -197,7 +197,7 @@ def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        feeders = [threading.Thread(target=feed, args=(side,)) for side in Side]
+        feeders = [threading.Thread(target=feed, args=(camera,)) for camera in Camera]
         others = [threading.Thread(target=take), threading.Thread(target=count)]
         for thread in feeders + others:
             thread.start()
@@ -210,9 +210,9 @@ def test_threads_that_add_match_and_count_at_once_lose_no_frame() -> None:
         sys.setswitchinterval(interval)
     assert not sums_wrong
     released.extend(pairing.match(now_ns=START + 2 * SECOND))
-    assert_accounted(pairing, dict.fromkeys(Side, 2000))
+    assert_accounted(pairing, dict.fromkeys(Camera, 2000))
     counters = pairing.counters()
-    taken = sum(frame.side is Side.RGB for item in released for frame in item.frames)
+    taken = sum(frame.camera is Camera.RGB for item in released for frame in item.frames)
     assert taken == counters.rgb.paired + counters.rgb.alone
     stamps = [item.stamp_ns for item in released]
     # The threads' arrival times are not in order: each time the clock seems to jump back, a new order begins.

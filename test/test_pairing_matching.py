@@ -8,7 +8,7 @@ import pytest
 from camera_streams import (
     MS,
     SECOND,
-    Camera,
+    SimulatedCamera,
     assert_accounted,
     lone_of,
     pairs_of,
@@ -17,7 +17,7 @@ from camera_streams import (
 )
 from test_timeline import closest_first
 
-from fusion_mamba_ros.streams.pairing import Frame, Pair, Pairing, PairingLimits, Side
+from fusion_mamba_ros.streams.pairing import Camera, Frame, Pair, Pairing, PairingLimits
 
 RATES = [(30, 30), (30, 9), (60, 25)]
 
@@ -32,15 +32,15 @@ def test_healthy_streams_are_paired_as_the_brute_force_over_the_whole_recording_
     rng = np.random.default_rng(seed)
     jitter_ms = 0.5 if seed % 2 else 0.0
     cameras = [
-        Camera(rate, rng.uniform(0, 60), jitter_ms, latency_ms=rng.uniform(0, 30), clock_ms=clock)
+        SimulatedCamera(rate, rng.uniform(0, 60), jitter_ms, latency_ms=rng.uniform(0, 30), clock_ms=clock)
         for rate, clock in zip(rates, (0.0, clock_ms), strict=True)
     ]
     frames = two_cameras(*cameras, seconds=4, rng=rng)
     pairing = Pairing(PairingLimits(thermal_offset_ns=int(-clock_ms * MS)))
     released = play(pairing, frames, frames[-1].arrival_ns + 100 * MS)
     expected = closest_first(
-        [frame.stamp_ns for frame in frames if frame.side is Side.RGB],
-        [frame.stamp_ns - int(clock_ms * MS) for frame in frames if frame.side is Side.THERMAL],
+        [frame.stamp_ns for frame in frames if frame.camera is Camera.RGB],
+        [frame.stamp_ns - int(clock_ms * MS) for frame in frames if frame.camera is Camera.THERMAL],
         50 * MS,
     )
     assert [(p.rgb.stamp_ns, p.rgb.stamp_ns + p.offset_ns) for p in pairs_of(released)] == expected
@@ -56,13 +56,15 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
     print(f"seed {seed}")
     rng = np.random.default_rng(1000 + seed)
     cameras = [
-        Camera(rate, rng.uniform(0, 60), rng.uniform(0, 4), 0.1, rng.uniform(0, 30), bursts=0.1 * (seed % 2))
+        SimulatedCamera(rate, rng.uniform(0, 60), rng.uniform(0, 4), 0.1, rng.uniform(0, 30), bursts=0.1 * (seed % 2))
         for rate in rates
     ]
     frames = two_cameras(*cameras, seconds=4, rng=rng)
     released = play(Pairing(), frames, frames[-1].arrival_ns + 100 * MS)
-    by_side = {side: sorted((f for f in frames if f.side is side), key=lambda f: f.stamp_ns) for side in Side}
-    period_ns = {side: SECOND / camera.rate_hz for side, camera in zip(Side, cameras, strict=True)}
+    by_camera = {
+        camera: sorted((f for f in frames if f.camera is camera), key=lambda f: f.stamp_ns) for camera in Camera
+    }
+    period_ns = {camera: SECOND / simulated.rate_hz for camera, simulated in zip(Camera, cameras, strict=True)}
     home = {frame: (time_ns, item) for time_ns, item in released if isinstance(item, Pair) for frame in item.frames}
     assert len(home) >= 0.7 * 2 * 4 * min(rates)
 
@@ -70,8 +72,8 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
         return abs(home[frame][1].offset_ns) if frame in home else float("inf")
 
     def came_early(frame: Frame) -> bool:
-        before = by_side[frame.side][by_side[frame.side].index(frame) - 1]
-        return 0 < frame.stamp_ns - before.stamp_ns < period_ns[frame.side]
+        before = by_camera[frame.camera][by_camera[frame.camera].index(frame) - 1]
+        return 0 < frame.stamp_ns - before.stamp_ns < period_ns[frame.camera]
 
     def excused(r: Frame, t: Frame, gap: int) -> bool:
         complete_ns = max(r.arrival_ns, t.arrival_ns)
@@ -88,11 +90,11 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
         due = time_ns >= max(f.arrival_ns for f in pair.frames) + min(period_ns.values())
         if time_ns <= complete_ns:
             return due or came_early(other)
-        rivals = [f for f in by_side[first.side] if f.arrival_ns <= time_ns]
+        rivals = [f for f in by_camera[first.camera] if f.arrival_ns <= time_ns]
         return due and any(abs(f.stamp_ns - other.stamp_ns) < gap for f in rivals)
 
-    for r in by_side[Side.RGB]:
-        for t in by_side[Side.THERMAL]:
+    for r in by_camera[Camera.RGB]:
+        for t in by_camera[Camera.THERMAL]:
             gap = abs(r.stamp_ns - t.stamp_ns)
             if gap <= 50 * MS and gap < min(distance(r), distance(t)):
                 assert excused(r, t, gap), (r, t, home.get(r), home.get(t))
@@ -101,7 +103,7 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
 @pytest.mark.parametrize("rates", RATES)
 def test_a_pair_waits_for_at_most_one_period_of_the_faster_camera(rates: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
-    cameras = [Camera(rate, rng.uniform(0, 60), 3, 0.2, rng.uniform(0, 30)) for rate in rates]
+    cameras = [SimulatedCamera(rate, rng.uniform(0, 60), 3, 0.2, rng.uniform(0, 30)) for rate in rates]
     frames = two_cameras(*cameras, seconds=20, rng=rng)
     waits = [
         time_ns - max(frame.arrival_ns for frame in pair.frames)
@@ -112,13 +114,13 @@ def test_a_pair_waits_for_at_most_one_period_of_the_faster_camera(rates: tuple[i
 
 
 def test_steady_cameras_are_paired_the_moment_the_second_frame_comes() -> None:
-    frames = two_cameras(Camera(30), Camera(30, 12), 5, np.random.default_rng(0))
+    frames = two_cameras(SimulatedCamera(30), SimulatedCamera(30, 12), 5, np.random.default_rng(0))
     waits = [t - max(f.arrival_ns for f in p.frames) for t, p in play(Pairing(), frames) if isinstance(p, Pair)]
     assert set(waits[10:]) == {0}
 
 
 def test_surplus_rgb_frames_of_a_healthy_30_and_9_hz_system_are_unpaired_and_not_published() -> None:
-    frames = two_cameras(Camera(30), Camera(9, 4), 10, np.random.default_rng(0))
+    frames = two_cameras(SimulatedCamera(30), SimulatedCamera(9, 4), 10, np.random.default_rng(0))
     pairing = Pairing()
     released = play(pairing, frames)
     assert not lone_of(released)

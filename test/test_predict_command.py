@@ -53,7 +53,7 @@ def read(out: Path) -> dict:
     return json.loads((out / "detections.json").read_text())
 
 
-def test_image_pair_gives_a_picture_and_coco_json(checkpoint, tmp_path):
+def test_image_pair_gives_a_image_and_coco_json(checkpoint, tmp_path):
     rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2, (48, 64))
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--max-detections", 5)
     assert result.exit_code == 0, result.output
@@ -79,7 +79,7 @@ def test_json_loads_with_pycocotools(checkpoint, tmp_path):
     assert len(loaded.getAnnIds()) == len(document["annotations"]) > 0
 
 
-def test_folders_give_a_picture_for_each_pair_and_a_contact_sheet(checkpoint, tmp_path):
+def test_folders_give_a_image_for_each_pair_and_a_contact_sheet(checkpoint, tmp_path):
     for seed, name in enumerate(("a", "b", "c")):
         write_image(tmp_path / "rgb" / f"{name}.png", seed)
         write_image(tmp_path / "thermal" / f"{name}.jpg", seed)
@@ -111,17 +111,22 @@ def test_longer_video_goes_on_alone_by_option(checkpoint, tmp_path, frames, mode
     assert [image["mode"] for image in read(tmp_path / "out")["images"]] == ["fused"] * 3 + [mode] * 2
 
 
-@pytest.mark.parametrize("side,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
-def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, side, mode):
-    result = run(checkpoint, tmp_path / "out", side, write_image(tmp_path / "a.png", 1))
+@pytest.mark.parametrize("camera,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
+def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, camera, mode):
+    result = run(checkpoint, tmp_path / "out", camera, write_image(tmp_path / "a.png", 1))
     assert result.exit_code == 0, result.output
     assert read(tmp_path / "out")["images"][0]["mode"] == mode
     assert f"1 {mode}" in result.output
 
 
-def test_no_pictures_writes_the_json_alone(checkpoint, tmp_path):
-    result = run(checkpoint, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1), "--no-pictures")
+@pytest.mark.parametrize(
+    ("option", "warning"),
+    [("--no-images", ""), ("--no-pictures", "warning: --no-pictures is deprecated: use --no-images")],
+)
+def test_no_images_writes_the_json_alone(checkpoint, tmp_path, option, warning):
+    result = run(checkpoint, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1), option)
     assert result.exit_code == 0, result.output
+    assert warning in result.output and ("deprecated" in result.output) == bool(warning)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections.json"]
 
 
@@ -134,7 +139,7 @@ def test_class_filter_leaves_only_its_classes(checkpoint, tmp_path):
 def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
     image = write_image(tmp_path / "a.png", 1)
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     noise = tmp_path / "noise.safetensors"
     noise.write_bytes(b"no checkpoint")
     cases: list[tuple[Path, list[object], str]] = [
@@ -175,7 +180,7 @@ def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(checkpoin
 
 
 @pytest.mark.parametrize("given", ["a.jpg", "."])
-def test_pictures_are_never_written_over_those_that_are_read(checkpoint, tmp_path, given):
+def test_images_are_never_written_over_those_that_are_read(checkpoint, tmp_path, given):
     before = write_image(tmp_path / "a.jpg", 1).read_bytes()
     result = run(checkpoint, tmp_path, "--rgb", tmp_path / given)
     assert result.exit_code == 2

@@ -36,8 +36,8 @@ class BrightRectangle(nn.Module):
         images = dict(zip(self.seen[-1], levels, strict=True))
         rows = []
         for index, name in enumerate(("rgb", "thermal")):
-            for picture in images[name].mean(1) if name in images else ():
-                y, x = torch.nonzero(picture > 0.75, as_tuple=True)
+            for image in images[name].mean(1) if name in images else ():
+                y, x = torch.nonzero(image > 0.75, as_tuple=True)
                 box = [0.0, 0, 0, 0] if not len(x) else [x.min(), y.min(), x.max() + 1, y.max() + 1]
                 scores = [0.0, 0.0]
                 scores[index] = 0.9 if len(x) else 0.0
@@ -46,7 +46,7 @@ class BrightRectangle(nn.Module):
         return torch.stack(rows).reshape(-1, batch, 6).transpose(0, 1)
 
 
-def picture(width, height, box=None, level=255, channels=()):
+def filled_image(width, height, box=None, level=255, channels=()):
     image = np.full((height, width, *channels), 20, np.uint8)
     if box is not None:
         x1, y1, x2, y2 = box
@@ -54,8 +54,8 @@ def picture(width, height, box=None, level=255, channels=()):
     return image
 
 
-def rgb_picture(width=640, height=480, box=None):
-    return picture(width, height, box, channels=(3,))
+def rgb_image(width=640, height=480, box=None):
+    return filled_image(width, height, box, channels=(3,))
 
 
 @pytest.fixture
@@ -68,7 +68,9 @@ def predictor() -> Predictor:
 def test_boxes_are_in_rgb_pixels_whatever_the_sizes(predictor, rgb_size, thermal_size):
     fractions = np.array([0.25, 0.3, 0.6, 0.7])
     boxes = [(fractions * np.array(size * 2)).round().astype(int) for size in (rgb_size, thermal_size)]
-    result = predictor.predict({"rgb": rgb_picture(*rgb_size, boxes[0]), "thermal": picture(*thermal_size, boxes[1])})
+    result = predictor.predict(
+        {"rgb": rgb_image(*rgb_size, boxes[0]), "thermal": filled_image(*thermal_size, boxes[1])}
+    )
     by_class = dict(zip(result.labels.tolist(), result.boxes, strict=True))
     in_canvas_pixels = max(rgb_size[0] / 320, rgb_size[1] / 256)
     np.testing.assert_allclose(by_class[0], boxes[0], atol=1.6 * in_canvas_pixels)
@@ -80,8 +82,8 @@ def test_boxes_are_in_rgb_pixels_whatever_the_sizes(predictor, rgb_size, thermal
 def test_thermal_boxes_follow_the_homography():
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
     predictor = Predictor(BrightRectangle(), METADATA, device="cpu", homography=homography)
-    thermal = picture(640, 512, (0, 0, 320, 256))
-    result = predictor.predict({"rgb": rgb_picture(), "thermal": thermal})
+    thermal = filled_image(640, 512, (0, 0, 320, 256))
+    result = predictor.predict({"rgb": rgb_image(), "thermal": thermal})
     np.testing.assert_allclose(result.boxes, [[160, 120, 320, 240]], atol=3)
     alone = predictor.predict({"thermal": thermal}, reference_size=(640, 480))
     np.testing.assert_allclose(alone.boxes, [[160, 120, 320, 240]], atol=3)
@@ -90,14 +92,14 @@ def test_thermal_boxes_follow_the_homography():
 def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels():
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
     predictor = Predictor(BrightRectangle(), METADATA, device="cpu", homography=homography)
-    result = predictor.predict({"thermal": picture(320, 256, (64, 32, 128, 96))})
+    result = predictor.predict({"thermal": filled_image(320, 256, (64, 32, 128, 96))})
     np.testing.assert_allclose(result.boxes, [[64, 32, 128, 96]], atol=1)
 
 
 @pytest.mark.parametrize("missing,mode", [("rgb", Mode.THERMAL_ONLY), ("thermal", Mode.RGB_ONLY)])
 @pytest.mark.parametrize("absent", [True, False])
 def test_missing_image_is_a_map_of_zeros_and_is_said(predictor, missing, mode, absent):
-    images = {"rgb": rgb_picture(), "thermal": picture(640, 512)}
+    images = {"rgb": rgb_image(), "thermal": filled_image(640, 512)}
     images[missing] = None
     if absent:
         del images[missing]
@@ -112,18 +114,20 @@ def test_missing_image_is_a_map_of_zeros_and_is_said(predictor, missing, mode, a
 def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality, mode):
     predictor = Predictor(BrightRectangle([modality]), METADATA, device="cpu")
     box = (100, 100, 200, 200)
-    result = predictor.predict({"rgb": rgb_picture(box=box), "thermal": picture(640, 480, box)})
+    result = predictor.predict({"rgb": rgb_image(box=box), "thermal": filled_image(640, 480, box)})
     assert result.mode is mode
     assert result.labels.tolist() == [0 if modality == "rgb" else 1]
     assert predictor.modes == (mode,)
-    other = {"rgb": None, "thermal": picture(640, 480)} if modality == "rgb" else {"rgb": rgb_picture()}
+    other = {"rgb": None, "thermal": filled_image(640, 480)} if modality == "rgb" else {"rgb": rgb_image()}
     with pytest.raises(ValueError, match=f"at least one of {modality}"):
         predictor.predict(other)
 
 
 def test_three_channel_stem_gets_grey_three_times():
     model = BrightRectangle({"rgb": 3, "thermal": 3})
-    Predictor(model, METADATA, device="cpu").predict({"rgb": rgb_picture(), "thermal": picture(640, 480, (0, 0, 9, 9))})
+    Predictor(model, METADATA, device="cpu").predict(
+        {"rgb": rgb_image(), "thermal": filled_image(640, 480, (0, 0, 9, 9))}
+    )
     thermal = model.seen[-1]["thermal"]
     assert thermal.shape == (1, 3, 256, 320)
     assert torch.equal(thermal[:, 0], thermal[:, 1])
@@ -131,11 +135,11 @@ def test_three_channel_stem_gets_grey_three_times():
 
 
 def test_sixteen_bit_and_black_hot_thermal_reach_the_network_white_hot():
-    counts = picture(640, 480).astype(np.uint16) * 100
+    counts = filled_image(640, 480).astype(np.uint16) * 100
     counts[100:200, 100:200] = 1000
     scaling = ThermalScaling(polarity="black_hot")
     predictor = Predictor(BrightRectangle(), METADATA, device="cpu", thermal=scaling)
-    result = predictor.predict({"rgb": rgb_picture(), "thermal": counts})
+    result = predictor.predict({"rgb": rgb_image(), "thermal": counts})
     np.testing.assert_allclose(result.boxes, [[100, 100, 200, 200]], atol=2)
 
 
@@ -149,9 +153,9 @@ def test_network_sees_rgb_order_and_values_in_zero_to_one(predictor):
 def test_batch_gives_what_each_pair_gives_alone(predictor):
     box = (60, 60, 160, 160)
     pairs = [
-        {"rgb": rgb_picture(640, 480, box), "thermal": picture(320, 256, (10, 10, 30, 30))},
-        {"rgb": rgb_picture(300, 400, box), "thermal": None},
-        {"rgb": rgb_picture(1000, 400, box), "thermal": picture(80, 60, (10, 10, 30, 30))},
+        {"rgb": rgb_image(640, 480, box), "thermal": filled_image(320, 256, (10, 10, 30, 30))},
+        {"rgb": rgb_image(300, 400, box), "thermal": None},
+        {"rgb": rgb_image(1000, 400, box), "thermal": filled_image(80, 60, (10, 10, 30, 30))},
     ]
     together = predictor.predict_batch(pairs)
     assert [result.mode for result in together] == [Mode.FUSED, Mode.RGB_ONLY, Mode.FUSED]
@@ -182,7 +186,7 @@ def test_folded_batch_norms_leave_the_output_as_it_was():
 
 def test_thresholds_and_class_filter_change_while_running(predictor):
     box = (100, 100, 200, 200)
-    pair = {"rgb": rgb_picture(box=box), "thermal": picture(640, 480, (300, 300, 400, 400))}
+    pair = {"rgb": rgb_image(box=box), "thermal": filled_image(640, 480, (300, 300, 400, 400))}
     assert len(predictor.predict(pair)) == 2
     predictor.change(classes=("car",))
     assert predictor.predict(pair).labels.tolist() == [1]
@@ -210,7 +214,7 @@ def test_refused_threshold_changes_nothing(predictor, values, message):
 
 
 def test_thresholds_may_change_in_another_thread_during_prediction(predictor):
-    pair = {"rgb": rgb_picture(box=(100, 100, 200, 200)), "thermal": picture(640, 480, (300, 300, 400, 400))}
+    pair = {"rgb": rgb_image(box=(100, 100, 200, 200)), "thermal": filled_image(640, 480, (300, 300, 400, 400))}
     predictor.change(classes=("car",), score_threshold=0.5)
     stop = threading.Event()
 
@@ -256,7 +260,7 @@ def test_warm_up_runs_every_mode_once_and_returns_the_seconds_of_each(predictor)
 
 
 def test_times_of_the_stages_are_there_after_a_prediction(predictor):
-    predictor.predict({"rgb": rgb_picture()})
+    predictor.predict({"rgb": rgb_image()})
     assert min(predictor.times.preprocess_ms, predictor.times.inference_ms, predictor.times.postprocess_ms) > 0
 
 
@@ -267,7 +271,7 @@ def test_predictor_of_a_file_predicts(tmp_path):
         path, FusionMambaDetector(ModelConfig(classes=2, fusion="add")), CheckpointMetadata(CLASSES, (96, 64))
     )
     predictor = Predictor.from_checkpoint(path, device="cpu", thresholds=Thresholds(score_threshold=0.0))
-    result = predictor.predict({"rgb": rgb_picture(), "thermal": picture(640, 512)})
+    result = predictor.predict({"rgb": rgb_image(), "thermal": filled_image(640, 512)})
     assert len(result) > 0
     assert (result.boxes[:, :2] >= 0).all()
     assert (result.boxes[:, 2:] <= (640, 480)).all()
@@ -316,7 +320,7 @@ def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value, bra
     with torch.no_grad():
         weight[0] = value
     with pytest.raises(NonFiniteOutputError, match=rf"'head\.{branch}\.1\.2\.bias': use another checkpoint"):
-        predictor.predict({"rgb": rgb_picture(96, 64)})
+        predictor.predict({"rgb": rgb_image(96, 64)})
     with pytest.raises(NonFiniteOutputError):
         predictor.warm_up()
 
@@ -327,7 +331,7 @@ def test_activations_that_overflow_are_refused_though_the_weights_are_finite():
         for parameter in predictor._model.head.class_branches.parameters():
             parameter.fill_(1e30)
     with pytest.raises(NonFiniteOutputError, match="activations overflow in fp32"):
-        predictor.predict({"rgb": rgb_picture(96, 64)})
+        predictor.predict({"rgb": rgb_image(96, 64)})
     model = predictor._model
     assert "in precision fp16: try precision bf16 or fp32" in cause_of_non_finite_output(model, torch.float16)
     assert "in precision bf16: try precision fp32" in cause_of_non_finite_output(model, torch.bfloat16)

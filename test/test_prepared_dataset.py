@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from paired_folders import HEIGHT, WIDTH, write_paired_yolo, write_picture
+from paired_folders import HEIGHT, WIDTH, write_image, write_paired_yolo
 
 from fusion_mamba_ros.datasets import PreparedDataset, Sample, open_dataset
 from fusion_mamba_ros.datasets.prepared_dataset import prepare
@@ -17,14 +17,14 @@ def sample(rgb_size=(640, 480), thermal_size=(320, 256), dtype=np.uint8) -> Samp
     return Sample("a", {"rgb": rgb, "thermal": thermal}, np.array([[64, 48, 320, 240]], np.float32), np.array([1]))
 
 
-def test_thermal_comes_to_the_size_of_rgb_and_boxes_shrink_with_the_pictures():
+def test_thermal_comes_to_the_size_of_rgb_and_boxes_shrink_with_the_images():
     ready = prepare(sample(), fit=(400, 320))
     # 640x480 fills 400x320 at five eighths (width) or two thirds (height): the larger, so that a crop still has detail.
     assert ready.size == (427, 320) and ready.images["thermal"].shape == (320, 427)
     np.testing.assert_allclose(ready.boxes[0], np.array([64, 48, 320, 240]) * np.tile([427 / 640, 320 / 480], 2))
 
 
-def test_small_pictures_are_not_enlarged():
+def test_small_images_are_not_enlarged():
     assert prepare(sample((64, 48), (64, 48)), fit=(400, 320)).size == (64, 48)
 
 
@@ -42,7 +42,7 @@ def test_sixteen_bit_thermal_is_scaled_by_the_one_rule():
 
 
 @pytest.mark.parametrize("fit", [None, (160, 128)], ids=["own size", "shrunk"])
-def test_black_hot_pictures_of_eight_bits_become_white_hot_at_any_size(fit):
+def test_black_hot_images_of_eight_bits_become_white_hot_at_any_size(fit):
     cold = np.full((256, 320), 10, np.uint8)
     pair = Sample("a", {"rgb": np.zeros((256, 320, 3), np.uint8), "thermal": cold})
     assert (prepare(pair, ThermalScaling(polarity="black_hot"), fit).images["thermal"] == 245).all()
@@ -67,7 +67,7 @@ def test_preload_names_what_cannot_be_read(tmp_path):
 
 def test_sixteen_bit_folder_trains_like_any_other(tmp_path):
     root = write_paired_yolo(tmp_path / "data", {"train": ["a"]})
-    write_picture(root / "thermal" / "a.png", channels=1, depth=np.uint16)
+    write_image(root / "thermal" / "a.png", channels=1, depth=np.uint16)
     dataset = open_dataset(root, "train")
     assert dataset[0].images["thermal"].dtype == np.uint16
     assert PreparedDataset(dataset, (64, 64))[0].images["thermal"].dtype == np.uint8

@@ -61,19 +61,19 @@ class OnePair:
         return self.sample, []
 
 
-def soft_picture(size: Size, seed: int, channels: int) -> np.ndarray:
-    """Return a picture (H, W, channels) without detail that resampling would lose."""
+def soft_image(size: Size, seed: int, channels: int) -> np.ndarray:
+    """Return an image (H, W, channels) without detail that resampling would lose."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, channels), dtype=np.uint8)
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
 
 
 def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sample:
-    thermal = soft_picture(thermal_size, 1, 1)[:, :, 0]
+    thermal = soft_image(thermal_size, 1, 1)[:, :, 0]
     if depth is np.uint16:
         thermal = 29000 + 4 * thermal.astype(np.uint16)
     return Sample(
         "pair",
-        {"rgb": soft_picture(rgb_size, 0, 3), "thermal": thermal},
+        {"rgb": soft_image(rgb_size, 0, 3), "thermal": thermal},
         np.array([[8, 8, 40, 40]], np.float32),
         np.zeros(1, int),
     )
@@ -158,7 +158,7 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
     sample = soft_pair((640, 480), (320, 256), np.uint16)
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
-    # The node keeps the size of the last RGB picture and hands over what has come.
+    # The node keeps the size of the last RGB image and hands over what has come.
     images = {
         Mode.FUSED: {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]},
         Mode.RGB_ONLY: {"rgb": sample.images["rgb"]},

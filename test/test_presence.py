@@ -12,7 +12,7 @@ from camera_streams import (
     MS,
     SECOND,
     START,
-    Camera,
+    SimulatedCamera,
     assert_accounted,
     at,
     lone_of,
@@ -23,26 +23,26 @@ from camera_streams import (
     two_cameras,
 )
 
-from fusion_mamba_ros.streams.pairing import Frame, LoneFrame, Pair, Pairing, PairingLimits, Side
+from fusion_mamba_ros.streams.pairing import Camera, Frame, LoneFrame, Pair, Pairing, PairingLimits
 
-BOTH = {Side.RGB, Side.THERMAL}
+BOTH = {Camera.RGB, Camera.THERMAL}
 
 
-@pytest.mark.parametrize("gone", list(Side))
-def test_frames_come_alone_from_the_timeout_on_and_in_pairs_when_the_camera_returns(gone: Side) -> None:
+@pytest.mark.parametrize("gone", list(Camera))
+def test_frames_come_alone_from_the_timeout_on_and_in_pairs_when_the_camera_returns(gone: Camera) -> None:
     rng = np.random.default_rng(0)
     frames = [
         frame
-        for frame in two_cameras(Camera(30, 0, 1), Camera(30, 7, 1), 9, rng)
-        if not (frame.side is gone and 3 * SECOND <= frame.arrival_ns - START < 6 * SECOND)
+        for frame in two_cameras(SimulatedCamera(30, 0, 1), SimulatedCamera(30, 7, 1), 9, rng)
+        if not (frame.camera is gone and 3 * SECOND <= frame.arrival_ns - START < 6 * SECOND)
     ]
     pairing = Pairing()
     released = play(pairing, frames)
-    last_ns = max(f.arrival_ns for f in frames if f.side is gone and f.arrival_ns < START + 4 * SECOND)
-    back_ns = min(f.arrival_ns for f in frames if f.side is gone and f.arrival_ns > START + 4 * SECOND)
+    last_ns = max(f.arrival_ns for f in frames if f.camera is gone and f.arrival_ns < START + 4 * SECOND)
+    back_ns = min(f.arrival_ns for f in frames if f.camera is gone and f.arrival_ns > START + 4 * SECOND)
     alone = [(time_ns, item) for time_ns, item in released if isinstance(item, LoneFrame)]
     assert alone[0][0] == last_ns + 500 * MS
-    assert {item.frame.side for _, item in alone} == {gone.other}
+    assert {item.frame.camera for _, item in alone} == {gone.other}
     assert all(time_ns < back_ns for time_ns, _ in alone)
     at_once = [time_ns - item.frame.arrival_ns for time_ns, item in alone if time_ns > last_ns + 500 * MS]
     assert set(at_once) == {0}
@@ -59,10 +59,10 @@ def test_a_lone_thermal_frame_carries_its_stamp_on_the_reference_clock() -> None
     assert pairing.next_wakeup_ns() == at(600)
     released = pairing.match(now_ns=at(600))
     assert [item.stamp_ns for item in released if isinstance(item, LoneFrame)] == [at(80), at(280)]
-    assert pairing.missing() == {Side.RGB}
+    assert pairing.missing() == {Camera.RGB}
 
 
-def test_a_frozen_thermal_picture_makes_the_side_missing_at_once_and_is_never_paired() -> None:
+def test_a_frozen_thermal_image_makes_the_camera_missing_at_once_and_is_never_paired() -> None:
     pairing = Pairing()
     released = play(pairing, [f for i in range(20) for f in (rgb(i * 33), thermal(i * 33, i * 33 + 1))])
     assert len(pairs_of(released)) >= 19
@@ -71,7 +71,7 @@ def test_a_frozen_thermal_picture_makes_the_side_missing_at_once_and_is_never_pa
     )
     assert pairs_of(released) == []
     assert [item.stamp_ns for item in lone_of(released)] == [at(i * 33) for i in range(20, 40)]
-    assert pairing.missing() == {Side.THERMAL}
+    assert pairing.missing() == {Camera.THERMAL}
     assert pairing.counters().thermal.unpaired == 20
     released = play(pairing, [f for i in range(40, 60) for f in (thermal(i * 33), rgb(i * 33, i * 33 + 2))])
     assert len(pairs_of(released)) == 20
@@ -86,7 +86,7 @@ def test_both_cameras_gone_leave_nothing_to_wait_for() -> None:
     assert pairing.counters().rgb.queued == 0
 
 
-def test_no_side_is_missing_before_the_timeout_has_passed_since_the_start() -> None:
+def test_no_camera_is_missing_before_the_timeout_has_passed_since_the_start() -> None:
     pairing = Pairing()
     assert pairing.missing() == set()
     assert pairing.match(now_ns=at(0)) == []
@@ -96,9 +96,9 @@ def test_no_side_is_missing_before_the_timeout_has_passed_since_the_start() -> N
 
 def starts(begin_ms: int, late_ms: int, seconds: float = 2) -> list[Frame]:
     """Return two cameras that begin to deliver at ``begin_ms``, thermal by ``late_ms`` later than RGB."""
-    frames = two_cameras(Camera(30), Camera(30, 1), seconds, np.random.default_rng(0))
+    frames = two_cameras(SimulatedCamera(30), SimulatedCamera(30, 1), seconds, np.random.default_rng(0))
     moved = [replace(f, stamp_ns=f.stamp_ns + begin_ms * MS, arrival_ns=f.arrival_ns + begin_ms * MS) for f in frames]
-    return [f for f in moved if f.side is Side.RGB or f.arrival_ns >= at(begin_ms + late_ms)]
+    return [f for f in moved if f.camera is Camera.RGB or f.arrival_ns >= at(begin_ms + late_ms)]
 
 
 @pytest.mark.parametrize("begin_ms", [100, 400, 30_000])
@@ -120,7 +120,7 @@ def test_the_first_camera_to_begin_waits_for_the_other_as_long_as_for_one_that_s
 def test_a_camera_that_never_begins_is_missing_from_the_timeout_after_the_start_of_the_other(begin_ms: int) -> None:
     pairing = Pairing()
     assert pairing.match(now_ns=at(0)) == []
-    released = play(pairing, [f for f in starts(begin_ms, 0) if f.side is Side.RGB])
+    released = play(pairing, [f for f in starts(begin_ms, 0) if f.camera is Camera.RGB])
     assert released[0][0] == at(begin_ms + 5 + 500)
     assert [item.stamp_ns for item in lone_of(released)][:2] == [at(begin_ms), at(begin_ms) + SECOND // 30]
     assert len(lone_of(released)) == 60
@@ -136,21 +136,23 @@ def test_a_camera_slower_than_the_timeout_is_not_made_to_wait_for_a_dead_one_eac
 def test_clocks_that_disagree_are_noticed_after_a_silence_of_both_too() -> None:
     pairing = Pairing()
     play(pairing, starts(0, 0))
-    apart = [replace(f, stamp_ns=f.stamp_ns + 3 * SECOND) if f.side is Side.THERMAL else f for f in starts(60_000, 0)]
+    apart = [
+        replace(f, stamp_ns=f.stamp_ns + 3 * SECOND) if f.camera is Camera.THERMAL else f for f in starts(60_000, 0)
+    ]
     released = play(pairing, apart)
     assert pairs_of(released) == []
-    assert {item.frame.side for item in lone_of(released)} == {Side.RGB}
+    assert {item.frame.camera for item in lone_of(released)} == {Camera.RGB}
     assert min(time_ns for time_ns, _ in released) == at(60_005 + 500)
 
 
 def test_cameras_whose_clocks_disagree_leave_rgb_working_and_pair_again_once_corrected() -> None:
-    frames = two_cameras(Camera(30), Camera(30, 5, clock_ms=3000), 10, np.random.default_rng(0))
+    frames = two_cameras(SimulatedCamera(30), SimulatedCamera(30, 5, clock_ms=3000), 10, np.random.default_rng(0))
     pairing = Pairing()
     released = play(pairing, frames)
     assert pairs_of(released) == []
-    assert {item.frame.side for item in lone_of(released)} == {Side.RGB}
+    assert {item.frame.camera for item in lone_of(released)} == {Camera.RGB}
     assert len(lone_of(released)) > 270
-    assert pairing.missing() == {Side.THERMAL}
+    assert pairing.missing() == {Camera.THERMAL}
     pairing.limits = PairingLimits(thermal_offset_ns=-3000 * MS)
     more = [replace(f, stamp_ns=f.stamp_ns + 10 * SECOND, arrival_ns=f.arrival_ns + 10 * SECOND) for f in frames]
     assert len(pairs_of(play(pairing, more))) >= 298
@@ -168,7 +170,7 @@ def test_a_pair_that_still_waits_when_a_camera_goes_missing_comes_as_a_pair() ->
     pairing = Pairing(PairingLimits(timeout_ns=20 * MS))
     assert play(pairing, [thermal(0), rgb(15)]) == []
     (item,) = pairing.match(now_ns=at(20))
-    assert pairing.missing() == {Side.THERMAL}
+    assert pairing.missing() == {Camera.THERMAL}
     assert isinstance(item, Pair)
 
 
@@ -176,7 +178,7 @@ def test_a_pair_that_still_waits_when_a_camera_goes_missing_comes_as_a_pair() ->
 def test_thermal_that_comes_when_its_partner_is_given_up_leaves_rgb_working(latency_ms: float) -> None:
     rng = np.random.default_rng(0)
     pairing = Pairing(PairingLimits(queue_size=10))
-    frames = two_cameras(Camera(30, 0, 1), Camera(30, 7, 1, latency_ms=latency_ms), 9, rng)
+    frames = two_cameras(SimulatedCamera(30, 0, 1), SimulatedCamera(30, 7, 1, latency_ms=latency_ms), 9, rng)
     released = play(pairing, frames)
     assert pairs_of(released) == []
     times = [now_ns for now_ns, item in released if isinstance(item, LoneFrame) and at(6000) < now_ns < at(8900)]

@@ -14,7 +14,7 @@ RECIPES = sorted(recipes.RECIPES.glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_builds_its_model(path: Path) -> None:
-    start = {"model": {"width": "n"}, "input_size": [96, 64], "thermal": {}}
+    start = {"model": {"scale": "n"}, "input_size": [96, 64], "thermal": {}}
     recipe = Recipe.read(path, checkpoint=start).for_data(("person", "car"))
     with torch.device("meta"):
         model = FusionMambaDetector(recipe.model)
@@ -41,7 +41,7 @@ def test_lone_stream_is_never_dropped() -> None:
 
 def test_override_reaches_a_section(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text("epochs: 3\nmodel: {width: s}\nlearning_rate: 1e-3\n")
+    path.write_text("epochs: 3\nmodel: {scale: s}\nlearning_rate: 1e-3\n")
     recipe = Recipe.read(path, parse_assignments(["model.scale=m", "model.modalities=[rgb]", "epochs=5"]))
     assert (recipe.model.scale, dict(recipe.model.modalities), recipe.epochs) == ("m", {"rgb": 3}, 5)
     assert recipe.learning_rate == 1e-3
@@ -92,12 +92,12 @@ def test_missing_recipe_is_named(tmp_path: Path) -> None:
 def test_fields_come_from_the_checkpoint_where_the_recipe_says_so(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("model: checkpoint\nthermal: checkpoint\ninput_size: [320, 256]\n")
-    start = {"model": {"width": "s", "fusion": "add"}, "input_size": [480, 384], "thermal": {"polarity": "black_hot"}}
+    start = {"model": {"scale": "s", "fusion": "add"}, "input_size": [480, 384], "thermal": {"polarity": "black_hot"}}
     recipe = Recipe.read(path, {"model.fusion": "concat"}, start)
-    assert (recipe.model.width, recipe.model.fusion, recipe.thermal.polarity) == ("s", "concat", "black_hot")
+    assert (recipe.model.scale, recipe.model.fusion, recipe.thermal.polarity) == ("s", "concat", "black_hot")
     assert recipe.input_size == (320, 256)
     assert Recipe.read(path, {"input_size": "checkpoint"}, start).input_size == (480, 384)
-    assert start["model"] == {"width": "s", "fusion": "add"}
+    assert start["model"] == {"scale": "s", "fusion": "add"}
     with pytest.raises(TrainingError, match="takes model, thermal from a checkpoint: pass --weights"):
         Recipe.read(path)
 

@@ -16,8 +16,8 @@ RUNNER = CliRunner()
 
 
 def write_pairs(folder: Path, pairs) -> list[str]:
-    for side in ("rgb", "thermal"):
-        (folder / side).mkdir()
+    for camera in ("rgb", "thermal"):
+        (folder / camera).mkdir()
     for number, (rgb, thermal) in enumerate(pairs):
         cv2.imwrite(str(folder / "rgb" / f"{number}.png"), rgb)
         cv2.imwrite(str(folder / "thermal" / f"{number}.png"), thermal)

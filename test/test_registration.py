@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.registration import (
 SHIFTED = np.array([[0.8, 0.0, 0.1], [0.0, 0.9, 0.05], [0.0, 0.0, 1.0]])
 
 
-def smooth_picture(width: int, height: int) -> np.ndarray:
+def smooth_image(width: int, height: int) -> np.ndarray:
     x = (np.arange(width) + 0.5) / width
     y = (np.arange(height) + 0.5) / height
     return brightness(*np.meshgrid(x, y)).round().astype(np.uint8)
@@ -27,9 +27,9 @@ def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_identity_is_a_plain_resize():
-    picture = smooth_picture(160, 128)
+    image = smooth_image(160, 128)
     letterbox = Letterbox((640, 480), (320, 256))
-    np.testing.assert_array_equal(place_registered(picture, np.eye(3), letterbox), letterbox.place(picture))
+    np.testing.assert_array_equal(place_registered(image, np.eye(3), letterbox), letterbox.place(image))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_identity_is_a_plain_resize():
 )
 def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
     letterbox = Letterbox((640, 480), (320, 256))
-    canvas = place_registered(smooth_picture(400, 300), homography, letterbox)
+    canvas = place_registered(smooth_image(400, 300), homography, letterbox)
     (left, top), (width, height) = letterbox.offset, letterbox.inner_size
     x, y = np.meshgrid((np.arange(320) + 0.5 - left) / width, (np.arange(256) + 0.5 - top) / height)
     source = map_points(np.linalg.inv(homography), np.column_stack([x.ravel(), y.ravel()]))
@@ -68,7 +68,7 @@ def test_nine_numbers_or_three_rows_give_the_matrix_scaled_to_one():
         [1, 0, 0, 0, 1, 0, -2, 0, 1],
     ],
 )
-def test_matrix_that_maps_no_picture_is_refused(values):
+def test_matrix_that_maps_no_image_is_refused(values):
     with pytest.raises(ValueError, match="homography"):
         homography_from(values)
 

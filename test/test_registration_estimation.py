@@ -22,7 +22,7 @@ WIDER = homography_from([1.25, 0.0, -0.10, 0.0, 1.22, -0.15, 0, 0, 1])
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two pictures of the same shapes whose brightness has nothing to do with each other, over a wide field."""
+    """Two images of the same shapes whose brightness has nothing to do with each other, over a wide field."""
     rng = np.random.default_rng(seed)
     size = (2 * HEIGHT, 2 * WIDTH)
     rgb, thermal = np.full(size, 90.0), np.full(size, 120.0)
@@ -35,12 +35,12 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rgb, thermal
 
 
-def crop(picture: np.ndarray, homography: np.ndarray, seed: int) -> np.ndarray:
-    """What a camera sees whose normalised coordinates ``homography`` maps to those of the middle of the picture."""
-    to_picture = np.array([[WIDTH, 0, WIDTH / 2], [0, HEIGHT, HEIGHT / 2], [0, 0, 1]]) @ homography
+def crop(image: np.ndarray, homography: np.ndarray, seed: int) -> np.ndarray:
+    """What a camera sees whose normalised coordinates ``homography`` maps to those of the middle of the image."""
+    to_image = np.array([[WIDTH, 0, WIDTH / 2], [0, HEIGHT, HEIGHT / 2], [0, 0, 1]]) @ homography
     from_pixel = np.array([[1 / WIDTH, 0, 0.5 / WIDTH], [0, 1 / HEIGHT, 0.5 / HEIGHT], [0, 0, 1]])
-    matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ to_picture @ from_pixel
-    seen = cv2.warpPerspective(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ to_image @ from_pixel
+    seen = cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     noisy = cv2.GaussianBlur(seen, (0, 0), 0.8) + np.random.default_rng(seed).normal(0, 4, seen.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
@@ -73,14 +73,14 @@ def test_known_homography_of_synthetic_pairs_is_recovered(truth):
     assert progress[-1] == pytest.approx(1.0)
 
 
-def test_pictures_that_have_nothing_in_common_are_refused():
+def test_images_that_have_nothing_in_common_are_refused():
     pairs = synthetic_pairs(np.eye(3), 4)
     shuffled = [(pairs[i][0], pairs[i - 1][1]) for i in range(len(pairs))]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
         estimate_registration(shuffled)
 
 
-def test_noise_and_blank_pictures_are_refused():
+def test_noise_and_blank_images_are_refused():
     rng = np.random.default_rng(0)
     noise = [tuple(rng.integers(0, 256, (2, 120, 160), dtype=np.uint8)) for _ in range(2)]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
@@ -97,11 +97,11 @@ def test_no_pairs_are_refused():
 
 def test_edge_orientation_is_the_same_for_both_polarities_and_zero_where_nothing_is_seen():
     rgb, _ = scene(3)
-    picture = rgb.astype(np.uint8)
-    np.testing.assert_allclose(edge_orientation(255 - picture), edge_orientation(picture), atol=1e-3)
-    valid = np.zeros(picture.shape, bool)
+    image = rgb.astype(np.uint8)
+    np.testing.assert_allclose(edge_orientation(255 - image), edge_orientation(image), atol=1e-3)
+    valid = np.zeros(image.shape, bool)
     valid[:, 200:] = True
-    edges = edge_orientation(picture, valid)
+    edges = edge_orientation(image, valid)
     assert not edges[:, :, :200].any()
     assert edges[:, :, 210:].any()
 
@@ -113,7 +113,7 @@ def test_known_homography_of_real_pairs_is_recovered():
     names = sorted(path.stem for path in (folder / "rgb").glob("*.jpg"))[::24]
     pairs = []
     for name in names:
-        rgb, thermal = (cv2.imread(str(folder / side / f"{name}.jpg"), 0) for side in ("rgb", "thermal"))
+        rgb, thermal = (cv2.imread(str(folder / modality / f"{name}.jpg"), 0) for modality in ("rgb", "thermal"))
         height, width = thermal.shape
         matrix = np.diag([width, height, 1]) @ NARROWER @ np.diag([1 / width, 1 / height, 1])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])

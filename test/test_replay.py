@@ -66,9 +66,17 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
 
     assert summary["frames_rgb"] == summary["frames_thermal"] == 15
     assert summary["lost_in_transport"] == {"rgb": 0, "thermal": 0}
-    for side in (status.rgb, status.thermal):
-        ended = (side.paired, side.alone, side.unpaired, side.late, side.refused, side.dropped, side.failed)
-        assert side.received == 15 == sum(ended) and side.waiting == 0
+    for camera in (status.rgb, status.thermal):
+        ended = (
+            camera.paired,
+            camera.alone,
+            camera.unpaired,
+            camera.late,
+            camera.refused,
+            camera.dropped,
+            camera.failed,
+        )
+        assert camera.received == 15 == sum(ended) and camera.waiting == 0
     assert status.rgb.paired >= 10
     assert len(recording.arrays) == status.published == summary["published"]
     modes = Counter(array.detections.mode for array in recording.arrays)
@@ -86,18 +94,18 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
     assert all(path.stat().st_size > 10_000 for path in written)
 
 
-def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_pictures_for_frozen(tmp_path, checkpoint):
-    # Each picture three times, as of a 9 Hz core behind a 30 Hz driver; played so slowly, for 2 s of the node's clock.
+def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_frozen(tmp_path, checkpoint):
+    # Each image three times, as of a 9 Hz core behind a 30 Hz driver; played so slowly, for 2 s of the node's clock.
     generator = np.random.default_rng(5)
     for number in range(9):
         if number % 3 == 0:
             thermal = generator.integers(0, 255, (96, 128), np.uint8)
-        for side, picture in (("rgb", generator.integers(0, 255, (96, 128, 3), np.uint8)), ("thermal", thermal)):
-            path = tmp_path / side / f"{number}.png"
+        for camera, image in (("rgb", generator.integers(0, 255, (96, 128, 3), np.uint8)), ("thermal", thermal)):
+            path = tmp_path / camera / f"{number}.png"
             path.parent.mkdir(exist_ok=True)
-            assert cv2.imwrite(str(path), picture)
+            assert cv2.imwrite(str(path), image)
     source = tmp_path / "cameras"
-    cameras = {side: tmp_path / side for side in ("rgb", "thermal")}
+    cameras = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
     record_sequences(source, RecordingOptions(frames_per_second=10.0), **cameras)
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.15))
     assert status.rgb.paired == status.thermal.paired == 9
@@ -120,7 +128,7 @@ def test_missing_checkpoint_fails_with_the_nodes_own_sentence(tmp_path):
 
 def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path, checkpoint):
     bag = ImageBagWriter(tmp_path / "cameras", topics={"rgb": "/a"}, frame_ids={"rgb": "a"})
-    bag.write_picture("rgb", 10**9, np.zeros((8, 8, 3), np.uint8))
+    bag.write_image("rgb", 10**9, np.zeros((8, 8, 3), np.uint8))
     bag.close()
     with pytest.raises(BagError, match="no messages on topic '/rgb/image_raw': it has /a"):
         replay(tmp_path / "cameras", tmp_path / "detections", ReplayOptions(checkpoint, tmp_path))

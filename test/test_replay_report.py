@@ -33,9 +33,9 @@ def cameras(path, *, thermal_clock_ns=0):
         frame_ids={"rgb": "rgb", "thermal": "thermal"},
     )
     for index in range(4):
-        bag.write_picture("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
+        bag.write_image("rgb", START_NS + index * PERIOD_NS, np.full((48, 64, 3), 40 * index, np.uint8))
         thermal_ns = START_NS + index * PERIOD_NS + thermal_clock_ns
-        bag.write_picture("thermal", thermal_ns, np.full((30, 40), 200 - 40 * index, np.uint8))
+        bag.write_image("thermal", thermal_ns, np.full((30, 40), 200 - 40 * index, np.uint8))
     bag.close()
     return path
 
@@ -53,12 +53,12 @@ def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
 COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
 
 
-def side(**counts):
+def camera_counters(**counts):
     return SimpleNamespace(**(dict.fromkeys(COUNTERS, 0) | counts))
 
 
-def recording(*arrays, ages_sec=(), **sides):
-    counts = {name: side(received=4, paired=3, dropped=1) for name in ("rgb", "thermal")} | sides
+def recording(*arrays, ages_sec=(), **changed):
+    counts = {name: camera_counters(received=4, paired=3, dropped=1) for name in ("rgb", "thermal")} | changed
     statuses = [
         SimpleNamespace(mode="fused", age_sec=age, inference_ms=7.0, published=len(arrays), **counts)
         for age in ages_sec or (0.05,)
@@ -79,22 +79,22 @@ def test_numbers_are_those_of_the_bags(source):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "sides", "sentence"),
+    ("arrays", "changed", "sentence"),
     [
         ((array(1), array(0)), {}, "stamps of the arrays do not strictly increase"),
         ((array(1), array(1)), {}, "stamps of the arrays do not strictly increase"),
         ((array(0.5),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
         ((array(0, frame_id="thermal"),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
-        ((array(0),), {"rgb": side(received=4, paired=3)}, "rgb: 4 frames received, 3 accounted for"),
+        ((array(0),), {"rgb": camera_counters(received=4, paired=3)}, "rgb: 4 frames received, 3 accounted for"),
     ],
 )
-def test_what_a_node_must_never_do_is_a_fault(source, arrays, sides, sentence):
+def test_what_a_node_must_never_do_is_a_fault(source, arrays, changed, sentence):
     arrays = tuple(PublishedArray(int(a.stamp_ns), a.frame_id, a.detections) for a in arrays)
-    assert summarise(source, recording(*arrays, **sides), **TOPICS)["faults"] == [sentence]
+    assert summarise(source, recording(*arrays, **changed), **TOPICS)["faults"] == [sentence]
 
 
 def test_lost_frames_are_counted(source):
-    short = side(received=3, paired=3)
+    short = camera_counters(received=3, paired=3)
     summary = summarise(source, recording(array(0), rgb=short), **TOPICS)
     assert summary["lost_in_transport"] == {"rgb": 1, "thermal": 0}
 

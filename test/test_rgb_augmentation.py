@@ -15,7 +15,7 @@ PLAIN = AugmentationConfig.none((64, 64))
 NOISE = NoiseBank((64, 64))
 
 
-def picture(color=(200, 100, 50)):
+def image(color=(200, 100, 50)):
     return np.full((64, 64, 3), color, np.uint8)
 
 
@@ -26,19 +26,19 @@ def test_zero_strengths_change_nothing():
 
 @pytest.mark.parametrize("seed", range(10))
 def test_brightness_keeps_hue_and_saturation(seed):
-    changed = augment_rgb(picture(), replace(PLAIN, brightness=0.4), NOISE, np.random.default_rng(seed))[0, 0]
+    changed = augment_rgb(image(), replace(PLAIN, brightness=0.4), NOISE, np.random.default_rng(seed))[0, 0]
     before, after = (colorsys.rgb_to_hsv(*(channel / 255 for channel in color)) for color in ((200, 100, 50), changed))
     assert abs(after[0] - before[0]) < 0.01 and abs(after[1] - before[1]) < 0.03
     assert 0.59 <= after[2] / before[2] <= 1.41
 
 
 def test_grey_takes_all_colour_away():
-    changed = augment_rgb(picture(), replace(PLAIN, grey_probability=1.0), NOISE, np.random.default_rng(0))
+    changed = augment_rgb(image(), replace(PLAIN, grey_probability=1.0), NOISE, np.random.default_rng(0))
     assert np.ptp(changed[0, 0].astype(int)) == 0
 
 
-def test_dark_picture_has_less_than_half_the_light_and_noise():
-    changed = augment_rgb(picture(), replace(PLAIN, darken_probability=1.0), NOISE, np.random.default_rng(1))
+def test_dark_image_has_less_than_half_the_light_and_noise():
+    changed = augment_rgb(image(), replace(PLAIN, darken_probability=1.0), NOISE, np.random.default_rng(1))
     assert changed[..., 0].mean() <= 105 and 1 < changed[..., 0].std() < 15
 
 

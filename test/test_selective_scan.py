@@ -14,10 +14,10 @@ from fusion_mamba_ros.network.selective_scan import selective_scan, selective_sc
 def test_map_scan_is_the_sum_of_four_walks_pixel_by_pixel():
     arguments = random_map_arguments(batch=2, channels=3, state_size=2, height=3, width=5)
     y = selective_scan_2d(*arguments)
-    for picture in range(2):
+    for image in range(2):
         u, delta, A, B, C, D, bias = arguments
-        expected = brute_force_scan(u[picture], delta[picture], A, B[picture], C[picture], D, bias)
-        assert relative_error(y[picture], expected) < 1e-6
+        expected = brute_force_scan(u[image], delta[image], A, B[image], C[image], D, bias)
+        assert relative_error(y[image], expected) < 1e-6
 
 
 def test_sequence_scan_is_the_first_direction_of_a_map_one_pixel_high():
@@ -91,7 +91,7 @@ def test_empty_map_gives_an_empty_result_and_zero_gradients(shape):
     assert all(t.grad is not None and t.grad.shape == t.shape and not t.grad.any() for t in arguments)
 
 
-def test_nan_stays_in_its_channel_and_picture():
+def test_nan_stays_in_its_channel_and_image():
     u, delta, A, B, C, D, bias = random_map_arguments(batch=2, channels=20, height=5, width=7)
     u[1, 17, 2, 3] = float("nan")
     y = selective_scan_2d(u, delta, A, B, C, D, bias)

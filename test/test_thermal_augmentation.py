@@ -58,7 +58,7 @@ def test_polarity_turns_hot_dark():
     np.testing.assert_array_equal(changed, 255 - ramp())
 
 
-def test_saturated_picture_does_not_wrap_around():
+def test_saturated_image_does_not_wrap_around():
     config = replace(PLAIN, thermal_offset=0.1, thermal_noise=0.05, fixed_pattern_noise=0.05)
     for level in (0, 255):
         for seed in range(10):

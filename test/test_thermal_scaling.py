@@ -12,7 +12,7 @@ PERCENTILE = ThermalScaling()
 
 
 def scene(seed: int, *, offset: float = 0.0, gain: float = 1.0, shape=(120, 160)) -> np.ndarray:
-    """A 14-bit picture: a cool gradient, a warm square, sensor noise."""
+    """A 14-bit image: a cool gradient, a warm square, sensor noise."""
     rng = np.random.default_rng(seed)
     counts = 7000 + 300 * np.linspace(0, 1, shape[1])[None, :] + rng.normal(0, 5, shape)
     counts[40:70, 50:70] += 900
@@ -50,7 +50,7 @@ def test_percentile_is_the_linear_window_between_numpys_percentiles():
     assert np.abs(scale_thermal(image, PERCENTILE) - window_formula(image, low, high)).max() <= 0.51
 
 
-def test_percentile_of_a_large_picture_is_close_although_sampled():
+def test_percentile_of_a_large_image_is_close_although_sampled():
     image = scene(2, shape=(512, 640))
     low, high = np.percentile(image, (0.5, 99.8))
     assert np.abs(scale_thermal(image, PERCENTILE) - window_formula(image, low, high)).max() <= 5
@@ -72,7 +72,7 @@ def test_flat_scene_is_not_amplified_into_noise():
     assert abs(float(scaled.mean()) - 127.5) < 16
 
 
-def test_constant_picture_is_finite_grey():
+def test_constant_image_is_finite_grey():
     scaled = scale_thermal(np.full((20, 20), 7000, np.uint16), PERCENTILE)
     assert len(np.unique(scaled)) == 1
 
@@ -94,12 +94,12 @@ def test_three_channels_are_read_by_their_luma():
     assert scale_thermal(red, PERCENTILE)[0, 0] == 76  # 0.299 * 255, ITU-R BT.601.
 
 
-def test_big_endian_counts_give_the_same_picture():
+def test_big_endian_counts_give_the_same_image():
     image = scene(7)
     np.testing.assert_array_equal(scale_thermal(image.astype(">u2"), PERCENTILE), scale_thermal(image, PERCENTILE))
 
 
-def test_one_picture_of_a_stream_is_scaled_like_a_lone_one():
+def test_one_image_of_a_stream_is_scaled_like_a_lone_one():
     np.testing.assert_array_equal(ThermalStream(PERCENTILE).scale(scene(8)), scale_thermal(scene(8), PERCENTILE))
 
 
@@ -157,7 +157,7 @@ def test_stream_starts_anew_after_reset_and_after_a_change_of_size():
         np.zeros((4,), np.uint8),
     ],
 )
-def test_image_that_is_no_thermal_picture_is_refused(image):
+def test_image_that_is_no_thermal_image_is_refused(image):
     with pytest.raises(ValueError, match="thermal image has shape"):
         scale_thermal(image, PERCENTILE)
 

@@ -56,15 +56,15 @@ def test_what_is_settled_stays_whatever_the_expected_frames_bring(
         for gap in data.draw(st.lists(st.integers(period, 3 * period), max_size=4)):
             side.append((side[-1] if side else 0) + gap)
     later = {(more_rgb[m.rgb], more_thermal[m.thermal]) for m in match_timeline(more_rgb, more_thermal, max_offset)}
-    assert {(rgb[m.rgb], thermal[m.thermal]) for m in now if m.settled} <= later
+    assert {(rgb[m.rgb], thermal[m.thermal]) for m in now if m.final} <= later
 
 
 def test_nothing_is_settled_while_a_nearer_frame_may_still_come() -> None:
-    assert [m.settled for m in match_timeline([0], [20], 50, lambda is_rgb: 33)] == [False]
-    assert [m.settled for m in match_timeline([0], [16], 50, lambda is_rgb: 33)] == [True]
-    assert [m.settled for m in match_timeline([0], [16], 50)] == [False]
-    assert [m.settled for m in match_timeline([0, 33], [16], 50)] == [True]
-    assert [m.settled for m in match_timeline([0, 100], [50], 50)] == [True]
+    assert [m.final for m in match_timeline([0], [20], 50, lambda is_rgb: 33)] == [False]
+    assert [m.final for m in match_timeline([0], [16], 50, lambda is_rgb: 33)] == [True]
+    assert [m.final for m in match_timeline([0], [16], 50)] == [False]
+    assert [m.final for m in match_timeline([0, 33], [16], 50)] == [True]
+    assert [m.final for m in match_timeline([0, 100], [50], 50)] == [True]
 
 
 def test_cameras_exactly_half_a_period_apart_pair_every_frame() -> None:

@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    # For 16-bit counts: pictures of 8 bits pass.
+    # For 16-bit counts: images of 8 bits pass.
     path.write_text(yaml.safe_dump(scenes.RECIPE | {"thermal": {"method": "range", "range_max": 16383}}))
     return path
 
@@ -98,7 +98,7 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert list((whole / "events").iterdir())
 
 
-def test_broken_pictures_and_pairs_in_both_splits_are_named_and_training_goes_on(recipe: Path, tmp_path: Path) -> None:
+def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(recipe: Path, tmp_path: Path) -> None:
     folder = scenes.write_pairs(tmp_path / "pairs", train=2)
     # Its ends are right, so that only decoding finds it.
     (folder / "rgb" / "pair_02.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")

@@ -18,7 +18,7 @@ from fusion_mamba_ros.training.validation import Validation
 
 def test_drawn_pairs_are_not_brought_to_rgb_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset(scenes.write_pairs(tmp_path, train=1, val=1), "val")
-    recipe = Recipe.from_dict({**scenes.RECIPE, "model": {"width": "n", "fusion": "add"}}).for_data(dataset.class_names)
+    recipe = Recipe.from_dict({**scenes.RECIPE, "model": {"scale": "n", "fusion": "add"}}).for_data(dataset.class_names)
     torch.manual_seed(0)
     model = FusionMambaDetector(recipe.model)
     for norm in model.modules():

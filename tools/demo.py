@@ -198,11 +198,11 @@ def measure_inference(checkpoint: Path, path: Path) -> float:
     """Return the seconds that one pair of the bag takes on this machine: the median after a warm-up."""
     from fusion_mamba_ros.bags.bag_reading import Bag
     from fusion_mamba_ros.perception.predictor import Predictor
-    from fusion_mamba_ros.streams.message_decoding import picture_of
+    from fusion_mamba_ros.streams.message_decoding import image_of
 
     with Bag(path) as bag:
-        rgb = picture_of(next(bag.read([RGB_TOPIC]))[1]).to_rgb()
-        thermal = picture_of(next(bag.read([THERMAL_TOPIC]))[1]).to_thermal()
+        rgb = image_of(next(bag.read([RGB_TOPIC]))[1]).to_rgb()
+        thermal = image_of(next(bag.read([THERMAL_TOPIC]))[1]).to_thermal()
     predictor = Predictor.from_checkpoint(checkpoint)
     times: list[float] = []
     # On a busy machine a pair may take many seconds, so the number of timed pairs is limited by time.

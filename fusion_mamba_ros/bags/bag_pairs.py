@@ -10,7 +10,7 @@ import numpy as np
 from fusion_mamba_ros.bags.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.bags.vision_messages import stamp_ns_of
 from fusion_mamba_ros.datasets.pair_source import ImagePair
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 
 _MOST_OFFSET_SEC = 1e9
 
@@ -49,21 +49,19 @@ def sample_bag_pairs(
         close = np.flatnonzero(np.abs(thermal[nearest] - rgb) <= 1e9 * max_offset_sec)
         if not len(close):
             raise BagError(
-                f"bag '{path}' has no two pictures on '{rgb_topic}' and '{thermal_topic}' within {max_offset_sec:g} s: "
+                f"bag '{path}' has no two images on '{rgb_topic}' and '{thermal_topic}' within {max_offset_sec:g} s: "
                 "one camera is missing, or their clocks differ: say by how much (--thermal-offset)"
             )
         chosen = close[np.unique(np.linspace(0, len(close) - 1, min(count, len(close))).round().astype(int))]
         wanted = {rgb_topic: set(chosen.tolist()), thermal_topic: set(nearest[chosen].tolist())}
-        pictures = {}
+        images = {}
         seen = dict.fromkeys(topics, 0)
         for message, fields in bag.read(topics):
             number = seen[message.topic]
             seen[message.topic] += 1
             if number in wanted[message.topic]:
                 # Copy the image, because the decoded image may be a view of the message.
-                picture = picture_of(fields)
-                pixels = picture.to_rgb() if message.topic == rgb_topic else picture.to_thermal()
-                pictures[message.topic, number] = np.ascontiguousarray(pixels).copy()
-    return [
-        ImagePair(str(rgb[i]), pictures[rgb_topic, int(i)], pictures[thermal_topic, int(nearest[i])]) for i in chosen
-    ]
+                image = image_of(fields)
+                pixels = image.to_rgb() if message.topic == rgb_topic else image.to_thermal()
+                images[message.topic, number] = np.ascontiguousarray(pixels).copy()
+    return [ImagePair(str(rgb[i]), images[rgb_topic, int(i)], images[thermal_topic, int(nearest[i])]) for i in chosen]

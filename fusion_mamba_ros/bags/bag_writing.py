@@ -86,17 +86,17 @@ class ImageBagWriter:
             self.abort()
             raise
 
-    def write_picture(self, camera: str, stamp_ns: int, picture: npt.NDArray[Any]) -> None:
+    def write_image(self, camera: str, stamp_ns: int, image: npt.NDArray[Any]) -> None:
         """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
-        encoding = _encoding_of(picture)
+        encoding = _encoding_of(image)
         header = self._typestore.types["std_msgs/msg/Header"](
             time_message(self._typestore, stamp_ns), self._frame_ids[camera]
         )
         if self._compressed:
-            message = self._compress(header, picture, encoding)
+            message = self._compress(header, image, encoding)
         else:
-            height, width = picture.shape[:2]
-            data = np.ascontiguousarray(picture)
+            height, width = image.shape[:2]
+            data = np.ascontiguousarray(image)
             step = data.strides[0]
             message = self._typestore.types[IMAGE](
                 header, height, width, encoding, int(data.dtype.byteorder == ">"), step, data.reshape(-1).view(np.uint8)
@@ -150,19 +150,19 @@ class ImageBagWriter:
         with self._disk():
             self._writer.write(connection, stamp_ns, data)
 
-    def _compress(self, header: Any, picture: npt.NDArray[Any], encoding: str) -> Any:
-        if picture.ndim == 3:
-            data = encode_image(picture, ".jpg", jpeg_quality=_JPEG_QUALITY)
+    def _compress(self, header: Any, image: npt.NDArray[Any], encoding: str) -> Any:
+        if image.ndim == 3:
+            data = encode_image(image, ".jpg", jpeg_quality=_JPEG_QUALITY)
             kind = f"{encoding}; jpeg compressed bgr8"
         else:
-            data = encode_image(picture, ".png", png_compression=1)
+            data = encode_image(image, ".png", png_compression=1)
             kind = f"{encoding}; png compressed {encoding}"
         return self._typestore.types[COMPRESSED_IMAGE](header, kind, np.frombuffer(data, np.uint8))
 
 
-def _encoding_of(picture: npt.NDArray[Any]) -> str:
-    if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+def _encoding_of(image: npt.NDArray[Any]) -> str:
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         return "rgb8"
-    if picture.ndim == 2 and picture.dtype in (np.uint8, np.uint16):
-        return "mono8" if picture.dtype == np.uint8 else "mono16"
-    raise ValueError(f"a picture of shape {picture.shape} and {picture.dtype} is neither RGB nor 8- or 16-bit thermal")
+    if image.ndim == 2 and image.dtype in (np.uint8, np.uint16):
+        return "mono8" if image.dtype == np.uint8 else "mono16"
+    raise ValueError(f"an image of shape {image.shape} and {image.dtype} is neither RGB nor 8- or 16-bit thermal")

@@ -16,9 +16,9 @@ from rich.progress import Progress
 from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.datasets.image_sequence import (
     FolderFrames,
+    Image,
     ImageSequence,
     ImageSequenceError,
-    Picture,
     align_folders,
     open_image_sequence,
 )
@@ -105,7 +105,7 @@ def record_sequences(out: Path, options: RecordingOptions, *, rgb: Path, thermal
         if lone:
             more = ", ..." if len(lone) > _SHOWN_STEMS else ""
             recording.notes.append(
-                f"{len(lone)} pictures have no partner of the same name and go in alone: "
+                f"{len(lone)} images have no partner of the same name and go in alone: "
                 f"{', '.join(lone[:_SHOWN_STEMS])}{more}"
             )
     rates = {
@@ -120,22 +120,22 @@ def record_sequences(out: Path, options: RecordingOptions, *, rgb: Path, thermal
     total = sum(sequence.announced_count for sequence in sequences.values())
     ended: set[str] = set()
 
-    def timed(camera: str) -> Iterator[tuple[float, str, Picture]]:
-        for index, picture in sequences[camera]:
-            yield index / rates[camera], camera, picture
+    def timed(camera: str) -> Iterator[tuple[float, str, Image]]:
+        for index, image in sequences[camera]:
+            yield index / rates[camera], camera, image
         ended.add(camera)
 
     with _new_bag(out, options) as bag, _progress(f"writing {out}", total) as advance:
         frames = heapq.merge(timed("rgb"), timed("thermal"), key=lambda item: item[0])
-        for seconds, camera, picture in frames:
+        for seconds, camera, image in frames:
             if options.shortest and ended and seconds > max(last_sec[name] for name in ended):
                 break
-            bag.write_picture(camera, _stamp_ns(options, camera, seconds), picture)
+            bag.write_image(camera, _stamp_ns(options, camera, seconds), image)
             counts[camera] += 1
             last_sec[camera] = seconds
             advance()
         if not counts["rgb"] or not counts["thermal"]:
-            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no picture")
+            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no image")
     recording.rgb_count, recording.thermal_count = counts["rgb"], counts["thermal"]
     recording.duration_sec = max(last_sec.values())
     recording.notes += _length_note(rates, counts, last_sec, {"rgb": rgb, "thermal": thermal}, options.shortest)
@@ -162,9 +162,9 @@ def record_scene(
         for index in range(count):
             sample = scene.render(index)
             rgb_ns = _stamp_ns(options, "rgb", index / rate)
-            bag.write_picture("rgb", rgb_ns, sample.images["rgb"])
+            bag.write_image("rgb", rgb_ns, sample.images["rgb"])
             bag.write_labels("rgb", rgb_ns, sample.boxes, [CLASS_NAMES[label] for label in sample.labels])
-            bag.write_picture("thermal", _stamp_ns(options, "thermal", index / rate), sample.images["thermal"])
+            bag.write_image("thermal", _stamp_ns(options, "thermal", index / rate), sample.images["thermal"])
             advance()
     return Recording(rgb_count=count, thermal_count=count, duration_sec=(count - 1) / rate)
 

@@ -102,8 +102,8 @@ def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[
     write_atomically(out / "problems.txt", text.encode("utf-8", "surrogateescape"))
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)):
         try:
-            picture = draw_pair(dataset[int(index)], dataset.class_names)
+            image = draw_pair(dataset[int(index)], dataset.class_names)
         except UnreadableImageError:
             continue
         name = dataset.names[int(index)].replace("/", "_")
-        write_image(out / "samples" / f"{name}.jpg", picture)
+        write_image(out / "samples" / f"{name}.jpg", image)

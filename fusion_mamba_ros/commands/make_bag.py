@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 def make_bag(
     out: Annotated[Path, typer.Option(help="Folder of the new bag.")],
-    rgb: Annotated[Path | None, typer.Option(help="Video or folder of pictures of the RGB camera.")] = None,
-    thermal: Annotated[Path | None, typer.Option(help="Video or folder of pictures of the thermal camera.")] = None,
+    rgb: Annotated[Path | None, typer.Option(help="Video or folder of images of the RGB camera.")] = None,
+    thermal: Annotated[Path | None, typer.Option(help="Video or folder of images of the thermal camera.")] = None,
     scene: Annotated[str | None, typer.Option(help="Instead of files, a procedural street: night or day.")] = None,
     seed: Annotated[int, typer.Option(help="Which procedural street.")] = 0,
     seconds: Annotated[float, typer.Option(help="How long the procedural scene runs.")] = 10.0,
@@ -38,7 +38,7 @@ def make_bag(
         "/thermal/image_raw",
     ),
     radiometric: Annotated[
-        bool, typer.Option(help="Procedural scene: 16-bit thermal pictures, hundredths of a kelvin.")
+        bool, typer.Option(help="Procedural scene: 16-bit thermal images, hundredths of a kelvin.")
     ] = False,
     start: Annotated[float | None, typer.Option(help="Stamp of the first frame, seconds since 1970 (now).")] = None,
 ) -> None:
@@ -77,7 +77,7 @@ def make_bag(
         )
         if scene is not None:
             if rgb is not None or thermal is not None:
-                raise ValueError("--scene makes its own pictures: leave out --rgb and --thermal")
+                raise ValueError("--scene makes its own images: leave out --rgb and --thermal")
             if scene not in ("night", "day"):
                 raise ValueError(f"--scene is {scene!r}: expected night or day")
             recording = record_scene(

@@ -28,9 +28,7 @@ def register(app: typer.Typer) -> None:
         checkpoint: Annotated[
             Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")
         ] = None,
-        out: Annotated[Path, typer.Option(help="Folder for pictures, video and detections.json.")] = Path(
-            "predictions"
-        ),
+        out: Annotated[Path, typer.Option(help="Folder for images, video and detections.json.")] = Path("predictions"),
         score_threshold: Annotated[
             float | None,
             typer.Option(
@@ -55,9 +53,12 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="white_hot or black_hot; without it the checkpoint's.")
         ] = None,
         continue_alone: Annotated[
-            bool, typer.Option("--continue-alone", help="Go on with one camera where its partner has no picture.")
+            bool, typer.Option("--continue-alone", help="Go on with one camera where its partner has no image.")
         ] = False,
-        pictures: Annotated[bool, typer.Option(help="Write annotated pictures or video, not only the JSON.")] = True,
+        write_images: Annotated[
+            bool, typer.Option("--images/--no-images", help="Write annotated images or video, not only the JSON.")
+        ] = True,
+        old_write_images: Annotated[bool | None, typer.Option("--pictures/--no-pictures", hidden=True)] = None,
         threads: ThreadsOption = 0,
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
@@ -73,6 +74,10 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.registration import read_homography
         from fusion_mamba_ros.perception.threads import set_threads
 
+        if old_write_images is not None:
+            old, new = ("--pictures", "--images") if old_write_images else ("--no-pictures", "--no-images")
+            typer.echo(f"warning: {old} is deprecated: use {new}", err=True)
+            write_images = old_write_images
         try:
             set_threads(threads)
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
@@ -93,7 +98,7 @@ def register(app: typer.Typer) -> None:
                 classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
-            _run(source, predictor, out, {"checkpoint": checkpoint.name}, pictures=pictures)
+            _run(source, predictor, out, {"checkpoint": checkpoint.name}, write_images=write_images)
         except (ValueError, OSError) as error:
             fail(error)
 
@@ -123,7 +128,7 @@ def _override_scaling(
         predictor.thermal_scaling = replace(predictor.thermal_scaling, **changes)
 
 
-def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, Any], *, pictures: bool) -> None:
+def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, Any], *, write_images: bool) -> None:
     from collections import Counter
 
     from rich.console import Console
@@ -162,7 +167,7 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
                 reference = pair.rgb if pair.rgb is not None else pair.thermal
                 assert reference is not None
                 file.add(pair.name, reference_size or size_of(reference), detections)
-                if pictures:
+                if write_images:
                     writer.add(
                         pair.name,
                         draw_pair(

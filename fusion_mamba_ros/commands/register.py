@@ -64,22 +64,22 @@ def register(app: typer.Typer) -> None:
                 if bag is not None
                 else _from_files(rgb, thermal, pairs)
             )
-            pictures = [
+            images = [
                 (pair.rgb, scale_thermal(pair.thermal, scaling))
                 for pair in found
                 if pair.rgb is not None and pair.thermal is not None
             ]
             with Progress(console=Console(stderr=True)) as progress:
-                task = progress.add_task(f"registering {len(pictures)} pairs", total=1.0)
+                task = progress.add_task(f"registering {len(images)} pairs", total=1.0)
                 estimate = estimate_registration(
-                    [(_grey(picture), thermal_picture) for picture, thermal_picture in pictures],
+                    [(_grey(image), thermal_image) for image, thermal_image in images],
                     on_progress=lambda fraction: progress.update(task, completed=fraction),
                 )
-            sizes = size_of(pictures[0][0]), size_of(pictures[0][1])
+            sizes = size_of(images[0][0]), size_of(images[0][1])
             write_atomically(out, registration_yaml(estimate, source.name, sizes).encode())
             blend = out.with_name(f"{out.stem}_blend.png")
-            step = -(-len(pictures) // _BLENDS)
-            write_image(blend, blend_sheet(pictures[::step], estimate.homography))
+            step = -(-len(images) // _BLENDS)
+            write_image(blend, blend_sheet(images[::step], estimate.homography))
         except (ValueError, OSError) as error:
             fail(error)
         typer.echo(f"residual by region, RGB pixels ({sizes[0][0]}x{sizes[0][1]}; '-': nothing to measure):")
@@ -112,7 +112,7 @@ def _from_files(rgb: Path | None, thermal: Path | None, count: int) -> list[Imag
     return found
 
 
-def _grey(picture):  # type: ignore[no-untyped-def]
+def _grey(image):  # type: ignore[no-untyped-def]
     import cv2
 
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     @app.command("train")
     def train(
         data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
-        out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, pictures.")],
+        out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, images.")],
         config: Annotated[str | None, typer.Option(help="Recipe: nano, finetune, paper, or a YAML file.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
         weights: Annotated[

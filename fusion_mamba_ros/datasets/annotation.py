@@ -57,10 +57,10 @@ class Annotation:
             if clipped[2] - clipped[0] < _MINIMUM_SIDE_PX or clipped[3] - clipped[1] < _MINIMUM_SIDE_PX:
                 outside = np.abs(clipped - box).max() > 0
                 kind = ProblemKind.OUT_OF_BOUNDS if outside else ProblemKind.BAD_BOX
-                report(kind, f"{text} dropped: less than a pixel of it lies in the {width}x{height} picture")
+                report(kind, f"{text} dropped: less than a pixel of it lies in the {width}x{height} image")
                 continue
             if np.abs(clipped - box).max() > _TOLERANCE_PX:
-                report(ProblemKind.OUT_OF_BOUNDS, f"{text} clipped to the {width}x{height} picture")
+                report(ProblemKind.OUT_OF_BOUNDS, f"{text} clipped to the {width}x{height} image")
             row = (*clipped.tolist(), index_of[class_name])
             if row in kept:
                 report(ProblemKind.DUPLICATED, f"{text} is there twice: one dropped")

@@ -31,7 +31,7 @@ class AugmentationConfig:
     flip_probability: float = 0.5  # horizontal flip
     multi_scale: float = 0.0  # network size of a batch times 1 - this to 1 + this, in steps of 32
 
-    # A box is kept if at least this fraction of it is still in the image and its sides have at least this length.
+    # A box is kept if at least this fraction of it is still in the image and its edges have at least this length.
     minimum_visibility: float = 0.2  # fraction of the box area
     minimum_side_px: float = 2.0
 

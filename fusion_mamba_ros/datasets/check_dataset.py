@@ -52,9 +52,9 @@ def check_dataset(dataset: PairedDataset, on_progress: Callable[[int], None] = l
             for name, file in record.images.items():
                 title = modality_named(name).title
                 content = hashlib.sha256(file.read_bytes()).digest()
-                first = name_of_content.setdefault(content, f"the {title} picture of {record.name}")
-                if first != f"the {title} picture of {record.name}":
-                    detail = f"its {title} picture has the same content as {first}"
+                first = name_of_content.setdefault(content, f"the {title} image of {record.name}")
+                if first != f"the {title} image of {record.name}":
+                    detail = f"its {title} image has the same content as {first}"
                     check.problems.append(Problem(ProblemKind.DUPLICATED, record.name, detail))
         check.pairs += 1
         check.empty_pairs += not len(sample.labels)

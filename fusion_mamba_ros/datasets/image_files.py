@@ -15,7 +15,7 @@ from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.streams.decoder_output import lost_data, run_decoder
 from fusion_mamba_ros.streams.image_headers import find_damage, is_jpeg, is_png, read_header
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
@@ -23,13 +23,13 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _END_SEARCH_BYTES = 4096
 
 
-def list_pictures(folder: Path) -> dict[str, list[Path]]:
+def list_images(folder: Path) -> dict[str, list[Path]]:
     """Return the image files of ``folder`` by stem. More than one file of a stem means duplicates."""
-    pictures: dict[str, list[Path]] = {}
+    images: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
-            pictures.setdefault(path.stem, []).append(path)
-    return pictures
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            images.setdefault(path.stem, []).append(path)
+    return images
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
@@ -57,9 +57,7 @@ def read_image(path: Path, modality: str) -> npt.NDArray[Any]:
 def _read_single_channel(path: Path, title: str) -> npt.NDArray[Any]:
     image = _decode(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     if image.dtype not in (np.uint8, np.uint16):
-        raise UnreadableImageError(
-            f"{title} picture {str(path)!r} holds {image.dtype}: store it as 8 or 16 bit integers"
-        )
+        raise UnreadableImageError(f"{title} image {str(path)!r} holds {image.dtype}: store it as 8 or 16 bit integers")
     return image
 
 
@@ -72,7 +70,7 @@ def check_complete(path: Path) -> None:
             file.seek(max(0, file.tell() - _END_SEARCH_BYTES))
             end = file.read()
     except OSError as error:
-        raise UnreadableImageError(f"picture {str(path)!r} cannot be read: {error.strerror}") from error
+        raise UnreadableImageError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
     _check_ends(path, start, end)
 
 
@@ -82,20 +80,20 @@ def _check_ends(path: Path, start: bytes, end: bytes) -> None:
     OpenCV decodes files without an end marker and fills the missing part with grey.
     """
     if not start:
-        raise UnreadableImageError(f"picture {str(path)!r} is empty")
+        raise UnreadableImageError(f"image {str(path)!r} is empty")
     truncated_jpeg = start.startswith(_JPEG_START) and _JPEG_END not in end
     truncated_png = start.startswith(_PNG_START) and _PNG_END not in end
     if truncated_jpeg or truncated_png:
-        raise UnreadableImageError(f"picture {str(path)!r} is cut short: its end marker is missing")
+        raise UnreadableImageError(f"image {str(path)!r} is cut short: its end marker is missing")
 
 
 def _decode(path: Path, flags: int) -> npt.NDArray:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableImageError(f"picture {str(path)!r} cannot be read: {error.strerror}") from error
+        raise UnreadableImageError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
     _check_ends(path, data[:8], data[-_END_SEARCH_BYTES:])
-    what = f"picture {str(path)!r}"
+    what = f"image {str(path)!r}"
     if is_jpeg(data) or is_png(data):
         header = read_header(data)
         fault = "is damaged: it names no size" if header is None else header.fault(len(data)) or find_damage(data)
@@ -112,5 +110,5 @@ def _decode(path: Path, flags: int) -> npt.NDArray:
     if lost is not None:
         raise UnreadableImageError(f"{what} is damaged: {lost}")
     if image is None:
-        raise UnreadableImageError(f"{what} is not a picture that OpenCV can decode")
+        raise UnreadableImageError(f"{what} is not an image that OpenCV can decode")
     return image

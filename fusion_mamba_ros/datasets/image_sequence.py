@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import IMAGE_SUFFIXES, read_rgb, read_thermal
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
 
-Picture = npt.NDArray[Any]
+Image = npt.NDArray[Any]
 
 
 class ImageSequenceError(ValueError):
@@ -45,7 +45,7 @@ class VideoFrames:
         finally:
             capture.release()
 
-    def __iter__(self) -> Iterator[tuple[int, Picture]]:
+    def __iter__(self) -> Iterator[tuple[int, Image]]:
         """Yield (index, frame) until the video ends. Raises `ImageSequenceError` if the video has no frames."""
         capture = cv2.VideoCapture(str(self.path))
         code = cv2.COLOR_BGR2GRAY if self.thermal else cv2.COLOR_BGR2RGB
@@ -76,9 +76,9 @@ class FolderFrames:
 
     def __init__(self, path: Path, *, thermal: bool) -> None:
         self.path, self.thermal = path, thermal
-        files = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")]
+        files = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
         if not files:
-            raise ImageSequenceError(f"folder '{path}' holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise ImageSequenceError(f"folder '{path}' holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
         self._files = {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.stem))}
         self.timeline = self.stems
         self.announced_count = len(self._files)
@@ -88,7 +88,7 @@ class FolderFrames:
         """Names of the images without suffix, in natural order."""
         return list(self._files)
 
-    def __iter__(self) -> Iterator[tuple[int, Picture]]:
+    def __iter__(self) -> Iterator[tuple[int, Image]]:
         """Yield (index, image). Raises ``UnreadableImageError`` with the name of a damaged file."""
         places = {stem: index for index, stem in enumerate(self.timeline)}
         for stem, file in self._files.items():
@@ -103,7 +103,7 @@ def open_image_sequence(path: Path, *, thermal: bool) -> ImageSequence:
     if path.is_dir():
         return FolderFrames(path, thermal=thermal)
     if not path.exists():
-        raise ImageSequenceError(f"'{path}' does not exist: give a video file or a folder of pictures")
+        raise ImageSequenceError(f"'{path}' does not exist: give a video file or a folder of images")
     return VideoFrames(path, thermal=thermal)
 
 
@@ -115,8 +115,8 @@ def align_folders(rgb: FolderFrames, thermal: FolderFrames) -> list[str]:
     rgb_stems, thermal_stems = set(rgb.stems), set(thermal.stems)
     if not rgb_stems & thermal_stems:
         raise ImageSequenceError(
-            f"no picture of '{rgb.path}' has the name of one in '{thermal.path}' "
-            f"(for example {rgb.stems[0]!r} and {thermal.stems[0]!r}): name the two pictures of a pair alike"
+            f"no image of '{rgb.path}' has the name of one in '{thermal.path}' "
+            f"(for example {rgb.stems[0]!r} and {thermal.stems[0]!r}): name the two images of a pair alike"
         )
     timeline = sorted(rgb_stems | thermal_stems, key=natural_key)
     rgb.timeline = thermal.timeline = timeline

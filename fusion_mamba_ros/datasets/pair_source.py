@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES, list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import IMAGE_SUFFIXES, list_images, read_rgb, read_thermal
 from fusion_mamba_ros.datasets.image_sequence import VIDEO_SUFFIXES, VideoFrames, natural_key, same_rate
 from fusion_mamba_ros.datasets.problems import DatasetError, UnreadableImageError
 
 # Default rate for a video without a frame rate.
 _RATE_HZ = 30.0
-_SIDES = ("rgb", "thermal")
+_CAMERAS = ("rgb", "thermal")
 _NAMES_SHOWN = 10
 
 
@@ -65,10 +65,10 @@ def open_pairs(rgb: Path | None, thermal: Path | None, *, continue_alone: bool =
     without a partner and the last frames of the longer video are returned alone. Pairs of a folder with an unreadable
     image are skipped and named in the notes. Raises :class:`PairSourceError` if nothing can be read.
     """
-    given = {side: path for side, path in zip(_SIDES, (rgb, thermal), strict=True) if path is not None}
+    given = {camera: path for camera, path in zip(_CAMERAS, (rgb, thermal), strict=True) if path is not None}
     if not given:
         raise PairSourceError("no input: give --rgb, --thermal or both")
-    kinds = {side: _kind(side, path) for side, path in given.items()}
+    kinds = {camera: _kind(camera, path) for camera, path in given.items()}
     if len(set(kinds.values())) > 1:
         raise PairSourceError(
             f"rgb '{rgb}' is {_article(kinds['rgb'])} and thermal '{thermal}' is {_article(kinds['thermal'])}: "
@@ -82,17 +82,17 @@ def open_pairs(rgb: Path | None, thermal: Path | None, *, continue_alone: bool =
     return _open_videos(given, continue_alone)
 
 
-def _kind(side: str, path: Path) -> str:
+def _kind(camera: str, path: Path) -> str:
     if path.is_dir():
         return "folder"
     if not path.exists():
-        raise PairSourceError(f"{side} input '{path}' does not exist")
+        raise PairSourceError(f"{camera} input '{path}' does not exist")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return "video"
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return "image"
     raise PairSourceError(
-        f"{side} input '{path}' is neither a folder nor an image ({', '.join(sorted(PICTURE_SUFFIXES))}) nor a video "
+        f"{camera} input '{path}' is neither a folder nor an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a video "
         f"({', '.join(sorted(VIDEO_SUFFIXES))})"
     )
 
@@ -118,19 +118,19 @@ def _open_images(given: dict[str, Path]) -> PairSource:
 def _open_folders(given: dict[str, Path], continue_alone: bool) -> PairSource:
     notes: list[str] = []
     files: dict[str, dict[str, Path]] = {}
-    for side, folder in given.items():
-        pictures = list_pictures(folder)
-        if not pictures:
-            raise PairSourceError(f"{side} folder '{folder}' holds no image")
-        for stem, paths in pictures.items():
+    for camera, folder in given.items():
+        images = list_images(folder)
+        if not images:
+            raise PairSourceError(f"{camera} folder '{folder}' holds no image")
+        for stem, paths in images.items():
             if len(paths) > 1:
-                notes.append(f"{side}: {len(paths)} files are named {stem}, {paths[0].name} is used")
-            files.setdefault(stem, {})[side] = paths[0]
-    for side in given:
-        lone = [stem for stem, found in files.items() if len(given) > 1 and set(found) == {side}]
+                notes.append(f"{camera}: {len(paths)} files are named {stem}, {paths[0].name} is used")
+            files.setdefault(stem, {})[camera] = paths[0]
+    for camera in given:
+        lone = [stem for stem, found in files.items() if len(given) > 1 and set(found) == {camera}]
         if lone:
             what = "come alone" if continue_alone else "are left out"
-            notes.append(f"{len(lone)} {side} images have no partner and {what}: {_listed(lone)}")
+            notes.append(f"{len(lone)} {camera} images have no partner and {what}: {_listed(lone)}")
     stems = sorted(
         (stem for stem, found in files.items() if continue_alone or len(found) == len(given)), key=natural_key
     )
@@ -162,7 +162,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _open_videos(given: dict[str, Path], continue_alone: bool) -> PairSource:
-    videos = {side: VideoFrames(path, thermal=side == "thermal") for side, path in given.items()}
+    videos = {camera: VideoFrames(path, thermal=camera == "thermal") for camera, path in given.items()}
     counts = [video.announced_count for video in videos.values()]
     rates = [video.frames_per_second or _RATE_HZ for video in videos.values()]
     notes: list[str] = []
@@ -170,17 +170,17 @@ def _open_videos(given: dict[str, Path], continue_alone: bool) -> PairSource:
         notes.append(f"rgb has {rates[0]:g} frames per second, thermal {rates[1]:g}: frames are paired by number")
 
     def read_all() -> Iterator[ImagePair]:
-        streams = {side: iter(video) for side, video in videos.items()}
+        streams = {camera: iter(video) for camera, video in videos.items()}
         for number in itertools.count():
-            frames = {side: item[1] for side, stream in streams.items() if (item := next(stream, None)) is not None}
-            ended = [side for side in streams if side not in frames]
+            frames = {camera: item[1] for camera, stream in streams.items() if (item := next(stream, None)) is not None}
+            ended = [camera for camera in streams if camera not in frames]
             if ended and frames:
                 note = f"{ended[0]} video '{given[ended[0]].name}' ends after {number} frames, before the other"
                 notes.append(f"{note}: the other goes on alone" if continue_alone else f"{note}: stopped there")
             if not frames or (ended and not continue_alone):
                 return
-            for side in ended:
-                del streams[side]
+            for camera in ended:
+                del streams[camera]
             yield ImagePair(f"{number:06d}", frames.get("rgb"), frames.get("thermal"))
 
     return PairSource("video", (max if continue_alone else min)(counts), read_all(), rates[0], notes)

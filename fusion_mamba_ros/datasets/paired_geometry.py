@@ -15,13 +15,13 @@ from fusion_mamba_ros.perception.letterbox import Letterbox
 Matrix = npt.NDArray[np.float64]  # (3, 3), in homogeneous pixel coordinates, where pixel i covers [i, i + 1)
 
 
-def letterbox_matrix(picture: tuple[int, int], size: tuple[int, int]) -> Matrix:
+def letterbox_matrix(image: tuple[int, int], size: tuple[int, int]) -> Matrix:
     """Return the letterbox matrix of an image (width, height) for the network ``size``, as used in inference."""
-    return Letterbox(picture, size).canvas_from_normalised() @ np.diag([1 / picture[0], 1 / picture[1], 1.0])
+    return Letterbox(image, size).canvas_from_normalised() @ np.diag([1 / image[0], 1 / image[1], 1.0])
 
 
 def mosaic_matrices(
-    pictures: Sequence[tuple[int, int]], size: tuple[int, int], generator: np.random.Generator
+    images: Sequence[tuple[int, int]], size: tuple[int, int], generator: np.random.Generator
 ) -> list[Matrix]:
     """Return the matrices that place four images (width, height) around a random point of the network image.
 
@@ -30,7 +30,7 @@ def mosaic_matrices(
     """
     centre = generator.uniform(0.0, 1.0, 2) * size
     matrices = []
-    for (width, height), (right, below) in zip(pictures, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
+    for (width, height), (right, below) in zip(images, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
         scale = min(size[0] / width, size[1] / height)
         left = centre[0] if right else centre[0] - scale * width
         top = centre[1] if below else centre[1] - scale * height
@@ -59,12 +59,12 @@ def random_misalignment(config: AugmentationConfig, size: tuple[int, int], gener
     return _about_centre(zoom * np.array([[cosine, -sine], [sine, cosine]]), shift, size)
 
 
-def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], matrix: Matrix) -> None:
-    """Warp ``picture`` by ``matrix`` and draw it into ``canvas``.
+def warp_into(canvas: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8], matrix: Matrix) -> None:
+    """Warp ``image`` by ``matrix`` and draw it into ``canvas``.
 
     Only the pixels whose centre lies in the warped image are overwritten.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64) @ matrix[:2].T
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (canvas.shape[1], canvas.shape[0]))
@@ -75,7 +75,7 @@ def warp_into(canvas: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8], mat
     shifted[:, 2] += matrix[:2, :2] @ (0.5, 0.5) - 0.5 - (left, top)
     size = (int(right - left), int(bottom - top))
     # BORDER_TRANSPARENT would skip pixels that read beyond the image edge: a border as wide as the zoom factor.
-    warped = cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(image, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), shifted, size, flags=cv2.INTER_NEAREST)
     cv2.copyTo(warped, inside, canvas[top:bottom, left:right])
 
@@ -85,7 +85,7 @@ def warp_boxes(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Return the warped boxes (n, 4), clipped to ``size``, and a mask (n,) of the boxes to keep.
 
-    A box is kept if enough of its warped area is still in the image and no side is too short. The thresholds are
+    A box is kept if enough of its warped area is still in the image and no edge is too short. The thresholds are
     ``minimum_visibility`` and ``minimum_side_px`` of ``config``.
     """
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).astype(np.float64)

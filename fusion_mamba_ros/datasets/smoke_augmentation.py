@@ -11,7 +11,7 @@ from fusion_mamba_ros.datasets.haze_augmentation import veil
 
 _GREY = (60.0, 230.0)
 _OCTAVES = 4
-# Number of cells of the coarsest clouds along the shorter side of the image.
+# Number of cells of the coarsest clouds along the shorter edge of the image.
 _COARSEST_CELLS = 2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from fusion_mamba_ros.datasets.image_files import list_pictures, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import list_images, read_rgb, read_thermal
 from fusion_mamba_ros.datasets.image_sequence import open_image_sequence
 from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.perception.letterbox import Size
@@ -142,8 +142,8 @@ def _source(listed_in: Path, entry: Any) -> ImageSource:
 def _read(source: ImageSource, modality: str, scaling: ThermalScaling) -> Iterator[Image]:
     thermal = modality != "rgb"
     if source.path.is_dir():
-        pictures = [files[0] for stem, files in list_pictures(source.path).items() if _wanted(stem, source)]
-        for file in pictures[:: source.every]:
+        images = [files[0] for stem, files in list_images(source.path).items() if _wanted(stem, source)]
+        for file in images[:: source.every]:
             yield scale_thermal(read_thermal(file), scaling) if thermal else read_rgb(file)
         return
     for index, frame in open_image_sequence(source.path, thermal=thermal):

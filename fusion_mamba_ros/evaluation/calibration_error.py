@@ -11,8 +11,8 @@ import numpy.typing as npt
 from fusion_mamba_ros.evaluation.box_matching import match_image
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.perception.detections import Detections
+from fusion_mamba_ros.perception.nms import nms
 from fusion_mamba_ros.perception.predictor import Thresholds
-from fusion_mamba_ros.perception.suppression import suppress
 
 BINS = 10
 LOWEST_SCORE = 0.05
@@ -36,7 +36,7 @@ def as_deployed(results: DetectionResults) -> DetectionResults:
     images = []
     for image in results.images:
         found = image.detections
-        kept = suppress(
+        kept = nms(
             found.boxes,
             found.scores,
             found.labels,

@@ -97,7 +97,7 @@ def _tables(evaluation: Evaluation) -> list[str]:
             "The score threshold with the highest F1 over all classes, IoU 0.5: a start for a robot. "
             f"Calibration error: mean distance of score and precision over {BINS} intervals of score, detections from "
             f"score {LOWEST_SCORE:g} after NMS at IoU {Thresholds().nms_threshold:g}. "
-            "Milliseconds: preprocessing, network and suppression on the machine of this evaluation, in batches."
+            "Milliseconds: preprocessing, network and NMS on the machine of this evaluation, in batches."
         ),
     ]
     return sections
@@ -158,7 +158,7 @@ def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count:
     if point is None or not count:
         return []
     index_of = {name: index for index, name in enumerate(dataset.names)}
-    pictures: list[str] = []
+    images: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.jpg"):
         old.unlink()
@@ -170,14 +170,14 @@ def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count:
         drawn = draw_frame(sample, frame, item.results.class_names)
         name = f"{rank:02d}_{frame.result.name.replace('/', '_')}.jpg"
         write_image(folder / name, drawn)
-        pictures.append(html_page.picture(drawn, frame.caption))
+        images.append(html_page.figure(drawn, frame.caption))
     return [
         html_page.heading(f"Worst frames, {item.results.mode.value}"),
         html_page.note(
             f"Most misses and false alarms at score {point.score_threshold:.2f}, IoU 0.5. Green: found; red: missed; "
             "orange: reported where nothing is labelled. The same boxes on RGB (left) and thermal (right)."
         ),
-        *pictures,
+        *images,
     ]
 
 

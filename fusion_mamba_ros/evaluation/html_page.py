@@ -83,7 +83,7 @@ def chart(figure: Figure, caption: str = "") -> str:
     return f"<figure>{text[text.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def picture(image: npt.NDArray[np.uint8], caption: str = "", quality: int = 82) -> str:
+def figure(image: npt.NDArray[np.uint8], caption: str = "", quality: int = 82) -> str:
     """Return an image (H, W, 3) uint8 RGB as an inline JPEG."""
     source = base64.b64encode(encode_image(image, ".jpg", jpeg_quality=quality)).decode("ascii")
     alt = html.escape(caption, quote=True)

@@ -24,7 +24,7 @@ from fusion_mamba_ros.perception.drawing import draw_pair
 from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 
 DETECTIONS, LABEL_INFO, STATUS = "/detections", "/label_info", "/detector_node/status"
 
@@ -95,8 +95,8 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
     last = recording.statuses[-1]
     # The names come with the recorded message, so that this module need not know them.
     counters = {
-        side: {name: int(count) for name, count in vars(getattr(last, side)).items() if not name.startswith("_")}
-        for side in frames
+        camera: {name: int(count) for name, count in vars(getattr(last, camera)).items() if not name.startswith("_")}
+        for camera in frames
     }
     ages_ms = [1e3 * status.age_sec for status in recording.statuses if status.mode != "none"]
     labels = Counter(
@@ -113,7 +113,7 @@ def summarise(source: Path, recording: RecordedReplay, *, rgb_topic: str, therma
         "inference_ms": _percentiles([float(s.inference_ms) for s in recording.statuses if s.mode != "none"]),
         "modes": dict(Counter(array.detections.mode.value for array in recording.arrays)),
         "counters": counters,
-        "lost_in_transport": {side: frames[side] - counters[side]["received"] for side in frames},
+        "lost_in_transport": {camera: frames[camera] - counters[camera]["received"] for camera in frames},
         "faults": _faults(recording, headers, counters, int(last.published)),
     }
 
@@ -140,8 +140,8 @@ def draw_replay(
     writer = AnnotationWriter(folder, as_video=True, rate_hz=rate_hz, sheet_tiles=tiles)
     try:
         offset_ns = round(view.offset_sec * 1e9)
-        for array, rgb, thermal in _with_pictures(source, recording, rgb_topic, thermal_topic, offset_ns):
-            picture = draw_pair(
+        for array, rgb, thermal in _with_images(source, recording, rgb_topic, thermal_topic, offset_ns):
+            image = draw_pair(
                 rgb,
                 thermal,
                 array.detections,
@@ -150,7 +150,7 @@ def draw_replay(
                 homography=view.homography,
                 reference_size=rgb_size if array.frame_id == rgb_frame_id else None,
             )
-            writer.add(f"{array.stamp_ns / 1e9:.3f} s", picture)
+            writer.add(f"{array.stamp_ns / 1e9:.3f} s", image)
     finally:
         writer.close()
     return writer.written
@@ -160,10 +160,10 @@ def _rgb_camera(source: Path, rgb_topic: str) -> tuple[Size, str]:
     """Return the size (width, height) of the RGB images and their frame id."""
     with Bag(source) as bag:
         _, fields = next(iter(bag.read([rgb_topic])))
-        return size_of(picture_of(fields).pixels), str(fields.header.frame_id)
+        return size_of(image_of(fields).pixels), str(fields.header.frame_id)
 
 
-def _with_pictures(
+def _with_images(
     source: Path, recording: RecordedReplay, rgb_topic: str, thermal_topic: str, thermal_offset_ns: int
 ) -> Iterator[tuple[PublishedArray, npt.NDArray[np.uint8] | None, npt.NDArray[Any] | None]]:
     """Yield each array with the RGB and thermal images that it was computed from.
@@ -186,14 +186,14 @@ def _with_pictures(
                 stamp_ns = array.stamp_ns + (array.pair_offset_ns - thermal_offset_ns if topic == thermal_topic else 0)
                 nearest = int(stamps[topic][np.abs(stamps[topic] - stamp_ns).argmin()])
                 wanted[topic].setdefault(nearest, []).append(index)
-        pictures: dict[int, dict[str, Any]] = {}
+        images: dict[int, dict[str, Any]] = {}
         for message, fields in bag.read([rgb_topic, thermal_topic]):
             for index in wanted[message.topic].get(stamp_ns_of(fields), []):
-                image = picture_of(fields)
-                found = pictures.setdefault(index, {})
+                image = image_of(fields)
+                found = images.setdefault(index, {})
                 found[message.topic] = image.to_rgb() if message.topic == rgb_topic else image.to_thermal()
                 if len(found) == missing[index]:
-                    ready = pictures.pop(index)
+                    ready = images.pop(index)
                     yield recording.arrays[index], ready.get(rgb_topic), ready.get(thermal_topic)
 
 
@@ -232,8 +232,8 @@ def _faults(
         faults.append(f"{len(strangers)} arrays carry a header that no RGB frame of the bag has")
     if published != len(recording.arrays):
         faults.append(f"{published} arrays were published, {len(recording.arrays)} recorded")
-    for side, counts in counters.items():
+    for camera, counts in counters.items():
         ended = sum(count for name, count in counts.items() if name != "received")
         if counts["received"] != ended:
-            faults.append(f"{side}: {counts['received']} frames received, {ended} accounted for")
+            faults.append(f"{camera}: {counts['received']} frames received, {ended} accounted for")
     return faults

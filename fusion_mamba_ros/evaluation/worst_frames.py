@@ -52,10 +52,10 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
 
 
 def draw_frame(
-    sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, picture_width_px: int = 560
+    sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, image_width_px: int = 560
 ) -> npt.NDArray[np.uint8]:
     """Return the images side by side (H, W, 3): found boxes green with score, missed red, false alarms orange."""
-    return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, picture_width_px=picture_width_px)
+    return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, image_width_px=image_width_px)
 
 
 def _boxes(frame: JudgedFrame, class_names: Sequence[str]) -> list[DrawnBox]:

@@ -62,7 +62,7 @@ class ModelConfig:
     levels: tuple[int, ...] = LEVELS
     """Pyramid levels at which the fusion operator works; at the other levels, the streams are added for the neck."""
     reg_max: int = 16
-    """Number of bins in the distribution of each box side."""
+    """Number of bins in the distribution of each box edge."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", _modalities(self.modalities))

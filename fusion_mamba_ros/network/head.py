@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoupled detection head, which predicts a distribution for each box side and a logit for each class."""
+"""The decoupled detection head, which predicts a distribution for each box edge and a logit for each class."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DetectionHead(nn.Module):
         return torch.cat((self.boxes(distributions, centres, strides), logits.sigmoid()), dim=-1)
 
     def boxes(self, distributions: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
-        """Return boxes (B, anchors, 4) as x1 y1 x2 y2 in input pixels, from the means of the side distributions."""
+        """Return boxes (B, anchors, 4) as x1 y1 x2 y2 in input pixels, from the mean of each edge."""
         distances = distributions.softmax(dim=-1) @ self.projection.float() * strides
         return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), dim=-1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from fusion_mamba_ros.perception.drawing import Picture, contact_sheet
+from fusion_mamba_ros.perception.drawing import Image, contact_sheet
 from fusion_mamba_ros.perception.image_writer import write_image
 
 _SHEET_TILE_WIDTH = 640
@@ -30,24 +30,24 @@ class AnnotationWriter:
         self._video_size = (0, 0)
         self._frames = 0
         self._sheet_tiles = sheet_tiles
-        self._kept: list[tuple[str, Picture]] = []
+        self._kept: list[tuple[str, Image]] = []
         self._stride = 1
         self._count = 0
 
-    def add(self, name: str, picture: Picture) -> None:
+    def add(self, name: str, image: Image) -> None:
         """Write one RGB image."""
-        self._keep_for_sheet(name, picture)
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        self._keep_for_sheet(name, image)
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if self._as_video:
             if self._video is None:
-                self._open_video(picture.shape[1], picture.shape[0])
+                self._open_video(image.shape[1], image.shape[0])
             assert self._video is not None
             if (bgr.shape[1], bgr.shape[0]) != self._video_size:
                 bgr = cv2.resize(bgr, self._video_size, interpolation=cv2.INTER_AREA)
             self._video.write(bgr)
             self._frames += 1
             return
-        write_image(self._folder / f"{name}.jpg", picture)
+        write_image(self._folder / f"{name}.jpg", image)
         if not self.written:
             self.written.append(self._folder / "*.jpg")
 
@@ -59,7 +59,7 @@ class AnnotationWriter:
         if len(self._kept) > 1:
             path = self._folder / "contact_sheet.png"
             kept = self._kept[:: -(-len(self._kept) // self._sheet_tiles)]
-            sheet = contact_sheet([picture for _, picture in kept], [name for name, _ in kept], columns=2)
+            sheet = contact_sheet([image for _, image in kept], [name for name, _ in kept], columns=2)
             write_image(path, sheet)
             self.written.append(path)
 
@@ -85,12 +85,12 @@ class AnnotationWriter:
         if count != self._frames:
             raise OSError(f"video '{path}' could not be written: it holds {max(count, 0)} of {self._frames} frames")
 
-    def _keep_for_sheet(self, name: str, picture: Picture) -> None:
+    def _keep_for_sheet(self, name: str, image: Image) -> None:
         """Keep every n-th image for the contact sheet. n doubles as images arrive, so that memory stays bounded."""
         if self._count % self._stride == 0:
-            scale = _SHEET_TILE_WIDTH / picture.shape[1]
+            scale = _SHEET_TILE_WIDTH / image.shape[1]
             tile = cv2.resize(
-                picture, (_SHEET_TILE_WIDTH, max(1, round(scale * picture.shape[0]))), interpolation=cv2.INTER_AREA
+                image, (_SHEET_TILE_WIDTH, max(1, round(scale * image.shape[0]))), interpolation=cv2.INTER_AREA
             )
             self._kept.append((name, tile))
             if len(self._kept) >= 2 * self._sheet_tiles:

@@ -131,7 +131,7 @@ class CheckpointMetadata:
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"input size has the side {value!r}: expected a whole number")
+        raise ValueError(f"input size holds {value!r}: expected a whole number")
     return value
 
 

@@ -11,7 +11,7 @@ import torch
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.letterbox import Letterbox
-from fusion_mamba_ros.perception.suppression import suppress
+from fusion_mamba_ros.perception.nms import nms
 
 
 def select_candidates(
@@ -63,7 +63,7 @@ def detections_from(
     boxes = letterbox.boxes_to_image(boxes)
     solid &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
-    kept = suppress(boxes, scores, labels, nms_threshold=nms_threshold, max_detections=max_detections)
+    kept = nms(boxes, scores, labels, nms_threshold=nms_threshold, max_detections=max_detections)
     return Detections(
         boxes=boxes[kept],
         scores=np.clip(scores[kept], 0.0, 1.0).astype(np.float32),

@@ -17,7 +17,7 @@ from fusion_mamba_ros.perception.modality import REFERENCE, Images, in_order, kn
 from fusion_mamba_ros.perception.registration import Homographies, Homography, relative_homography, warp_to_rgb_view
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 # Bright on thermal and on night RGB images, and distinguishable for colour-blind people (after Okabe and Ito).
@@ -41,12 +41,12 @@ _INCOMPLETE: Colour = (255, 176, 0)
 _OVERSAMPLING = 4
 
 
-def draw_boxes(picture: Picture, detections: Detections, class_names: Sequence[str]) -> Picture:
-    """Return a copy of ``picture`` with the boxes of ``detections``, best on top, tagged with class and percentage.
+def draw_boxes(image: Image, detections: Detections, class_names: Sequence[str]) -> Image:
+    """Return a copy of ``image`` with the boxes of ``detections``, best on top, tagged with class and percentage.
 
     A tag that would cover the tag of a better box is omitted; its box is still drawn.
     """
-    canvas = np.ascontiguousarray(picture).copy()
+    canvas = np.ascontiguousarray(image).copy()
     unit = _unit(size_of(canvas))
     for index in range(len(detections) - 1, -1, -1):
         label = int(detections.labels[index])
@@ -61,7 +61,7 @@ def draw_boxes(picture: Picture, detections: Detections, class_names: Sequence[s
 
 
 def draw_pair(
-    rgb: Picture | None,
+    rgb: Image | None,
     thermal: npt.NDArray[Any] | None,
     detections: Detections,
     class_names: Sequence[str],
@@ -70,7 +70,7 @@ def draw_pair(
     homography: Homography | None = None,
     reference_size: Size | None = None,
     caption: str = "",
-) -> Picture:
+) -> Image:
     """Return RGB and thermal side by side under a banner with the mode, with boxes on both.
 
     ``homography`` warps the thermal image to the view of the RGB camera, so that the boxes fit. Without an RGB image
@@ -98,7 +98,7 @@ def draw_images(
     homographies: Homographies | None = None,
     reference_size: Size | None = None,
     caption: str = "",
-) -> Picture:
+) -> Image:
     """Return the images side by side under a banner with the mode, with boxes on each.
 
     ``images`` maps modality names to images as a predictor takes them. Each entry gives one panel; the panel of an
@@ -127,7 +127,7 @@ def draw_images(
     return np.concatenate([banner(row.shape[1], detections, caption, _unit(size)), row])
 
 
-def banner(width: int, detections: Detections, caption: str = "", unit: float = 1.0) -> Picture:
+def banner(width: int, detections: Detections, caption: str = "", unit: float = 1.0) -> Image:
     """Return a strip of ``width`` pixels with the mode, the number of detections and ``caption``."""
     height = round(30 * unit)
     strip = np.full((height, width, 3), _BACKGROUND, np.uint8)
@@ -148,17 +148,17 @@ def banner(width: int, detections: Detections, caption: str = "", unit: float = 
 
 
 def contact_sheet(
-    pictures: Sequence[Picture], captions: Sequence[str] = (), *, columns: int = 3, tile_width: int = 640
-) -> Picture:
-    """Return one image with all ``pictures`` in a grid, each ``tile_width`` pixels wide, with captions below.
+    images: Sequence[Image], captions: Sequence[str] = (), *, columns: int = 3, tile_width: int = 640
+) -> Image:
+    """Return one image with all ``images`` in a grid, each ``tile_width`` pixels wide, with captions below.
 
-    Raises ``ValueError`` if ``pictures`` is empty.
+    Raises ``ValueError`` if ``images`` is empty.
     """
-    if not pictures:
-        raise ValueError("a contact sheet of no pictures: give at least one")
-    columns = max(1, min(columns, len(pictures)))
+    if not images:
+        raise ValueError("a contact sheet of no images: give at least one")
+    columns = max(1, min(columns, len(images)))
     margin, caption_height = 12, 26 if captions else 0
-    tiles = [_resized(picture, tile_width) for picture in pictures]
+    tiles = [_resized(image, tile_width) for image in images]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.shape[0] for tile in row) for row in rows]
     sheet = np.full(
@@ -192,11 +192,11 @@ def _mode_text(mode: Mode) -> str:
     return text if len(names) > 1 else f"{text} only"
 
 
-def _as_colour(levels: Picture) -> Picture:
+def _as_colour(levels: Image) -> Image:
     return levels if levels.ndim == 3 else np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def _missing_panel(size: Size, text: str) -> Picture:
+def _missing_panel(size: Size, text: str) -> Image:
     panel = np.full((size[1], size[0], 3), (30, 33, 39), np.uint8)
     unit = _unit(size) * 1.3
     _text(panel, text, ((size[0] - _text_size(text, unit)) // 2, size[1] // 2), _FAINT, unit)
@@ -208,14 +208,14 @@ def _unit(size: Size) -> float:
     return float(np.clip(np.sqrt(size[0] * size[1] / (640 * 480)), 0.6, 4.0))
 
 
-def _resized(picture: Picture, width: int) -> Picture:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    smaller = width < picture.shape[1]
-    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+def _resized(image: Image, width: int) -> Image:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    smaller = width < image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     return np.asarray(resized, np.uint8)
 
 
-def _draw_tags(canvas: Picture, detections: Detections, class_names: Sequence[str], unit: float) -> None:
+def _draw_tags(canvas: Image, detections: Detections, class_names: Sequence[str], unit: float) -> None:
     """Write class and score above, below or inside each box, at the first place without a better tag.
 
     The tag is omitted if there is no such place.
@@ -247,7 +247,7 @@ def _text_size(text: str, unit: float) -> int:
     return int(_glyphs(text, round(unit, 2)).shape[1])
 
 
-def _text(canvas: Picture, text: str, left_middle: tuple[int, int], colour: Colour, unit: float) -> int:
+def _text(canvas: Image, text: str, left_middle: tuple[int, int], colour: Colour, unit: float) -> int:
     """Blend ``text`` into ``canvas``, vertically centred. Return its width in pixels."""
     cover = _glyphs(text, round(unit, 2))
     left, top = left_middle[0], left_middle[1] - cover.shape[0] // 2

@@ -22,7 +22,7 @@ def encode_image(
     """Return ``image`` encoded in the format of ``suffix``.
 
     ``image`` is (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16. Raises ``OSError``, for example for a JPEG of more than
-    65 500 pixels a side.
+    65 500 pixels per edge.
     """
     settings = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],

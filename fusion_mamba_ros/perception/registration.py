@@ -40,7 +40,7 @@ def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:
     corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64) @ matrix.T
     if matrix[2, 2] <= 0 or (corners[:, 2] <= 1e-6).any() or np.linalg.det(matrix) <= 1e-9:
         raise ValueError(
-            f"homography {matrix.ravel().tolist()} maps part of the thermal picture to infinity or mirrors it: "
+            f"homography {matrix.ravel().tolist()} maps part of the thermal image to infinity or mirrors it: "
             "estimate it with 'fusion-mamba register'"
         )
     return matrix / matrix[2, 2]

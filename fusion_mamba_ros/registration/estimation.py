@@ -35,7 +35,7 @@ _COARSE_PAIRS = 16
 _REFINEMENTS = ((160, 8), (160, 8), (320, 8), (320, 8), (320, 10))
 # A shift counts if its agreement is this many standard deviations above the mean agreement of the other shifts.
 _REGION_SIGNIFICANCE = 3.5
-_PICTURE_SIGNIFICANCE = 6.0
+_IMAGE_SIGNIFICANCE = 6.0
 _MINIMUM_REGIONS = 6
 # Perspective is fitted only if regions cover most of the image. With fewer regions it would be extrapolated.
 _PERSPECTIVE_REGIONS = 20
@@ -80,14 +80,14 @@ def estimate_registration(
     weak.
     """
     if not pairs:
-        raise RegistrationError("no pair of pictures to register: give some")
+        raise RegistrationError("no pair of images to register: give some")
     start = _search(pairs[:: -(-len(pairs) // _COARSE_PAIRS)], partial(_advance, on_progress, 0.0, 0.3))
     estimate, regions, significance = _refine(pairs, start, partial(_advance, on_progress, 0.3, 0.35))
     counted = tuple(region for region in regions if region.significance >= _REGION_SIGNIFICANCE)
-    if significance < _PICTURE_SIGNIFICANCE or len(counted) < _MINIMUM_REGIONS:
+    if significance < _IMAGE_SIGNIFICANCE or len(counted) < _MINIMUM_REGIONS:
         raise RegistrationError(
             f"the evidence of {len(pairs)} pair(s) is too weak (significance {significance:.1f}, needed "
-            f"{_PICTURE_SIGNIFICANCE:g}; {len(counted)} of {len(regions)} regions, needed {_MINIMUM_REGIONS}): give "
+            f"{_IMAGE_SIGNIFICANCE:g}; {len(counted)} of {len(regions)} regions, needed {_MINIMUM_REGIONS}): give "
             "more pairs taken at the same moment, with edges that both cameras see"
         )
     width, height = size_of(pairs[0][0])

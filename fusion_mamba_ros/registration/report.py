@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.perception.drawing import Picture, contact_sheet
+from fusion_mamba_ros.perception.drawing import Image, contact_sheet
 from fusion_mamba_ros.perception.letterbox import Size, size_of
 from fusion_mamba_ros.perception.registration import Homography, warp_to_rgb_view
 from fusion_mamba_ros.registration.estimation import RegistrationEstimate
@@ -32,7 +32,7 @@ def residual_table(estimate: RegistrationEstimate) -> str:
     return "\n".join(rows)
 
 
-def checkerboard(rgb: Picture, thermal: Grey, homography: Homography) -> Picture:
+def checkerboard(rgb: Image, thermal: Grey, homography: Homography) -> Image:
     """Return a checkerboard of RGB and thermal squares. With a good registration, edges continue across the squares.
 
     ``rgb`` is (H, W, 3) uint8, ``thermal`` is (h, w) uint8. Thermal squares are tinted to make them recognisable.
@@ -45,13 +45,13 @@ def checkerboard(rgb: Picture, thermal: Grey, homography: Homography) -> Picture
     return np.where(((x + y) % 2 == 0)[:, :, None], rgb, tinted).astype(np.uint8)
 
 
-def blend_sheet(pairs: Sequence[tuple[Picture, Grey]], homography: Homography) -> Picture:
+def blend_sheet(pairs: Sequence[tuple[Image, Grey]], homography: Homography) -> Image:
     """Return a sheet with the checkerboards of each pair before (plain resize) and after registration."""
-    pictures, captions = [], []
+    images, captions = [], []
     for rgb, thermal in pairs:
-        pictures += [checkerboard(rgb, thermal, np.eye(3)), checkerboard(rgb, thermal, homography)]
+        images += [checkerboard(rgb, thermal, np.eye(3)), checkerboard(rgb, thermal, homography)]
         captions += ["before: plain resize", "after registration"]
-    return contact_sheet(pictures, captions, columns=2)
+    return contact_sheet(images, captions, columns=2)
 
 
 def registration_yaml(estimate: RegistrationEstimate, source: str, sizes: tuple[Size, Size]) -> str:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 Array = npt.NDArray[np.float64]
 
@@ -99,22 +99,22 @@ class ClockOffsetEstimator:
     def __init__(self, max_offset_ns: int = 1_000_000_000, window_ns: int = 30_000_000_000) -> None:
         self.max_offset_ns = max_offset_ns
         self.window_ns = window_ns
-        self._motion = {side: _Motion() for side in Side}
+        self._motion = {camera: _Motion() for camera in Camera}
 
-    def add(self, side: Side, stamp_ns: int, pixels: npt.NDArray[Any]) -> None:
+    def add(self, camera: Camera, stamp_ns: int, pixels: npt.NDArray[Any]) -> None:
         """Add a frame with its camera's stamp.
 
         ``pixels`` is (H, W) or (H, W, 3), uint8 or uint16. If the stamp steps back, earlier frames of this camera are
         discarded.
         """
-        self._motion[side].add(stamp_ns, pixels, self.window_ns)
+        self._motion[camera].add(stamp_ns, pixels, self.window_ns)
 
     def estimate(self) -> ClockOffset | None:
         """Return the offset, or None while it is uncertain.
 
         It is uncertain if the recording is too short, nothing moves, or no offset is clearly the best.
         """
-        rgb, thermal = (self._motion[side].samples for side in Side)
+        rgb, thermal = (self._motion[camera].samples for camera in Camera)
         if len(rgb) < 2 or len(thermal) < 2:
             return None
         start_ns, end_ns = max(rgb[0][0], thermal[0][0]), min(rgb[-1][0], thermal[-1][0])
@@ -122,7 +122,7 @@ class ClockOffsetEstimator:
             return None
         grid_ns = np.arange(0, end_ns - start_ns, GRID_STEP_NS, dtype=np.float64) + start_ns
         slower_ns = max(motion.interval_ns for motion in self._motion.values())
-        a, b = (self._motion[side].resampled(grid_ns, slower_ns) for side in Side)
+        a, b = (self._motion[camera].resampled(grid_ns, slower_ns) for camera in Camera)
         whole = self._best_offset(a, b)
         half = len(grid_ns) // 2
         halves = [self._best_offset(a[part], b[part]) for part in (slice(half), slice(half, None))]

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from fusion_mamba_ros.streams.old_frame_names import accept_side, old_name
 
-class Side(str, Enum):
+
+class Camera(str, Enum):
     """One of the two cameras. RGB is the reference: all outputs carry stamps of its clock."""
 
     RGB = "rgb"
     THERMAL = "thermal"
 
     @property
-    def other(self) -> Side:
+    def other(self) -> Camera:
         """The other camera."""
-        return Side.THERMAL if self is Side.RGB else Side.RGB
+        return Camera.THERMAL if self is Camera.RGB else Camera.RGB
 
 
+@accept_side
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One frame of one camera.
@@ -29,7 +32,7 @@ class Frame:
     not changed for the freeze timeout. Such a frame is never paired, and its camera counts as missing.
     """
 
-    side: Side
+    camera: Camera
     stamp_ns: int
     arrival_ns: int
     payload: Any = None
@@ -69,3 +72,7 @@ class LoneFrame:
     def frames(self) -> tuple[Frame, ...]:
         """The single frame."""
         return (self.frame,)
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name, Camera)

@@ -5,24 +5,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 from fusion_mamba_ros.streams.arrivals import Arrivals, Verdict
-from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
+from fusion_mamba_ros.streams.old_frame_names import old_name
 from fusion_mamba_ros.streams.pairing_counters import PairingCounters, QueueCounters
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Absence, Presence
 from fusion_mamba_ros.streams.timeline import Match, match_timeline
 
-__all__ = [
-    "Frame",
-    "LoneFrame",
-    "Pair",
-    "Pairing",
-    "PairingCounters",
-    "PairingLimits",
-    "QueueCounters",
-    "Side",
-]
+__all__ = ["Camera", "Frame", "LoneFrame", "Pair", "Pairing", "PairingCounters", "PairingLimits", "QueueCounters"]
 
 # The next frame is due exactly one period later. This grace time allows for jitter.
 GRACE_NS = 10_000_000
@@ -47,7 +40,7 @@ class Pairing:
         self._forget_time()
 
     def _forget_time(self) -> None:
-        self._sides = {side: Arrivals() for side in Side}
+        self._cameras = {camera: Arrivals() for camera in Camera}
         self._presence: Presence | None = None
         self._clock_ns = 0
         self._last_output_ns: int | None = None
@@ -69,7 +62,7 @@ class Pairing:
         """Add one frame. `match` returns the pair of this frame once it is final."""
         with self._lock:
             presence = self._tick(frame.arrival_ns)
-            counters = self._counters_of(frame.side)
+            counters = self._counters_of(frame.camera)
             counters.received += 1
             if frame.stamp_ns <= 0:
                 counters.refused += 1
@@ -89,9 +82,9 @@ class Pairing:
             missing = presence.missing(self._clock_ns, self._limits.timeout_ns)
             released: list[Pair | LoneFrame] = []
             self._release_pairs(released, everything=bool(missing))
-            for side in Side:
-                if side.other in missing and side not in missing:
-                    self._release_alone(side, released)
+            for camera in Camera:
+                if camera.other in missing and camera not in missing:
+                    self._release_alone(camera, released)
             return released
 
     def next_wakeup_ns(self) -> int | None:
@@ -100,22 +93,22 @@ class Pairing:
             presence, timeout_ns = self._presence, self._limits.timeout_ns
             if presence is None:
                 return None
-            times = [self._deadline_ns(match) for match in self._matches() if not match.settled][:1]
-            for side, arrivals in self._sides.items():
+            times = [self._deadline_ns(match) for match in self._matches() if not match.final][:1]
+            for camera, arrivals in self._cameras.items():
                 if arrivals.queue:
                     times.append(arrivals.queue[0].arrival_ns + self._limits.hold_ns)
                     if not presence.missing(self._clock_ns, timeout_ns):
-                        times.append(presence.missing_from_ns(side.other, timeout_ns))
+                        times.append(presence.missing_from_ns(camera.other, timeout_ns))
                 if arrivals.held is not None:
                     times.append(arrivals.held.arrival_ns + self._limits.hold_ns)
             return min(times, default=None)
 
-    def absences(self, *, now_ns: int) -> dict[Side, Absence]:
+    def absences(self, *, now_ns: int) -> dict[Camera, Absence]:
         """Return the missing cameras at ``now_ns``, each with the reason. See `missing`."""
         with self._lock:
             return self._tick(now_ns).absences(self._clock_ns, self._limits.timeout_ns)
 
-    def missing(self, *, now_ns: int | None = None) -> set[Side]:
+    def missing(self, *, now_ns: int | None = None) -> set[Camera]:
         """Return the cameras without a fresh frame, at ``now_ns`` or at the time of the last call if it is None.
 
         Thermal also counts as missing if both cameras deliver, but for ``timeout_ns`` no two frames were within
@@ -133,35 +126,35 @@ class Pairing:
                 replace(self._counters.thermal),
                 self._counters.clock_jumps,
             )
-            for side, arrivals in self._sides.items():
-                getattr(copy, side.value).queued = len(arrivals.queue) + (arrivals.held is not None)
+            for camera, arrivals in self._cameras.items():
+                getattr(copy, camera.value).queued = len(arrivals.queue) + (arrivals.held is not None)
             return copy
 
-    def count_refused(self, side: Side) -> None:
+    def count_refused(self, camera: Camera) -> None:
         """Count a message that could not be decoded as a received and refused frame."""
         with self._lock:
-            self._counters_of(side).received += 1
-            self._counters_of(side).refused += 1
+            self._counters_of(camera).received += 1
+            self._counters_of(camera).refused += 1
 
     def clear(self) -> None:
         """Drop all waiting frames and forget all stamps. The counters are kept."""
         with self._lock:
-            for side, arrivals in self._sides.items():
-                self._counters_of(side).unpaired += len(arrivals.queue) + (arrivals.held is not None)
+            for camera, arrivals in self._cameras.items():
+                self._counters_of(camera).unpaired += len(arrivals.queue) + (arrivals.held is not None)
             self._forget_time()
 
     # The caller of each method below must hold the lock.
 
-    def _counters_of(self, side: Side) -> QueueCounters:
-        return self._counters.rgb if side is Side.RGB else self._counters.thermal
+    def _counters_of(self, camera: Camera) -> QueueCounters:
+        return self._counters.rgb if camera is Camera.RGB else self._counters.thermal
 
     def _reference_ns(self, frame: Frame) -> int:
-        return frame.stamp_ns + (self._limits.thermal_offset_ns if frame.side is Side.THERMAL else 0)
+        return frame.stamp_ns + (self._limits.thermal_offset_ns if frame.camera is Camera.THERMAL else 0)
 
     def _tick(self, now_ns: int) -> Presence:
         if self._presence is not None and now_ns < self._clock_ns - self._limits.max_age_ns:
             self._jump_back()
-            for arrivals in self._sides.values():
+            for arrivals in self._cameras.values():
                 self._refuse_held(arrivals)
             self._presence = None
         if self._presence is None:
@@ -171,17 +164,17 @@ class Pairing:
 
     def _jump_back(self) -> None:
         self._counters.clock_jumps += 1
-        for side, arrivals in self._sides.items():
-            self._counters_of(side).unpaired += arrivals.restart()
+        for camera, arrivals in self._cameras.items():
+            self._counters_of(camera).unpaired += arrivals.restart()
         self._last_output_ns = None
 
     def _refuse_held(self, arrivals: Arrivals) -> None:
         if arrivals.held is not None:
-            self._counters_of(arrivals.held.side).refused += 1
+            self._counters_of(arrivals.held.camera).refused += 1
             arrivals.held = None
 
     def _place(self, frame: Frame, presence: Presence) -> None:
-        arrivals = self._sides[frame.side]
+        arrivals = self._cameras[frame.camera]
         tolerance_ns = self._limits.max_age_ns
         verdict = arrivals.judge(frame, tolerance_ns)
         if arrivals.held is not None:
@@ -195,19 +188,19 @@ class Pairing:
             arrivals.held = frame
         elif verdict is Verdict.LATE:
             arrivals.note_late(frame)
-            self._counters_of(frame.side).late += 1
+            self._counters_of(frame.camera).late += 1
         else:
             if verdict is Verdict.JUMPED_BACK:
                 self._jump_back()
             self._accept(frame, presence)
 
     def _accept(self, frame: Frame, presence: Presence) -> None:
-        arrivals, counters = self._sides[frame.side], self._counters_of(frame.side)
+        arrivals, counters = self._cameras[frame.camera], self._counters_of(frame.camera)
         arrivals.note(frame)
         presence.note(frame, self._limits.timeout_ns, meets_other=self._meets_other(frame))
         if not frame.fresh:
             counters.unpaired += 1
-        elif frame.side is Side.RGB and self._last_output_ns is not None and frame.stamp_ns <= self._last_output_ns:
+        elif frame.camera is Camera.RGB and self._last_output_ns is not None and frame.stamp_ns <= self._last_output_ns:
             counters.late += 1
         else:
             arrivals.insert(frame)
@@ -216,28 +209,28 @@ class Pairing:
     def _meets_other(self, frame: Frame) -> bool:
         """Return whether the other camera has a recent frame within ``max_offset_ns``, not older than ``hold_ns``."""
         limits = self._limits
-        shift_ns = limits.thermal_offset_ns if frame.side is Side.THERMAL else -limits.thermal_offset_ns
+        shift_ns = limits.thermal_offset_ns if frame.camera is Camera.THERMAL else -limits.thermal_offset_ns
         since_ns = frame.arrival_ns - limits.hold_ns
-        other = self._sides[frame.side.other]
+        other = self._cameras[frame.camera.other]
         return other.had_frame_near(frame.stamp_ns + shift_ns, limits.max_offset_ns, limits.queue_size, since_ns)
 
     def _drop_aged(self) -> None:
         born_ns = self._clock_ns - self._limits.hold_ns
-        for side, arrivals in self._sides.items():
+        for camera, arrivals in self._cameras.items():
             aged = [i for i, frame in enumerate(arrivals.queue) if frame.arrival_ns <= born_ns]
             if aged:
-                self._counters_of(side).unpaired += arrivals.drop_oldest(aged[-1] + 1)
+                self._counters_of(camera).unpaired += arrivals.drop_oldest(aged[-1] + 1)
             if arrivals.held is not None and arrivals.held.arrival_ns <= born_ns:
                 self._refuse_held(arrivals)
 
     def _drop_overtaken(self) -> None:
         """Drop RGB frames that are not newer than the last output, which may be a lone thermal frame."""
-        queue = self._sides[Side.RGB].queue
+        queue = self._cameras[Camera.RGB].queue
         overtaken = sum(self._last_output_ns is not None and f.stamp_ns <= self._last_output_ns for f in queue)
-        self._counters.rgb.unpaired += self._sides[Side.RGB].drop_oldest(overtaken)
+        self._counters.rgb.unpaired += self._cameras[Camera.RGB].drop_oldest(overtaken)
 
     def _matches(self) -> list[Match]:
-        rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
+        rgb, thermal = self._cameras[Camera.RGB], self._cameras[Camera.THERMAL]
         if not (rgb.queue and thermal.queue):
             return []
 
@@ -255,7 +248,7 @@ class Pairing:
         )
 
     def _deadline_ns(self, match: Match) -> int:
-        rgb, thermal = self._sides[Side.RGB], self._sides[Side.THERMAL]
+        rgb, thermal = self._cameras[Camera.RGB], self._cameras[Camera.THERMAL]
         periods = [arrivals.period_ns for arrivals in (rgb, thermal)]
         wait_ns = min((p for p in periods if p is not None), default=self._limits.max_offset_ns)
         wait_ns += min(wait_ns // 2, GRACE_NS)
@@ -264,13 +257,13 @@ class Pairing:
     def _release_pairs(self, released: list[Pair | LoneFrame], *, everything: bool) -> None:
         final = []
         for match in self._matches():
-            if not (everything or match.settled or self._clock_ns >= self._deadline_ns(match)):
+            if not (everything or match.final or self._clock_ns >= self._deadline_ns(match)):
                 break
             final.append(match)
         rgb_taken = thermal_taken = 0
         for match in final:
-            rgb, rgb_older = self._sides[Side.RGB].take(match.rgb - rgb_taken)
-            thermal, thermal_older = self._sides[Side.THERMAL].take(match.thermal - thermal_taken)
+            rgb, rgb_older = self._cameras[Camera.RGB].take(match.rgb - rgb_taken)
+            thermal, thermal_older = self._cameras[Camera.THERMAL].take(match.thermal - thermal_taken)
             rgb_taken, thermal_taken = match.rgb + 1, match.thermal + 1
             self._counters.rgb.unpaired += rgb_older
             self._counters.thermal.unpaired += thermal_older
@@ -286,8 +279,8 @@ class Pairing:
                 )
             )
 
-    def _release_alone(self, side: Side, released: list[Pair | LoneFrame]) -> None:
-        arrivals, counters = self._sides[side], self._counters_of(side)
+    def _release_alone(self, camera: Camera, released: list[Pair | LoneFrame]) -> None:
+        arrivals, counters = self._cameras[camera], self._counters_of(camera)
         while arrivals.queue:
             frame, _ = arrivals.take(0)
             stamp_ns = self._reference_ns(frame)
@@ -297,3 +290,7 @@ class Pairing:
             counters.alone += 1
             self._last_output_ns = stamp_ns
             released.append(LoneFrame(frame, stamp_ns))
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name, Camera)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from fusion_mamba_ros.streams.frames import Frame, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame
 
 
 class Absence(Enum):
@@ -25,11 +25,11 @@ class Presence:
     """
 
     def __init__(self, start_ns: int) -> None:
-        self._fresh_ns = dict.fromkeys(Side, start_ns)
+        self._fresh_ns = dict.fromkeys(Camera, start_ns)
         self._met_ns = start_ns
-        self._frozen: set[Side] = set()
+        self._frozen: set[Camera] = set()
         # Cameras that have not delivered a fresh frame since their timeout was restarted.
-        self._awaited = set(Side)
+        self._awaited = set(Camera)
 
     def note(self, frame: Frame, timeout_ns: int, *, meets_other: bool) -> None:
         """Update from a frame that is in order.
@@ -38,37 +38,37 @@ class Presence:
         """
         if frame.fresh:
             self._await_other(frame, timeout_ns)
-            self._awaited.discard(frame.side)
-            self._fresh_ns[frame.side] = frame.arrival_ns
-            self._frozen.discard(frame.side)
+            self._awaited.discard(frame.camera)
+            self._fresh_ns[frame.camera] = frame.arrival_ns
+            self._frozen.discard(frame.camera)
         else:
-            self._frozen.add(frame.side)
+            self._frozen.add(frame.camera)
         if meets_other:
             self._met_ns = frame.arrival_ns
 
     def _await_other(self, frame: Frame, timeout_ns: int) -> None:
         """Restart the timeout of the other camera if this frame ends a silence of both cameras."""
-        other, awaited = frame.side.other, self._awaited
-        silent = {s for s in Side if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
-        begins = frame.side in awaited | silent
+        other, awaited = frame.camera.other, self._awaited
+        silent = {s for s in Camera if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
+        begins = frame.camera in awaited | silent
         # Do not restart the timeout of a camera that is still awaited: a slow partner would restart it with each frame.
         if begins and (other in silent - awaited or len(awaited) == 2):
             self._fresh_ns[other] = self._met_ns = frame.arrival_ns
             awaited.add(other)
 
-    def absences(self, now_ns: int, timeout_ns: int) -> dict[Side, Absence]:
+    def absences(self, now_ns: int, timeout_ns: int) -> dict[Camera, Absence]:
         """Return the cameras that are missing at ``now_ns``, each with the reason."""
-        absences = {s: Absence.SILENT for s in Side if now_ns >= self._fresh_ns[s] + timeout_ns}
+        absences = {s: Absence.SILENT for s in Camera if now_ns >= self._fresh_ns[s] + timeout_ns}
         absences.update(dict.fromkeys(self._frozen, Absence.FROZEN))
         if not absences and now_ns >= self._met_ns + timeout_ns:
-            return {Side.THERMAL: Absence.APART}
+            return {Camera.THERMAL: Absence.APART}
         return absences
 
-    def missing(self, now_ns: int, timeout_ns: int) -> set[Side]:
+    def missing(self, now_ns: int, timeout_ns: int) -> set[Camera]:
         """Return the cameras that are missing at ``now_ns``."""
         return set(self.absences(now_ns, timeout_ns))
 
-    def missing_from_ns(self, side: Side, timeout_ns: int) -> int:
+    def missing_from_ns(self, camera: Camera, timeout_ns: int) -> int:
         """Return when a camera that is present now will count as missing if no frame arrives."""
-        last_ns = self._fresh_ns[side]
-        return (min(last_ns, self._met_ns) if side is Side.THERMAL else last_ns) + timeout_ns
+        last_ns = self._fresh_ns[camera]
+        return (min(last_ns, self._met_ns) if camera is Camera.THERMAL else last_ns) + timeout_ns

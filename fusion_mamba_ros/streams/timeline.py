@@ -12,12 +12,12 @@ from itertools import pairwise
 class Match:
     """A pair: the index ``rgb`` into the RGB stamps and the index ``thermal`` into the thermal stamps.
 
-    ``settled`` is True if no frame that is still expected can change the pair.
+    ``final`` is True if no frame that is still expected can change the pair.
     """
 
     rgb: int
     thermal: int
-    settled: bool
+    final: bool
 
 
 def match_timeline(
@@ -36,7 +36,7 @@ def match_timeline(
     Frames of one camera arrive in order. Therefore at most one gap can still change: the gap whose earlier frame is the
     newest frame of its camera, because the next frame of that camera may be nearer. ``next_expected_ns(is_rgb)``
     returns the earliest expected stamp of that camera's next frame, None if unknown. A pair that depends on an open gap
-    is not settled.
+    is not final.
     """
     line = sorted(
         [(stamp, 0, i) for i, stamp in enumerate(rgb_ns)] + [(stamp, 1, i) for i, stamp in enumerate(thermal_ns)]
@@ -50,16 +50,16 @@ def match_timeline(
             taken[i] = taken[i + 1] = True
             chosen.append(i)
 
-    first_unsettled = _first_unsettled_gap(line, gaps, next_expected_ns)
+    first_open = _first_open_gap(line, gaps, next_expected_ns)
     matches = []
     for i in sorted(chosen):
         a, b = line[i], line[i + 1]
         rgb, thermal = (a, b) if a[1] == 0 else (b, a)
-        matches.append(Match(rgb[2], thermal[2], settled=i < first_unsettled))
+        matches.append(Match(rgb[2], thermal[2], final=i < first_open))
     return matches
 
 
-def _first_unsettled_gap(
+def _first_open_gap(
     line: list[tuple[int, int, int]],
     gaps: list[int | None],
     next_expected_ns: Callable[[bool], int | None],

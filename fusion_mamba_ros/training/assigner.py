@@ -35,7 +35,7 @@ class TaskAlignedAssigner:
     ``top_k`` anchors with the highest alignment among those whose centre lies in its box. If several objects choose the
     same anchor, the anchor gets the object with the highest CIoU. The target score is the alignment, scaled so that the
     best anchor of each object gets that object's best CIoU.
-    ``minimum_side_px``: smallest box side in the test whether a centre lies inside the box. Without this limit, an
+    ``minimum_side_px``: shortest box edge in the test whether a centre lies inside the box. Without this limit, an
     object smaller than the finest stride may contain no centre and is then never learned. YOLOv8 uses 0.
     Source: arXiv 2108.07755 (TOOD), section 3.2, with the constants of YOLOv8.
     """

@@ -54,10 +54,10 @@ def collate(samples: Sequence[Sample], modalities: Mapping[str, int]) -> Batch:
     width, height = samples[0].size
     for name, channels in modalities.items():
         missing = modality_named(name).missing(height, width, channels)
-        pictures = np.stack(
+        batch = np.stack(
             [with_channels(sample.images[name], channels) if name in sample.images else missing for sample in samples]
         )
-        images[name] = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        images[name] = torch.from_numpy(batch).permute(0, 3, 1, 2)
     most = max(len(sample.labels) for sample in samples)
     targets = Targets(
         torch.zeros(len(samples), most, dtype=torch.int64),

@@ -28,6 +28,6 @@ def draw_curves(history: Sequence[dict[str, float]]) -> bytes:
         panel.grid(alpha=0.3)
         if panel.lines:
             panel.legend(fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    return picture.getvalue()
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=100)
+    return image.getvalue()

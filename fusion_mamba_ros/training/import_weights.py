@@ -46,7 +46,7 @@ class ForeignWeights:
     tensors: Mapping[str, Tensor]
     class_names: tuple[str, ...]
     backbone: str
-    width: str
+    scale: str
 
 
 def read_foreign_weights(path: str | Path) -> ForeignWeights:
@@ -63,16 +63,16 @@ def read_foreign_weights(path: str | Path) -> ForeignWeights:
         tensors = dict(model) if isinstance(model, dict) else dict(_tensors_of(model))
         tensors = {name: value.float() for name, value in tensors.items() if _is_weight(name, value)}
         backbone = "yolov5" if any(name.startswith("model.2.cv3.") for name in tensors) else "yolov8"
-        width = _width(backbone, tensors)
+        scale = _scale_of(backbone, tensors)
         class_names = _class_names(model)
     except KeyError as error:
         raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector: it has no tensor {error}") from error
     except (TypeError, AttributeError, LookupError, RuntimeError) as error:
         # Attributes of foreign objects can have any type.
         raise ValueError(f"'{path}' is no YOLOv8 or YOLOv5 detector ({type(error).__name__}: {error})") from error
-    if width is None:
-        raise ValueError(f"'{path}' has channels or depths of no known width: use YOLOv8 or YOLOv5 n, s, m, l or x")
-    return ForeignWeights(tensors, class_names, backbone, width)
+    if scale is None:
+        raise ValueError(f"'{path}' has channels or depths of no known scale: use YOLOv8 or YOLOv5 n, s, m, l or x")
+    return ForeignWeights(tensors, class_names, backbone, scale)
 
 
 def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple[FusionMambaDetector, int, int]:
@@ -85,7 +85,7 @@ def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple
     Raises ``ValueError`` if a tensor of the backbone or the neck is missing.
     """
     classes = len(weights.class_names)
-    values = {"classes": classes, **changes, "backbone": weights.backbone, "scale": weights.width}
+    values = {"classes": classes, **changes, "backbone": weights.backbone, "scale": weights.scale}
     model = FusionMambaDetector(ModelConfig.from_dict(values))
     own = model.state_dict()
     found: dict[str, Tensor] = {}
@@ -167,7 +167,7 @@ def _class_names(model: Any) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(80))
 
 
-def _width(backbone: str, tensors: Mapping[str, Tensor]) -> str | None:
+def _scale_of(backbone: str, tensors: Mapping[str, Tensor]) -> str | None:
     key = "conv.weight"
     channels = tuple(tensors[f"model.{number}.{key}"].shape[0] for number in (0, 1, 3, 5, 7))
     last = "cv3" if backbone == "yolov5" else "cv2"
@@ -180,6 +180,6 @@ def _width(backbone: str, tensors: Mapping[str, Tensor]) -> str | None:
         for number in (2, 4, 6, 8)
         if f"model.{number}.{last}.{key}" in tensors
     )
-    scales: dict[Any, str] = {(scale.channels, scale.depths): name for name, scale in SCALES[backbone].items()}
-    width = scales.get((channels, depths))
-    return None if width == "paper" else width
+    scales: dict[Any, str] = {(found.channels, found.depths): name for name, found in SCALES[backbone].items()}
+    scale = scales.get((channels, depths))
+    return None if scale == "paper" else scale

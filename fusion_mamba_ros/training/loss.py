@@ -88,8 +88,8 @@ class DetectionLoss:
 def distribution_focal_loss(distributions: Tensor, sides: Tensor) -> Tensor:
     """Return the distribution focal loss of n boxes, (n,).
 
-    The loss of a box side is the cross entropy with the two bins around the true distance. The closer bin has the
-    larger weight. The loss of a box is the mean over its four sides.
+    The loss of a box edge is the cross entropy with the two bins around the true distance. The closer bin has the
+    larger weight. The loss of a box is the mean over its four edges.
     ``distributions``: (n, 4, bins) logits. ``sides``: (n, 4), true distances in strides, clamped to the range of the
     bins.
     Source: arXiv 2006.04388, equation 6.

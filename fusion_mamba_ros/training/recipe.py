@@ -73,7 +73,7 @@ class Recipe:
     dfl_gain: float = 1.5
     cls_gain: float = 0.5
     small_box_side_px: float = 0.0
-    """Smallest box side, in pixels, that the assigner uses to test which anchors lie inside a box; 0: no limit.
+    """Shortest box edge, in pixels, that the assigner uses to test which anchors lie inside a box; 0: no limit.
 
     Without a limit, a box smaller than the finest stride (8) may contain no anchor centre and is then never learned.
     """

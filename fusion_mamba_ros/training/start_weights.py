@@ -32,7 +32,7 @@ def load_start_weights(model: FusionMambaDetector, path: Path, recipe: Recipe) -
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
         raise TrainingError(
-            f"nothing in '{path}' fits this model: check backbone and width of the recipe, or take the checkpoint's "
+            f"nothing in '{path}' fits this model: check backbone and scale of the recipe, or take the checkpoint's "
             "with --set model=checkpoint"
         )
     model.load_state_dict(fitting, strict=False)

@@ -122,9 +122,9 @@ def train(run: Run, console: Console) -> bool:
             row = validation.measure(averaged)
             for name, reason in validation.skipped.items():
                 console.print(f"{name} is left out of the validation: {reason}", highlight=False)
-            picture = validation.draw(averaged)
-            if picture is not None:
-                folder.write(folder.samples / f"epoch_{epoch + 1:04d}.jpg", picture)
+            image = validation.draw(averaged)
+            if image is not None:
+                folder.write(folder.samples / f"epoch_{epoch + 1:04d}.jpg", image)
             return row
 
         def on_epoch(current: TrainingState, is_best: bool) -> None:
@@ -141,7 +141,7 @@ def train(run: Run, console: Console) -> bool:
 
         events = Events(validate, save, logger.batch, on_epoch, stop=lambda: interruption.requested)
         complete = trainer.run(events)
-    _conclude(console, run, folder, trainer.state, unreadable, complete)
+    _report_end(console, run, folder, trainer.state, unreadable, complete)
     return complete
 
 
@@ -158,7 +158,7 @@ def _recipe(run: Run, state: TrainingState | None, class_names: tuple[str, ...])
         )
     for name, channels in recipe.model.modalities.items():
         if channels not in (1, 3):
-            raise TrainingError(f"the recipe's model wants {channels} channels of {name}: pictures have 1 or 3")
+            raise TrainingError(f"the recipe's model wants {channels} channels of {name}: images have 1 or 3")
     return recipe.for_data(class_names)
 
 
@@ -256,7 +256,7 @@ def _commit() -> str:
     return found or "unknown"
 
 
-def _conclude(
+def _report_end(
     console: Console,
     run: Run,
     folder: RunFolder,

@@ -50,7 +50,7 @@ class TrainingData:
         if shared:
             found.append(
                 f"{shared} of the {len(self.validating)} validation pairs are trained on as well: "
-                "their figures do not say how well the model does on other pictures"
+                "their figures do not say how well the model does on other images"
             )
         if self.splits["val"] == "test":
             found.append(

@@ -104,7 +104,7 @@ class CocoLayout(Layout):
                 return Problem(ProblemKind.UNMATCHED, name, f"no {title} file name ({key}): pair left out")
             paths[modality] = path = self.root / str(image[key])
             if not path.is_file():
-                return Problem(ProblemKind.UNMATCHED, name, f"no {title} picture {str(path)!r}: pair left out")
+                return Problem(ProblemKind.UNMATCHED, name, f"no {title} image {str(path)!r}: pair left out")
             try:
                 check_complete(path)
             except UnreadableImageError as error:

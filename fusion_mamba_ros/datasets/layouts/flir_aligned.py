@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_stems, read_groups, read_names
@@ -48,24 +48,24 @@ class FlirAlignedLayout(Layout):
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of images and label files, without `_PreviewData` and `_RGB`."""
-        rgb, thermal = self._pictures()
+        rgb, thermal = self._images()
         labels = {stem.removesuffix(_THERMAL) for stem in list_stems(self.root / "Annotations", ".xml")}
-        return {"RGB picture": set(rgb), "thermal picture": set(thermal), "label file": labels}
+        return {"RGB image": set(rgb), "thermal image": set(thermal), "label file": labels}
 
-    def _pictures(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    def _images(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         """Return the RGB files and the thermal files by stem."""
         rgb: dict[str, list[Path]] = {}
         thermal: dict[str, list[Path]] = {}
-        for stem, files in list_pictures(self.folder("JPEGImages")).items():
-            for side, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
+        for stem, files in list_images(self.folder("JPEGImages")).items():
+            for images, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
                 if stem.endswith(suffix):
-                    side[stem.removesuffix(suffix)] = files
+                    images[stem.removesuffix(suffix)] = files
         return rgb, thermal
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split."""
         labels, groups = self.folder("Annotations"), read_groups(self.root)
-        rgb, thermal = self._pictures()
+        rgb, thermal = self._images()
         return list_pairs(
             self.split_names(split),
             {"rgb": rgb, "thermal": thermal},

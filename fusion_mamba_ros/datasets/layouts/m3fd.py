@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
@@ -40,13 +40,13 @@ class M3fdLayout(Layout):
         """Return the stems in the list of the split, or of all images for `all`."""
         if split != "all":
             return read_names(self._lists() / f"{split}.txt")
-        return sorted({*list_pictures(self.folder("Vis")), *list_pictures(self.folder("Ir"))})
+        return sorted({*list_images(self.folder("Vis")), *list_images(self.folder("Ir"))})
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of images and label files."""
         return {
-            "RGB picture": set(list_pictures(self.folder("Vis"))),
-            "thermal picture": set(list_pictures(self.folder("Ir"))),
+            "RGB image": set(list_images(self.folder("Vis"))),
+            "thermal image": set(list_images(self.folder("Ir"))),
             "label file": list_stems(self.root / "Annotation", ".xml"),
         }
 
@@ -55,7 +55,7 @@ class M3fdLayout(Layout):
         labels, groups = self.folder("Annotation"), read_groups(self.root)
         return list_pairs(
             self.split_names(split),
-            {"rgb": list_pictures(self.folder("Vis")), "thermal": list_pictures(self.folder("Ir"))},
+            {"rgb": list_images(self.folder("Vis")), "thermal": list_images(self.folder("Ir"))},
             lambda stem: read_voc_labels(labels / f"{stem}.xml"),
             lambda stem: groups.get(stem, ""),
         )

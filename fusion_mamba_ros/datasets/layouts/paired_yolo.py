@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
@@ -34,10 +34,10 @@ class PairedYoloLayout(Layout):
         folders = sum((root / name).is_dir() for name in known_modalities())
         return folders > 1 or (folders == 1 and (root / "labels").is_dir())
 
-    def _pictures(self) -> dict[str, dict[str, list[Path]]]:
+    def _images(self) -> dict[str, dict[str, list[Path]]]:
         """Return the image files of each modality that has a folder, by stem."""
         present = (name for name in known_modalities() if (self.root / name).is_dir())
-        return {name: list_pictures(self.root / name) for name in present}
+        return {name: list_images(self.root / name) for name in present}
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that have a list, or `all`, which is every image in the folders, if there are no lists."""
@@ -47,12 +47,12 @@ class PairedYoloLayout(Layout):
         """Return the stems in the list of the split, or of all images for `all`."""
         if split != "all":
             return read_names(self.root / f"{split}.txt")
-        return sorted(set().union(*self._pictures().values()))
+        return sorted(set().union(*self._images().values()))
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of images and label files."""
-        pictures = {f"{modality_named(name).title} picture": set(files) for name, files in self._pictures().items()}
-        return {**pictures, "label file": list_stems(self.root / "labels", ".txt")}
+        images = {f"{modality_named(name).title} image": set(files) for name, files in self._images().items()}
+        return {**images, "label file": list_stems(self.root / "labels", ".txt")}
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split.
@@ -67,7 +67,7 @@ class PairedYoloLayout(Layout):
 
         return list_pairs(
             self.split_names(split),
-            self._pictures(),
+            self._images(),
             lambda stem: read_yolo_labels(labels / f"{stem}.txt", names),
             group_of,
         )

@@ -15,13 +15,13 @@ from fusion_mamba_ros.perception.modality import modality_named
 
 def list_pairs(
     stems: Iterable[str],
-    pictures: Mapping[str, Mapping[str, list[Path]]],
+    images_of: Mapping[str, Mapping[str, list[Path]]],
     read_annotation: Callable[[str], Annotation],
     group_of: Callable[[str], str],
 ) -> LayoutListing:
     """Return the pairs of ``stems`` whose images and label file exist and are complete.
 
-    ``pictures`` maps each modality of the dataset to its image files by stem. ``read_annotation`` must raise
+    ``images_of`` maps each modality of the dataset to its image files by stem. ``read_annotation`` must raise
     ``DatasetError`` or ``OSError`` if a label file is missing or unreadable. Each pair that is left out is reported as
     a problem with its stem.
     """
@@ -32,7 +32,7 @@ def list_pairs(
             listing.problems.append(Problem(ProblemKind.DUPLICATED, stem, "twice in the split: used once"))
             continue
         seen.add(stem)
-        files = {name: by_stem.get(stem, []) for name, by_stem in pictures.items()}
+        files = {name: by_stem.get(stem, []) for name, by_stem in images_of.items()}
         found = _find_pair(stem, files, read_annotation)
         if isinstance(found, Problem):
             listing.problems.append(found)
@@ -48,10 +48,10 @@ def _find_pair(
     for modality, found in files.items():
         title = modality_named(modality).title
         if not found:
-            return Problem(ProblemKind.UNMATCHED, stem, f"no {title} picture: pair left out")
+            return Problem(ProblemKind.UNMATCHED, stem, f"no {title} image: pair left out")
         if len(found) > 1:
             names = ", ".join(file.name for file in found)
-            return Problem(ProblemKind.DUPLICATED, stem, f"several {title} pictures ({names}): pair left out")
+            return Problem(ProblemKind.DUPLICATED, stem, f"several {title} images ({names}): pair left out")
     images = {modality: found[0] for modality, found in files.items()}
     try:
         for path in images.values():

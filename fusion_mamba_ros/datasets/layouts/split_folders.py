@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from fusion_mamba_ros.datasets.annotation import Annotation
-from fusion_mamba_ros.datasets.image_files import list_pictures
+from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
 from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS, list_splits, list_stems, read_groups, read_names
@@ -40,7 +40,7 @@ class SplitFoldersLayout(Layout):
         labelled = any((root / name).is_dir() for name in ("Annotations", "labels"))
         return folders == len(_FOLDERS) or (folders == 1 and labelled)
 
-    def _pictures(self) -> dict[str, Path]:
+    def _images(self) -> dict[str, Path]:
         """Return the folder of each modality that has one."""
         found = [
             {key: place / name for key, name in _FOLDERS.items() if (place / name).is_dir()}
@@ -66,7 +66,7 @@ class SplitFoldersLayout(Layout):
 
     def _split_folders(self) -> tuple[str, ...]:
         """Return the splits for which a modality has a folder."""
-        folders = self._pictures().values()
+        folders = self._images().values()
         return tuple(split for split in SPLITS if any((folder / split).is_dir() for folder in folders))
 
     def _listed(self, split: str) -> list[str]:
@@ -78,10 +78,10 @@ class SplitFoldersLayout(Layout):
         labels = list_stems(self.root / "Annotations", ".xml")
         if not (self.root / "Annotations").is_dir():
             labels = {path.stem for path in (self.root / "labels").rglob("*.txt")}
-        stems: dict[str, set[str]] = {f"{modality_named(name).title} picture": set() for name in self._pictures()}
+        stems: dict[str, set[str]] = {f"{modality_named(name).title} image": set() for name in self._images()}
         for split in self._split_folders():
             for name, files in self._in_folder(split).items():
-                stems[f"{modality_named(name).title} picture"].update(files)
+                stems[f"{modality_named(name).title} image"].update(files)
         return {**stems, "label file": labels}
 
     def list_split(self, split: str) -> LayoutListing:
@@ -100,7 +100,7 @@ class SplitFoldersLayout(Layout):
 
     def _of_split(self, split: str) -> dict[str, dict[str, list[Path]]]:
         """Return the image files in all folders that may contain pairs of the split, by modality and stem."""
-        files: dict[str, dict[str, list[Path]]] = {name: {} for name in self._pictures()}
+        files: dict[str, dict[str, list[Path]]] = {name: {} for name in self._images()}
         for folder in self._places_of(split):
             for name, found in self._in_folder(folder).items():
                 files[name] = {**found, **files[name]}
@@ -108,15 +108,17 @@ class SplitFoldersLayout(Layout):
 
     def _in_folder(self, split: str) -> dict[str, dict[str, list[Path]]]:
         """Return the image files in the folders of one split by modality and stem."""
-        folders = {name: folder / split for name, folder in self._pictures().items()}
-        return {name: list_pictures(folder) if folder.is_dir() else {} for name, folder in folders.items()}
+        folders = {name: folder / split for name, folder in self._images().items()}
+        return {name: list_images(folder) if folder.is_dir() else {} for name, folder in folders.items()}
 
     def _label_reader(self, split: str) -> Callable[[str], Annotation]:
         annotations = self.root / "Annotations"
         if annotations.is_dir():
             return lambda stem: read_voc_labels(annotations / f"{stem}.xml")
         places = self._places_of(split)
-        candidates = [[self.root / "labels" / side / place for side in ("", *_FOLDERS.values())] for place in places]
+        candidates = [
+            [self.root / "labels" / modality / place for modality in ("", *_FOLDERS.values())] for place in places
+        ]
         # Use the first existing label folder for each split folder.
         folders = [next((folder for folder in of_place if folder.is_dir()), None) for of_place in candidates]
         found = [folder for folder in folders if folder is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_mamba_ros.datasets.image_files import PICTURE_SUFFIXES
+from fusion_mamba_ros.datasets.image_files import IMAGE_SUFFIXES
 from fusion_mamba_ros.datasets.problems import DatasetError
 
 SPLITS = ("train", "val", "test")
@@ -22,7 +22,7 @@ def read_names(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"list {str(path)!r} cannot be read: {error}") from error
     names = (line.split("#", 1)[0].strip() for line in lines)
-    return [_without_picture_suffix(name) for name in names if name]
+    return [_without_image_suffix(name) for name in names if name]
 
 
 def list_splits(root: Path) -> tuple[str, ...]:
@@ -48,6 +48,6 @@ def read_groups(root: Path) -> dict[str, str]:
     return groups
 
 
-def _without_picture_suffix(name: str) -> str:
+def _without_image_suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in PICTURE_SUFFIXES else name
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters
 from fusion_mamba_ros.streams.presence import Absence
 
@@ -18,10 +18,10 @@ _STAMP_AHEAD = "a stamp ran ahead of the clock and the next one did not confirm 
 def camera_status(seen: Observation) -> Status:
     """Return the `cameras` status: whether both cameras deliver valid images and the clock runs."""
     status = Status("cameras")
-    for side in Side:
-        status.values[f"{side.value} rate (Hz)"] = seen.summary.input_rates_hz.get(side, 0.0)
-        for name, count in seen.counters[side].items():
-            status.values[f"{side.value} {name}"] = count
+    for camera in Camera:
+        status.values[f"{camera.value} rate (Hz)"] = seen.summary.input_rates_hz.get(camera, 0.0)
+        for name, count in seen.counters[camera].items():
+            status.values[f"{camera.value} {name}"] = count
     for name, further in seen.further.items():
         for counter, count in asdict(further.counters).items():
             status.values[f"{name} {counter}"] = count
@@ -36,11 +36,11 @@ def camera_status(seen: Observation) -> Status:
             Level.ERROR,
             f"the node's clock has stood still for {seen.clock_stopped_sec:.1f} s: /clock has stopped or is paused",
         )
-    for side in Side:
-        refused, received = seen.since_last_report(side, "refused"), seen.since_last_report(side, "received")
+    for camera in Camera:
+        refused, received = seen.since_last_report(camera, "refused"), seen.since_last_report(camera, "received")
         if refused:
-            reason = seen.refusals.get(side, _STAMP_AHEAD)
-            status.note(Level.WARN, f"{refused} of {received} {side.value} images refused: {reason}")
+            reason = seen.refusals.get(camera, _STAMP_AHEAD)
+            status.note(Level.WARN, f"{refused} of {received} {camera.value} images refused: {reason}")
     if seen.clock_runs:
         _judge_missing(status, seen)
     _judge_further(status, seen)
@@ -60,20 +60,20 @@ def _judge_further(status: Status, seen: Observation) -> None:
 
 def _judge_missing(status: Status, seen: Observation) -> None:
     missing = seen.missing
-    reasons = [f"{side.value} is missing: {_why_missing(side, seen)}" for side in Side if side in missing]
+    reasons = [f"{camera.value} is missing: {_why_missing(camera, seen)}" for camera in Camera if camera in missing]
     if len(missing) == 2:
         status.note(Level.ERROR, "no camera delivers fresh images; " + "; ".join(reasons))
     elif missing:
         status.note(Level.WARN if seen.missing_modality == "continue" else Level.ERROR, reasons[0])
 
 
-def _why_missing(side: Side, seen: Observation) -> str:
-    received, refused, late = (seen.since_last_report(side, name) for name in ("received", "refused", "late"))
+def _why_missing(camera: Camera, seen: Observation) -> str:
+    received, refused, late = (seen.since_last_report(camera, name) for name in ("received", "refused", "late"))
     if received == 0:
         return "nothing arrives"
     if refused == received:
         return "its images are refused"
-    absence = seen.missing[side]
+    absence = seen.missing[camera]
     if absence is Absence.FROZEN:
         return "its image is frozen"
     if absence is Absence.APART:

@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.mode import modalities_in
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherState
-from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_picture, rows_of
+from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_image, rows_of
 from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
@@ -29,8 +29,8 @@ from fusion_mamba_ros.ros.detector.refusals import Refusals
 from fusion_mamba_ros.ros.detector.stream_statistics import Output, StreamStatistics
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
-from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
-from fusion_mamba_ros.streams.frozen_picture import FrozenPicture
+from fusion_mamba_ros.streams.frames import Camera, LoneFrame, Pair
+from fusion_mamba_ros.streams.frozen_image import FrozenImage
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Absence
 
@@ -71,7 +71,7 @@ class DetectionSession:
         self._status = FusionStatus()
         self._offset_estimator = ClockOffsetEstimator()
         self._estimated_offset_sec: float | None = None
-        self._frozen = FrozenPicture(_nanoseconds(parameters.thermal_freeze_timeout_sec))
+        self._frozen = FrozenImage(_nanoseconds(parameters.thermal_freeze_timeout_sec))
         predictor.reset_stream()
         self.processor = PairProcessor(
             predictor,
@@ -86,13 +86,13 @@ class DetectionSession:
             steady_ns=steady_ns,
         )
         compressed = parameters.image_transport == "compressed"
-        self.subscriptions: dict[Side, ImageSubscription] = {}
+        self.subscriptions: dict[Camera, ImageSubscription] = {}
         # If a later step fails, undo the earlier steps in reverse order: leave no subscription and no thread.
         with ExitStack() as undo:
-            for side in Side:
-                self.subscriptions[side] = ImageSubscription(node, f"{side.value}/image_raw", compressed=compressed)
-                undo.callback(self.subscriptions[side].close)
-            cameras = {side.value for side in Side}
+            for camera in Camera:
+                self.subscriptions[camera] = ImageSubscription(node, f"{camera.value}/image_raw", compressed=compressed)
+                undo.callback(self.subscriptions[camera].close)
+            cameras = {camera.value for camera in Camera}
             self.further = FurtherImages(
                 node,
                 [name for name in modalities_in(predictor.modes) if name not in cameras],
@@ -105,8 +105,8 @@ class DetectionSession:
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
                 node,
-                self.subscriptions[Side.RGB],
-                self.subscriptions[Side.THERMAL],
+                self.subscriptions[Camera.RGB],
+                self.subscriptions[Camera.THERMAL],
                 limits_from(parameters),
                 is_fresh=self._is_fresh,
                 refuse=self._fault_of,
@@ -149,7 +149,7 @@ class DetectionSession:
             subscription.follow_publishers()
         self.further.follow_publishers()
 
-    def counters(self) -> tuple[Mapping[Side, FrameCounters], int]:
+    def counters(self) -> tuple[Mapping[Camera, FrameCounters], int]:
         """Return the frame counters of both cameras and the number of published arrays."""
         return count_frames(self._filter.pairing, self._ledger)
 
@@ -157,7 +157,7 @@ class DetectionSession:
         """Return the state of each further modality: counters, and why it is missing from the last array."""
         return self.further.states()
 
-    def absences(self) -> Mapping[Side, Absence]:
+    def absences(self) -> Mapping[Camera, Absence]:
         """Return each camera without a fresh image, with the reason. Timeouts run on the node's clock."""
         return self._filter.pairing.absences(now_ns=self._filter.now_ns())
 
@@ -180,16 +180,16 @@ class DetectionSession:
         self._complete(status, {})
         self._outputs.publish_status(status)
 
-    def _fault_of(self, side: Side, message: Any) -> str | None:
-        self.statistics.note_arrival(side, self._steady_ns())
+    def _fault_of(self, camera: Camera, message: Any) -> str | None:
+        self.statistics.note_arrival(camera, self._steady_ns())
         return fault_of(message)
 
-    def _is_fresh(self, side: Side, message: Any, now_ns: int) -> bool:
+    def _is_fresh(self, camera: Camera, message: Any, now_ns: int) -> bool:
         stamp_ns = to_nanoseconds(message.header.stamp)
-        pixels = motion_picture(message) if stamp_ns > 0 else None
+        pixels = motion_image(message) if stamp_ns > 0 else None
         if pixels is not None:
-            self._offset_estimator.add(side, stamp_ns, pixels)
-        if side is Side.RGB or self._frozen.freeze_timeout_ns == 0:
+            self._offset_estimator.add(camera, stamp_ns, pixels)
+        if camera is Camera.RGB or self._frozen.freeze_timeout_ns == 0:
             return True
         return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
 
@@ -221,15 +221,15 @@ class DetectionSession:
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         try:
-            self._outputs.publish_picture(result)
+            self._outputs.publish_image(result)
         except Exception as error:
             # The array is already published: an error here loses only the debug image.
             self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:
         counters, status.published = self.counters()
-        status.rgb = camera_counters(counters[Side.RGB])
-        status.thermal = camera_counters(counters[Side.THERMAL])
+        status.rgb = camera_counters(counters[Camera.RGB])
+        status.thermal = camera_counters(counters[Camera.THERMAL])
         status.further = self.further.messages(further_offsets_ns)
         status.non_finite = self.processor.monitor.non_finite
         estimate = self.estimated_thermal_offset_sec()

@@ -27,7 +27,7 @@ from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.output_health import output_status
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 PERIOD_SEC = 1.0
 _TICKS_PER_ESTIMATE = 5
@@ -52,10 +52,10 @@ class Diagnostics:
         self._steady_ns = steady_ns
         self._clock_watch = ClockWatch()
         self._session: DetectionSession | None = None
-        self._previous: dict[Side, FrameCounters] = {}
+        self._previous: dict[Camera, FrameCounters] = {}
         self._previous_further: Mapping[str, FurtherState] = {}
         self._previous_published = 0
-        self._logged_missing: frozenset[Side] = frozenset()
+        self._logged_missing: frozenset[Camera] = frozenset()
         self._ticks = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD_SEC, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -63,7 +63,7 @@ class Diagnostics:
     def watch(self, session: DetectionSession | None) -> None:
         """Report on ``session`` from now on. None means that the node is inactive."""
         self._session = session
-        self._previous = {side: FrameCounters() for side in Side}
+        self._previous = {camera: FrameCounters() for camera in Camera}
         self._previous_further = {}
         self._previous_published = 0
         self._logged_missing = frozenset()
@@ -95,7 +95,7 @@ class Diagnostics:
                 session.publish_idle_status()
             self._previous_published = published
 
-    def _log_missing(self, missing: frozenset[Side], cameras: Status) -> None:
+    def _log_missing(self, missing: frozenset[Camera], cameras: Status) -> None:
         """Log once when a camera goes missing and once when it is back.
 
         The log reaches users who do not read diagnostics.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 from fusion_mamba_ros.streams.pairing import Pairing
 
 
@@ -30,7 +30,7 @@ class FrameCounters:
         return ((field.name, getattr(self, field.name)) for field in fields(self))
 
 
-def count_frames(pairing: Pairing, ledger: FrameLedger) -> tuple[dict[Side, FrameCounters], int]:
+def count_frames(pairing: Pairing, ledger: FrameLedger) -> tuple[dict[Camera, FrameCounters], int]:
     """Return the counters of both cameras and the number of published arrays.
 
     ``received`` equals the sum of the other counters.
@@ -39,9 +39,9 @@ def count_frames(pairing: Pairing, ledger: FrameLedger) -> tuple[dict[Side, Fram
     outcomes, published = ledger.snapshot()
     queues = pairing.counters()
     counters = {}
-    for side, recorded in outcomes.items():
-        queue = queues.rgb if side is Side.RGB else queues.thermal
-        counters[side] = FrameCounters(
+    for camera, recorded in outcomes.items():
+        queue = queues.rgb if camera is Camera.RGB else queues.thermal
+        counters[camera] = FrameCounters(
             received=queue.received,
             paired=recorded[Outcome.PAIRED],
             alone=recorded[Outcome.ALONE],

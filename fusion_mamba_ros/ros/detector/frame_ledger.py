@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from enum import Enum
 
-from fusion_mamba_ros.streams.frames import LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frames import Camera, LoneFrame, Pair
 
 
 class Outcome(str, Enum):
@@ -26,26 +26,26 @@ class FrameLedger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._outcomes: dict[Side, Counter[Outcome]] = {side: Counter() for side in Side}
+        self._outcomes: dict[Camera, Counter[Outcome]] = {camera: Counter() for camera in Camera}
         self._published = 0
 
-    def record(self, side: Side, outcome: Outcome) -> None:
-        """Record the outcome of one frame of ``side``."""
+    def record(self, camera: Camera, outcome: Outcome) -> None:
+        """Record the outcome of one frame of ``camera``."""
         with self._lock:
-            self._outcomes[side][outcome] += 1
+            self._outcomes[camera][outcome] += 1
 
     def record_all(self, released: Pair | LoneFrame, outcome: Outcome) -> None:
         """Record the same outcome for every frame of a pair, or for the lone frame."""
         with self._lock:
             for frame in released.frames:
-                self._outcomes[frame.side][outcome] += 1
+                self._outcomes[frame.camera][outcome] += 1
 
     def count_published(self) -> None:
         """Count one published array."""
         with self._lock:
             self._published += 1
 
-    def snapshot(self) -> tuple[dict[Side, Counter[Outcome]], int]:
+    def snapshot(self) -> tuple[dict[Camera, Counter[Outcome]], int]:
         """Return the outcomes by camera and the number of published arrays, read together under the lock."""
         with self._lock:
-            return {side: Counter(counter) for side, counter in self._outcomes.items()}, self._published
+            return {camera: Counter(counter) for camera, counter in self._outcomes.items()}, self._published

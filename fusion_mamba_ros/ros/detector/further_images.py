@@ -20,7 +20,7 @@ from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.depth_decoding import ENCODING as METRES
 from fusion_mamba_ros.streams.depth_decoding import check_metres, millimetres_of
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 from fusion_mamba_ros.streams.nearest_frame import NearestFrameCounters, NearestFrames
 
 
@@ -161,5 +161,5 @@ def _pixels_of(message: Any, *, channels: int) -> npt.NDArray[Any]:
     """Return (H, W) uint8, uint16 or float32 for one channel, (H, W, 3) uint8 for three."""
     if channels == 1 and getattr(message, "encoding", None) == METRES:
         return millimetres_of(message)
-    image = picture_of(message)
+    image = image_of(message)
     return image.to_rgb() if channels == 3 else image.to_thermal()

@@ -16,7 +16,7 @@ from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
 from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity
 from fusion_mamba_ros.ros.detector.stream_statistics import Summary
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 from fusion_mamba_ros.streams.presence import Absence
 
 # A /clock of 1 Hz still moves within this time.
@@ -51,8 +51,8 @@ class Status:
         return "; ".join(self.messages) or "OK"
 
 
-def _no_frames() -> Mapping[Side, FrameCounters]:
-    return {side: FrameCounters() for side in Side}
+def _no_frames() -> Mapping[Camera, FrameCounters]:
+    return {camera: FrameCounters() for camera in Camera}
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class Observation:
     clock_stopped_sec: float = 0.0
     steady_ns: int = 0
     active_since_ns: int = 0
-    absences: Mapping[Side, Absence] = field(default_factory=dict)
-    counters: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
-    previous: Mapping[Side, FrameCounters] = field(default_factory=_no_frames)
+    absences: Mapping[Camera, Absence] = field(default_factory=dict)
+    counters: Mapping[Camera, FrameCounters] = field(default_factory=_no_frames)
+    previous: Mapping[Camera, FrameCounters] = field(default_factory=_no_frames)
     further: Mapping[str, FurtherState] = field(default_factory=dict)
     previous_further: Mapping[str, FurtherState] = field(default_factory=dict)
-    refusals: Mapping[Side, str] = field(default_factory=dict)
+    refusals: Mapping[Camera, str] = field(default_factory=dict)
     clock_jumps: int = 0
     summary: Summary = field(default_factory=Summary)
     inference: InferenceActivity = field(default_factory=InferenceActivity)
@@ -92,19 +92,19 @@ class Observation:
         return self.clock_stopped_sec >= CLOCK_STOPPED_SEC
 
     @property
-    def missing(self) -> Mapping[Side, Absence]:
+    def missing(self) -> Mapping[Camera, Absence]:
         """The cameras without a fresh image, each with the reason.
 
         The timeouts of pairing stand still with the node's clock. While it stands still, the steady clock decides.
         """
         missing = dict(self.absences)
         if self.clock_stopped:
-            for side in Side:
-                last_ns = self.summary.last_arrival_ns.get(side, self.active_since_ns)
+            for camera in Camera:
+                last_ns = self.summary.last_arrival_ns.get(camera, self.active_since_ns)
                 if (self.steady_ns - last_ns) * 1e-9 > self.pairing_timeout_sec + CLOCK_STOPPED_SEC:
-                    missing[side] = Absence.SILENT
+                    missing[camera] = Absence.SILENT
         return missing
 
-    def since_last_report(self, side: Side, counter: str) -> int:
+    def since_last_report(self, camera: Camera, counter: str) -> int:
         """Return by how much a counter of one camera has grown since the last report."""
-        return int(getattr(self.counters[side], counter) - getattr(self.previous[side], counter))
+        return int(getattr(self.counters[camera], counter) - getattr(self.previous[camera], counter))

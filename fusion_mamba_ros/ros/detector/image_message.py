@@ -50,7 +50,7 @@ def rows_of(message: ImageMessage | CompressedImage) -> npt.NDArray[np.uint8]:
     return data[: rows * message.step].reshape(rows, message.step)
 
 
-def motion_picture(message: ImageMessage | CompressedImage) -> npt.NDArray[Any] | None:
+def motion_image(message: ImageMessage | CompressedImage) -> npt.NDArray[Any] | None:
     """Return a view of the pixels for motion estimation, or None if the message must be decoded first.
 
     The shape is (H, W) or (H, W, 3); green is channel 1. The message must have no fault.

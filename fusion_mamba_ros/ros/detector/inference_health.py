@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 FAILURES_IN_A_ROW_ERROR = 3
 
@@ -32,7 +32,7 @@ def inference_status(seen: Observation, figures: Mapping[str, Any]) -> Status:
             f"{activity.stage} has not ended for {activity.stage_sec:.1f} s: "
             f"inference.timeout_sec is {timeout_sec:.1f} s ({origin})",
         )
-    failed = sum(seen.since_last_report(side, "failed") for side in Side)
+    failed = sum(seen.since_last_report(camera, "failed") for camera in Camera)
     if activity.failures_in_a_row >= FAILURES_IN_A_ROW_ERROR:
         status.note(
             Level.ERROR, f"inference failed {activity.failures_in_a_row} times in a row: {activity.last_failure}"

@@ -119,11 +119,11 @@ class Outputs:
         """Publish the status of the last array on `~/status`."""
         self._status.publish(status)
 
-    def publish_picture(self, result: Result) -> None:
+    def publish_image(self, result: Result) -> None:
         """Draw and publish the debug image if it has a subscriber."""
         if self._debug_image.get_subscription_count() == 0:
             return
-        picture = draw_pair(
+        image = draw_pair(
             result.images.get("rgb"),
             result.images.get("thermal"),
             result.detections,
@@ -132,5 +132,5 @@ class Outputs:
             homography=self._homography,
             reference_size=result.reference_size,
         )
-        message = self._bridge.cv2_to_imgmsg(picture, encoding="rgb8", header=result.header)
+        message = self._bridge.cv2_to_imgmsg(image, encoding="rgb8", header=result.header)
         self._debug_image.publish(message)

@@ -22,9 +22,9 @@ from fusion_mamba_ros.ros.detector.further_images import FurtherImage
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.refusals import Refusals
-from fusion_mamba_ros.streams.frames import Frame, LoneFrame, Pair, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
-from fusion_mamba_ros.streams.message_decoding import picture_of
+from fusion_mamba_ros.streams.message_decoding import image_of
 
 
 class DetectionSource(Protocol):
@@ -203,22 +203,22 @@ class PairProcessor:
         images: dict[str, npt.NDArray[Any]] = {}
         for frame in released.frames:
             try:
-                image = picture_of(frame.payload.message)
-                pixels = image.to_rgb() if frame.side is Side.RGB else image.to_thermal()
+                image = image_of(frame.payload.message)
+                pixels = image.to_rgb() if frame.camera is Camera.RGB else image.to_thermal()
             except ImageDecodingError as error:
-                self._refusals.note(frame.side, str(error))
-                self._ledger.record(frame.side, Outcome.REFUSED)
-                self._report(f"{frame.side.value} image refused: {error}")
+                self._refusals.note(frame.camera, str(error))
+                self._ledger.record(frame.camera, Outcome.REFUSED)
+                self._report(f"{frame.camera.value} image refused: {error}")
                 continue
             except Exception as error:
-                reason = f"{frame.side.value} image could not be decoded and is lost: {describe_failure(error)}"
+                reason = f"{frame.camera.value} image could not be decoded and is lost: {describe_failure(error)}"
                 self.monitor.record_failure(reason, non_finite=False)
-                self._ledger.record(frame.side, Outcome.FAILED)
+                self._ledger.record(frame.camera, Outcome.FAILED)
                 self._report(reason)
                 continue
-            images[frame.side.value] = pixels
+            images[frame.camera.value] = pixels
             frames.append(frame)
-            if frame.side is Side.RGB:
+            if frame.camera is Camera.RGB:
                 self._rgb_frame_id = frame.payload.message.header.frame_id
                 self._rgb_size = (image.width, image.height)
         return frames, images
@@ -244,12 +244,12 @@ class PairProcessor:
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
         """Return the header of the RGB frame, or a header for the thermal image if there is no RGB image."""
         if isinstance(released, Pair):
-            if Side.RGB.value in images:
+            if Camera.RGB.value in images:
                 return released.rgb.payload.message.header
             # A damaged RGB image still has a valid stamp. The thermal stamp may be later than the next RGB stamp.
-            shift_ns = 0 if Side.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
+            shift_ns = 0 if Camera.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
             thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
-        elif released.frame.side is Side.RGB:
+        elif released.frame.camera is Camera.RGB:
             return released.frame.payload.message.header
         else:
             thermal, stamp_ns = released.frame, released.stamp_ns
@@ -258,7 +258,7 @@ class PairProcessor:
 
     def _record(self, frames: list[Frame], outcome: Outcome) -> None:
         for frame in frames:
-            self._ledger.record(frame.side, outcome)
+            self._ledger.record(frame.camera, outcome)
 
 
 def describe_failure(error: Exception) -> str:

@@ -14,7 +14,7 @@ from rclpy.node import Node
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
-from fusion_mamba_ros.streams.frames import Frame, Side
+from fusion_mamba_ros.streams.frames import Camera, Frame
 from fusion_mamba_ros.streams.pairing import Pairing
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
@@ -37,9 +37,9 @@ class ReceivedImage:
 class PairingFilter(message_filters.SimpleFilter):
     """Pass each `Pair` or `LoneFrame` of `ReceivedImage` to the callbacks, in the thread of the node's executor.
 
-    ``rgb`` and ``thermal`` are message filters whose messages have a header. ``is_fresh(side, message, now_ns)``
-    returns False for a frozen image. ``refuse(side, message)`` returns why a message is not a valid image, or None.
-    ``on_refused(side, reason)`` is called for each image that is refused for its fields or for a zero or negative
+    ``rgb`` and ``thermal`` are message filters whose messages have a header. ``is_fresh(camera, message, now_ns)``
+    returns False for a frozen image. ``refuse(camera, message)`` returns why a message is not a valid image, or None.
+    ``on_refused(camera, reason)`` is called for each image that is refused for its fields or for a zero or negative
     stamp, before the image is counted. Unlike ApproximateTimeSynchronizer, this filter continues when an input dies or
     a bag loops, and it calls back outside any lock. Timeouts run on the node's clock.
     """
@@ -51,9 +51,9 @@ class PairingFilter(message_filters.SimpleFilter):
         thermal: message_filters.SimpleFilter,
         limits: PairingLimits,
         *,
-        is_fresh: Callable[[Side, Any, int], bool] = lambda side, message, now_ns: True,
-        refuse: Callable[[Side, Any], str | None] = lambda side, message: None,
-        on_refused: Callable[[Side, str], None] = lambda side, reason: None,
+        is_fresh: Callable[[Camera, Any, int], bool] = lambda camera, message, now_ns: True,
+        refuse: Callable[[Camera, Any], str | None] = lambda camera, message: None,
+        on_refused: Callable[[Camera, str], None] = lambda camera, reason: None,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class PairingFilter(message_filters.SimpleFilter):
         # `Pairing` itself detects jumps of simulated time. A switch between clocks is not a jump and is handled here.
         threshold = JumpThreshold(min_forward=None, min_backward=None, on_clock_change=True)
         self._jumps = self._clock.create_jump_callback(threshold, post_callback=self._on_clock_change)
-        rgb.registerCallback(self._on_image, Side.RGB)
-        thermal.registerCallback(self._on_image, Side.THERMAL)
+        rgb.registerCallback(self._on_image, Camera.RGB)
+        thermal.registerCallback(self._on_image, Camera.THERMAL)
 
     def close(self) -> None:
         """Stop calling back and discard the waiting frames."""
@@ -86,23 +86,23 @@ class PairingFilter(message_filters.SimpleFilter):
         """Return the time of the node's clock, in nanoseconds."""
         return int(self._clock.now().nanoseconds)
 
-    def _on_image(self, message: Any, side: Side) -> None:
+    def _on_image(self, message: Any, camera: Camera) -> None:
         steady_ns = self._steady_ns()
         if self._closed:
             return
         now_ns = self.now_ns()
-        reason = self._refuse(side, message)
+        reason = self._refuse(camera, message)
         if reason is not None:
-            self._on_refused(side, reason)
-            self.pairing.count_refused(side)
-            self._reports.warning(f"{side.value} image refused: {reason}")
+            self._on_refused(camera, reason)
+            self.pairing.count_refused(camera)
+            self._reports.warning(f"{camera.value} image refused: {reason}")
             return
         stamp_ns = to_nanoseconds(message.header.stamp)
         if stamp_ns <= 0:
-            self._on_refused(side, "its stamp is zero or negative: let the driver set it")
-            self._reports.warning(f"{side.value} image refused, its stamp is zero or negative: let the driver set it")
-        fresh = self._is_fresh(side, message, now_ns)
-        self.pairing.add(Frame(side, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
+            self._on_refused(camera, "its stamp is zero or negative: let the driver set it")
+            self._reports.warning(f"{camera.value} image refused, its stamp is zero or negative: let the driver set it")
+        fresh = self._is_fresh(camera, message, now_ns)
+        self.pairing.add(Frame(camera, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
         self._release()
 
     def _release(self) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from fusion_mamba_ros.ros.detector.health import Level, Observation, Status
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 # Shares of the frames of one camera that arrived since the last report.
 UNPAIRED_WARN = 0.2
@@ -40,23 +40,23 @@ def pairing_status(seen: Observation) -> Status:
 def _judge_shares(status: Status, seen: Observation) -> None:
     """Warn of late and dropped frames, and of frames without partner if both cameras deliver."""
     missing = seen.missing
-    received = {side: seen.since_last_report(side, "received") for side in Side}
-    delivering = {side: count for side, count in received.items() if count and side not in missing}
+    received = {camera: seen.since_last_report(camera, "received") for camera in Camera}
+    delivering = {camera: count for camera, count in received.items() if count and camera not in missing}
     if not delivering:
         return
     # Skip a faster camera: its surplus frames are normal.
-    judged = [side for side, count in delivering.items() if count <= SAME_RATE * min(delivering.values())]
+    judged = [camera for camera, count in delivering.items() if count <= SAME_RATE * min(delivering.values())]
 
-    def share(counter: str) -> tuple[float, Side]:
-        return max((seen.since_last_report(side, counter) / received[side], side) for side in judged)
+    def share(counter: str) -> tuple[float, Camera]:
+        return max((seen.since_last_report(camera, counter) / received[camera], camera) for camera in judged)
 
-    unpaired, side = share("unpaired")
+    unpaired, camera = share("unpaired")
     if len(delivering) == 2 and unpaired > UNPAIRED_WARN:
-        status.note(Level.WARN, f"{unpaired:.0%} of the {side.value} frames found no partner")
-    late, side = max((seen.since_last_report(side, "late") / count, side) for side, count in delivering.items())
+        status.note(Level.WARN, f"{unpaired:.0%} of the {camera.value} frames found no partner")
+    late, camera = max((seen.since_last_report(camera, "late") / count, camera) for camera, count in delivering.items())
     if late > LATE_WARN:
-        status.note(Level.WARN, f"{late:.0%} of the {side.value} frames came late or repeat a stamp")
-    dropped, side = share("dropped")
+        status.note(Level.WARN, f"{late:.0%} of the {camera.value} frames came late or repeat a stamp")
+    dropped, camera = share("dropped")
     if dropped > DROPPED_WARN:
-        what = "pairs" if len(delivering) == 2 else f"{side.value} frames"
+        what = "pairs" if len(delivering) == 2 else f"{camera.value} frames"
         status.note(Level.WARN, f"inference is slower than the cameras: {dropped:.0%} of the {what} dropped")

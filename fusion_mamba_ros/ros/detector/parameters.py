@@ -105,7 +105,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "pairing.timeout_sec",
         0.5,
-        "A camera without a fresh picture for this long is missing, seconds.",
+        "A camera without a fresh image for this long is missing, seconds.",
         float,
         live=True,
         minimum=0.01,
@@ -180,7 +180,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.freeze_timeout_sec",
         0.4,
-        "A thermal picture repeated bit for bit for this long is frozen (flat-field correction), seconds.",
+        "A thermal image repeated bit for bit for this long is frozen (flat-field correction), seconds.",
         float,
         live=True,
         minimum=0.0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion_mamba_ros.streams.frames import Side
+from fusion_mamba_ros.streams.frames import Camera
 
 WINDOW_NS = 5_000_000_000
 # Shortest time span for computing a rate: a burst after a stall must not count as a high rate.
@@ -32,8 +32,8 @@ class Output:
 class Summary:
     """Rates in Hz and percentiles of the window. A value is None if nothing was measured."""
 
-    input_rates_hz: dict[Side, float] = field(default_factory=dict)
-    last_arrival_ns: dict[Side, int] = field(default_factory=dict)
+    input_rates_hz: dict[Camera, float] = field(default_factory=dict)
+    last_arrival_ns: dict[Camera, int] = field(default_factory=dict)
     output_rate_hz: float = 0.0
     last_output: Output | None = None
     offset_ms_p50: float | None = None
@@ -49,17 +49,17 @@ class StreamStatistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._arrivals: dict[Side, deque[int]] = {side: deque() for side in Side}
-        self._last_arrival_ns: dict[Side, int] = {}
+        self._arrivals: dict[Camera, deque[int]] = {camera: deque() for camera in Camera}
+        self._last_arrival_ns: dict[Camera, int] = {}
         self._outputs: deque[Output] = deque()
         self._last_output: Output | None = None
 
-    def note_arrival(self, side: Side, steady_ns: int) -> None:
+    def note_arrival(self, camera: Camera, steady_ns: int) -> None:
         """Count an image, valid or not."""
         with self._lock:
-            self._arrivals[side].append(steady_ns)
-            self._last_arrival_ns[side] = steady_ns
-            _forget(self._arrivals[side], steady_ns)
+            self._arrivals[camera].append(steady_ns)
+            self._last_arrival_ns[camera] = steady_ns
+            _forget(self._arrivals[camera], steady_ns)
 
     def note_output(self, output: Output) -> None:
         """Count a published array."""
@@ -75,7 +75,7 @@ class StreamStatistics:
             for arrivals in self._arrivals.values():
                 _forget(arrivals, steady_ns)
             outputs = [output for output in self._outputs if steady_ns - output.steady_ns <= WINDOW_NS]
-            rates = {side: _rate_hz(arrivals, steady_ns) for side, arrivals in self._arrivals.items()}
+            rates = {camera: _rate_hz(arrivals, steady_ns) for camera, arrivals in self._arrivals.items()}
             last_arrival_ns, last_output = dict(self._last_arrival_ns), self._last_output
         offsets = [abs(output.offset_ns) * 1e-6 for output in outputs if output.offset_ns is not None]
         ages = [output.age_ms for output in outputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fusion_mamba_ros.perception.suppression import suppress
+from fusion_mamba_ros.perception.nms import nms
 
 
 def brute_force(boxes, scores, labels, threshold, limit):
@@ -27,7 +27,7 @@ def brute_force(boxes, scores, labels, threshold, limit):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_suppression_agrees_with_comparing_every_pair(seed):
+def test_nms_agrees_with_comparing_every_pair(seed):
     print("seed", seed)
     rng = np.random.default_rng(seed)
     count = int(rng.integers(0, 200))
@@ -37,22 +37,22 @@ def test_suppression_agrees_with_comparing_every_pair(seed):
     scores = (rng.integers(1, 40, count) / 40).astype(np.float32)
     labels = rng.integers(0, 3, count)
     threshold, limit = float(rng.uniform(0.2, 0.8)), int(rng.integers(1, 120))
-    kept = suppress(boxes, scores, labels, nms_threshold=threshold, max_detections=limit)
+    kept = nms(boxes, scores, labels, nms_threshold=threshold, max_detections=limit)
     assert kept.tolist() == brute_force(boxes, scores, labels, threshold, limit)
 
 
 def test_same_box_of_two_classes_stays_twice():
     boxes = np.array([[10, 10, 50, 50]] * 2, np.float32)
-    kept = suppress(boxes, np.array([0.4, 0.9]), np.array([0, 1]), nms_threshold=0.5, max_detections=10)
+    kept = nms(boxes, np.array([0.4, 0.9]), np.array([0, 1]), nms_threshold=0.5, max_detections=10)
     assert kept.tolist() == [1, 0]
 
 
 def test_threshold_of_one_keeps_everything_by_score():
     boxes = np.array([[10, 10, 50, 50]] * 3, np.float32)
-    kept = suppress(boxes, np.array([0.4, 0.9, 0.5]), np.zeros(3), nms_threshold=1.0, max_detections=2)
+    kept = nms(boxes, np.array([0.4, 0.9, 0.5]), np.zeros(3), nms_threshold=1.0, max_detections=2)
     assert kept.tolist() == [1, 2]
 
 
 def test_nothing_in_nothing_out():
     empty = np.zeros((0, 4), np.float32)
-    assert len(suppress(empty, np.zeros(0), np.zeros(0), nms_threshold=0.5, max_detections=10)) == 0
+    assert len(nms(empty, np.zeros(0), np.zeros(0), nms_threshold=0.5, max_detections=10)) == 0

@@ -13,7 +13,7 @@ import numpy.typing as npt
 MAX_CANDIDATES = 5000
 
 
-def suppress(
+def nms(
     boxes: npt.NDArray[Any],
     scores: npt.NDArray[Any],
     labels: npt.NDArray[Any],
@@ -35,6 +35,6 @@ def suppress(
     # OpenCV sorts by score. Pass ranks instead of scores, so that it keeps our order of ties.
     ranks = np.arange(len(order), 0, -1, dtype=np.float32)
     # Typed as Any, because OpenCV's stubs require lists although the function takes arrays.
-    non_maximum_suppression: Any = cv2.dnn.NMSBoxesBatched
-    kept = non_maximum_suppression(corners, ranks, labels[order].astype(np.int32), 0.0, nms_threshold)
+    batched_nms: Any = cv2.dnn.NMSBoxesBatched
+    kept = batched_nms(corners, ranks, labels[order].astype(np.int32), 0.0, nms_threshold)
     return order[np.asarray(kept, np.intp).reshape(-1)[:max_detections]]
