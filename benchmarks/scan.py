@@ -28,12 +28,12 @@ from typing import Any
 
 import torch
 from exp_bound import ExpBound
-from process_memory import extra_memory
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from fusion_mamba_ros.analysis.process_memory import extra_memory
 from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+DIRECTIONS = 4
+
 
 class ScanInputs(NamedTuple):
     """Hold the tensors of K directional scans of one map; the directions share u.
@@ -73,13 +75,15 @@ def map_inputs(
         raise ValueError(f"selective_scan_2d: u must be (B, D, H, W), got shape {_shape(u)}")
     batch, channels, height, width = u.shape
     state_size = A.shape[-1] if A.dim() else 0
+    # Fewer directions than four are the first of them.
+    count = delta.shape[1] if delta.dim() == 5 and 1 <= delta.shape[1] <= DIRECTIONS else DIRECTIONS
     expected = {
-        "delta": (batch, 4, channels, height, width),
-        "A": (4, channels, state_size),
-        "B": (batch, 4, state_size, height, width),
-        "C": (batch, 4, state_size, height, width),
-        "D": (4, channels),
-        "delta_bias": (4, channels),
+        "delta": (batch, count, channels, height, width),
+        "A": (count, channels, state_size),
+        "B": (batch, count, state_size, height, width),
+        "C": (batch, count, state_size, height, width),
+        "D": (count, channels),
+        "delta_bias": (count, channels),
     }
     _check("selective_scan_2d", u, {"delta": delta, "A": A, "B": B, "C": C, "D": D, "delta_bias": delta_bias}, expected)
     return ScanInputs(u, delta, A, B.unsqueeze(2), C.unsqueeze(2), D, delta_bias, delta_softplus)
