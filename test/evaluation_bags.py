@@ -112,6 +112,7 @@ class OneBoxDetector:
     modes = tuple(Mode)
     device = "cpu"
     engine = SimpleNamespace(precision="fp32")
+    homography = np.eye(3)
 
     def __init__(self, *, fail_at: int | None = None) -> None:
         from fusion_mamba_ros.perception.thresholds import Thresholds

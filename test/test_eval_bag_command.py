@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from evaluation_bags import BOX, FAR_BOX, boxes, rgb, stamp, thermal, write_bag
+from evaluation_bags import BOX, FAR_BOX, OneBoxDetector, boxes, rgb, stamp, thermal, write_bag
 from typer.testing import CliRunner
 
+import fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag as evaluate_bag_module
+from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +78,34 @@ def test_a_wrong_argument_is_one_sentence(recorded, tmp_path, arguments, sentenc
     result = eval_bag(recorded, tmp_path / "out", *arguments)
     assert result.exit_code == 2
     assert sentence in result.output and "Traceback" not in result.output
+
+
+def test_the_detections_are_written_with_the_stamps_of_the_images(tmp_path, monkeypatch):
+    images = [camera(index) for index in range(6) for camera in (rgb, thermal)]
+    images += [thermal(index) for index in range(6, 20)]  # the RGB camera stops: thermal alone
+    bag = write_bag(tmp_path / "bag", images)
+    monkeypatch.setattr(evaluate_bag_module, "load_predictor", lambda options: OneBoxDetector())
+    arguments = ["eval-bag", str(bag), "--out", str(tmp_path / "out"), "--write-bag", str(tmp_path / "found")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0 and str(tmp_path / "found") in result.output
+    stamps: dict[str, list[int]] = {}
+    with Bag(tmp_path / "found") as found:
+        for message, fields in found.read():
+            header = fields.header if message.topic.startswith("/detections") else fields.points[0].timestamp
+            time = header.stamp if message.topic.startswith("/detections") else header
+            stamps.setdefault(message.topic, []).append(time.sec * 10**9 + time.nanosec)
+            if message.topic.startswith("/detections"):
+                box = fields.detections[0].bbox
+                assert (box.center.position.x, box.size_x) == pytest.approx((7, 10))
+                assert header.frame_id == "camera"
+    assert stamps["/detections"] == stamps["/detector_node/annotations"] == [stamp(index) for index in range(6)]
+    thermal_stamps = stamps["/detections_thermal"]
+    assert thermal_stamps == stamps["/detector_node/annotations_thermal"]
+    assert len(thermal_stamps) > 10 and set(thermal_stamps) <= {stamp(index) for index in range(20)}
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2 and "exists: remove it or choose another name" in again.output
+    with_detections = eval_bag(bag, tmp_path / "out", "--write-bag", tmp_path / "other")
+    assert with_detections.exit_code == 2 and "leave out --detections" in with_detections.output
 
 
 def test_a_bag_without_a_message_is_one_sentence(tmp_path):

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fusion_mamba_ros.commands import bag_options
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+
+if TYPE_CHECKING:
+    from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
+    from fusion_mamba_ros.perception.predictor import Predictor
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +31,9 @@ def eval_bag(
     detections_bag: bag_options.DetectionsBag = None,
     scenario: bag_options.ScenarioFile = None,
     out: Annotated[Path, typer.Option(help="Folder for report.json and frames.jsonl.")] = Path("bag_evaluation"),
+    write_bag: Annotated[
+        Path | None, typer.Option(help="Write the detections, and annotations for Foxglove, as a bag of this name.")
+    ] = None,
     topics: bag_options.Topics = bag_options.DEFAULT_TOPICS,
     score_threshold: bag_options.ScoreThreshold = None,
     protocol: bag_options.Protocol = "coco",
@@ -54,11 +61,26 @@ def eval_bag(
     from fusion_mamba_ros.commands.bag_tables import print_evaluation
     from fusion_mamba_ros.commands.output_folder import make_output_folder
     from fusion_mamba_ros.commands.reading_progress import reading_progress
+    from fusion_mamba_ros.evaluation.bag_evaluation.detections_bag import write_detections_bag
     from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
 
+    predictors: list[Predictor] = []
+
+    def load() -> Predictor:
+        predictors.append(load_predictor(options))
+        return predictors[0]
+
+    def write_detections(collected: CollectedBag) -> None:
+        if write_bag is not None:
+            write_detections_bag(write_bag, collected, predictors[0].homography)
+
     try:
+        if write_bag is not None and detections is not None:
+            raise ValueError("--write-bag writes what a detector finds: leave out --detections")
+        if write_bag is not None and write_bag.exists():
+            raise ValueError(f"--write-bag '{write_bag}' exists: remove it or choose another name")
         options = BagEvaluationOptions(
             ground_truth=ground_truth,
             ground_truth_topic=ground_truth_topic,
@@ -90,10 +112,11 @@ def eval_bag(
             evaluation = evaluate_bag(
                 bag,
                 options,
-                load_predictor=lambda: load_predictor(options),
+                load_predictor=load,
                 scenario=gate,
                 on_total=progress.set_total,
                 on_progress=progress.set_done,
+                on_collected=write_detections,
             )
         evaluation.write(out)
     except (ValueError, ImportError, OSError) as error:
@@ -103,6 +126,8 @@ def eval_bag(
         raise typer.Exit(130) from None
     print_evaluation(evaluation.report, Console())
     typer.echo(f"written: {out / 'report.json'} and {out / 'frames.jsonl'}")
+    if write_bag is not None:
+        typer.echo(f"written: {write_bag}")
     gate_section = evaluation.report["gate"]
     if gate_section is not None:
         raise typer.Exit({"passed": 0, "failed": 1, "not_evaluated": 2}[gate_section["result"]])

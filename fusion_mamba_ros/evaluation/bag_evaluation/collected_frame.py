@@ -33,8 +33,9 @@ class CollectedFrame:
 class CollectedBag:
     """The frames of a bag.
 
-    ``fates`` has every image message. ``problems`` are sentences about unreadable parts. ``seconds`` is the time that
-    the detector and all around it took, ``recorded_threshold`` the score threshold in a recorded label info.
+    ``fates`` has every image message. ``problems`` are sentences about unreadable parts. ``sizes`` (width, height) and
+    ``frame_ids`` are those of the last image of each camera. ``seconds`` is the time that the detector and all around
+    it took, ``recorded_threshold`` the score threshold in a recorded label info.
     """
 
     frames: list[CollectedFrame] = field(default_factory=list)
@@ -43,9 +44,15 @@ class CollectedBag:
     topics: dict[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     clock_jumps: int = 0
-    image_size: tuple[int, int] | None = None
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    frame_ids: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
     recorded_threshold: float | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Width and height of the RGB images, None without one."""
+        return self.sizes.get("rgb")
 
     def stamps_of(self, camera: str) -> list[int]:
         """Return the valid stamps of one camera in recorded order."""

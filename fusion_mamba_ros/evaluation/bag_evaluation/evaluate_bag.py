@@ -67,11 +67,12 @@ def evaluate_bag(
     scenario: Scenario | None = None,
     on_total: Callable[[int], None] = lambda messages: None,
     on_progress: Callable[[int], None] = lambda messages: None,
+    on_collected: Callable[[CollectedBag], None] = lambda collected: None,
 ) -> BagEvaluation:
     """Return the evaluation of the bag at ``path``.
 
     ``load_predictor`` is called only if a detector runs. ``on_total`` receives the number of image messages,
-    ``on_progress`` the number of those read so far. What cannot be read becomes a sentence in the report; if nothing
+    ``on_progress`` the number of those read so far, and ``on_collected`` the detections before they are scored. What cannot be read becomes a sentence in the report; if nothing
     can be evaluated, this raises `BagError`, `GroundTruthError`, `ScenarioError` or another ``ValueError``.
     """
     limits = PairingLimits(
@@ -100,6 +101,7 @@ def evaluate_bag(
         }
     if scenario is not None:
         check_against_classes(scenario, collected.class_names)
+    on_collected(collected)
     tolerance_ns = None if options.tolerance_sec is None else options.tolerance_sec * 1e9
     scored = score(collected, truth, score_threshold=subject["score_threshold"], tolerance_ns=tolerance_ns)
     bag_section["problems"] += _ground_truth_problems(scored.truth, scored.matched, scored.unknown_classes or {})

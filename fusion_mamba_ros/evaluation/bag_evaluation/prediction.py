@@ -186,8 +186,8 @@ class _ResultMaker:
                 fate.corrupt(str(error))
                 continue
             decode_ms += decoded.decode_ms
-            if fate.camera == "rgb":
-                self._collected.image_size = decoded.size
+            self._collected.sizes[fate.camera] = decoded.size
+            self._collected.frame_ids[fate.camera] = frame.content.header.frame_id
             used.append(fate)
             if fate.camera in self._modalities:
                 images[fate.camera] = decoded.pixels

@@ -50,7 +50,9 @@ def collect_recorded(
         for frame in _results(bag, collected, replay, on_progress):
             collected.frames.append(frame)
     collected.clock_jumps = replay.clock_jumps
-    collected.image_size = _image_size(bag, collected.topics)
+    image_size = _image_size(bag, collected.topics)
+    if image_size is not None:
+        collected.sizes["rgb"] = image_size
     collected.add_skipped_fates()
     _attach(collected, topic)
     collected.frames.sort(key=lambda frame: (frame.record.stamp_ns, frame.record.received_ns or 0))
