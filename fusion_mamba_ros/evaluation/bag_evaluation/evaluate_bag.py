@@ -72,8 +72,9 @@ def evaluate_bag(
     """Return the evaluation of the bag at ``path``.
 
     ``load_predictor`` is called only if a detector runs. ``on_total`` receives the number of image messages,
-    ``on_progress`` the number of those read so far, and ``on_collected`` the detections before they are scored. What cannot be read becomes a sentence in the report; if nothing
-    can be evaluated, this raises `BagError`, `GroundTruthError`, `ScenarioError` or another ``ValueError``.
+    ``on_progress`` the number of those read so far, and ``on_collected`` the detections before they are scored. What
+    cannot be read becomes a sentence in the report; if nothing can be evaluated, this raises `BagError`,
+    `GroundTruthError`, `ScenarioError` or another ``ValueError``.
     """
     limits = PairingLimits(
         max_offset_ns=round(options.max_offset_sec * 1e9),
