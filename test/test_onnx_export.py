@@ -19,13 +19,17 @@ pytest.importorskip("onnx")
 
 CLASSES = ("person", "car", "bus")
 MODELS = {
-    "fusion_mamba": {"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16}},
+    "fusion_mamba": {
+        "fusion": "fusion_mamba",
+        "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16},
+    },
     "lite0 and cross-attention": {"backbone": "efficientnet_lite0", "fusion": "cross_attention"},
     "yolov5, concat, three": {
         "backbone": "yolov5",
         "fusion": "concat",
         "modalities": {"rgb": 3, "thermal": 1, "depth": 1},
     },
+    "power decay": {"fusion_mamba": {"dssf_count": 1, "max_channels": 16, "decay": "power"}},
     "one modality": {"modalities": {"thermal": 1}},
 }
 

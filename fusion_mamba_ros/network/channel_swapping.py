@@ -33,9 +33,11 @@ class StateSpaceChannelSwapping(nn.Module):
     Raises ``ValueError`` if the maps differ in shape. Source: arXiv 2404.09146, section 3.2.
     """
 
-    def __init__(self, channels: int, modalities: int = 2, state_size: int = 16, depth: int = 1):
+    def __init__(self, channels: int, modalities: int = 2, state_size: int = 16, depth: int = 1, decay: str = "free"):
         super().__init__()
-        self.blocks = nn.ModuleList(VisualStateSpaceBlock(channels, state_size, depth) for _ in range(modalities))
+        self.blocks = nn.ModuleList(
+            VisualStateSpaceBlock(channels, state_size, depth, decay) for _ in range(modalities)
+        )
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
         """Return the shallowly fused maps, in the order of the streams."""

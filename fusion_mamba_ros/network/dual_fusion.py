@@ -30,6 +30,7 @@ class DualStateSpaceFusion(nn.Module):
         dual_attention: bool = True,
         share_ssm: bool = True,
         depth: int = 1,
+        decay: str = "free",
     ):
         super().__init__()
         self.dual_attention = dual_attention
@@ -38,7 +39,7 @@ class DualStateSpaceFusion(nn.Module):
         )
         scans = 1 if share_ssm else modalities
         self.scans = nn.ModuleList(
-            SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size) for _ in range(scans)
+            SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size, decay) for _ in range(scans)
         )
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:

@@ -31,6 +31,7 @@ class FusionMambaBlock(nn.Module):
         dual_attention: bool = True,
         share_ssm: bool = True,
         bottleneck: int | None = None,
+        decay: str = "free",
     ):
         super().__init__()
         inner = channels if bottleneck is None else min(channels, bottleneck)
@@ -40,7 +41,7 @@ class FusionMambaBlock(nn.Module):
             self.lead_in = nn.ModuleList(nn.Conv2d(channels, inner, 1, bias=False) for _ in range(modalities))
             self.lead_out = nn.ModuleList(nn.Conv2d(inner, channels, 1, bias=False) for _ in range(modalities))
         depth = dssf_count + int(sscs)
-        self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth) if sscs else None
+        self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth, decay) if sscs else None
         self.dssf = nn.ModuleList(
             DualStateSpaceFusion(
                 inner,
@@ -50,6 +51,7 @@ class FusionMambaBlock(nn.Module):
                 dual_attention=dual_attention,
                 share_ssm=share_ssm,
                 depth=depth,
+                decay=decay,
             )
             for _ in range(dssf_count)
         )

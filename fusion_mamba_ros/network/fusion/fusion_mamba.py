@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fusion_mamba_ros.network.fusion.add import AddFusion
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
-from fusion_mamba_ros.network.setting_checks import require_bool, require_int
+from fusion_mamba_ros.network.selective_scan.problem import DECAYS
+from fusion_mamba_ros.network.setting_checks import require_bool, require_choice, require_int
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,17 @@ class FusionMamba(FusionOperator):
     """Whether the streams of a dual state space fusion share the parameters of the selective scan."""
     state_size: int = 16
     """Number of states N per channel in the selective scan."""
+    decay: str = "free"
+    """Form of the scan's decay rates: `free` (one per channel and state), `power` or `scalar` (one per channel).
+
+    State n decays with (n + 1) times the rate in the form `power`, with the rate itself in the form `scalar`.
+    These forms take less time on a CPU.
+    """
 
     def __post_init__(self) -> None:
         require_int("dssf_count", self.dssf_count, 0, 64)
         require_int("state_size", self.state_size, 1, 256)
+        require_choice("decay", self.decay, DECAYS)
         for name in ("sscs", "gate", "dual_attention", "share_ssm"):
             require_bool(name, getattr(self, name))
         if self.max_channels is not None:
@@ -60,5 +68,6 @@ class FusionMamba(FusionOperator):
                 dual_attention=self.dual_attention,
                 share_ssm=self.share_ssm,
                 bottleneck=self.max_channels,
+                decay=self.decay,
             )
         )
