@@ -4,10 +4,10 @@
     python benchmarks/engines.py weights/fusion_mamba_nano.safetensors weights/fusion_mamba_nano.onnx
     python benchmarks/engines.py best.safetensors best_480x384.onnx best_640x512.onnx --threads 1 2 --json engines.json
 
-Each exported model is compared with the checkpoint in PyTorch on a canvas of its size. Every engine and number of threads
-has a process of its own, with the waiting policy of the node. The processes take turns, so that a change of the machine's
-speed meets all of them; while one works, the others sleep. Run it on a machine that is otherwise at rest. The table has
-the median time of one image, from bytes to decoded boxes, in milliseconds.
+Each exported model is compared with the checkpoint in PyTorch on a canvas of its size. Every engine and number of
+threads has a process of its own, with the waiting policy of the node. The processes take turns, so that a change of the
+machine's speed meets all of them; while one works, the others sleep. Run it on a machine that is otherwise at rest. The
+table has the median time of one image, from bytes to decoded boxes, in milliseconds.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     rows = []
-    print("| model | canvas | threads | PyTorch | engine | ratio | p95 | start |\n|---|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| model | canvas | threads | PyTorch | engine | ratio | p95 | start |\n|---|---|---:|---:|---:|---:|---:|---:|"
+    )
     for exported in options.exported:
         for threads in options.threads:
             row = measure(options.checkpoint, exported, threads, options)

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from fusion_mamba_ros.bags.bag_writing import VERSION
+from fusion_mamba_ros.bags.new_bag import VERSION
 from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
 from fusion_mamba_ros.perception.detections import Detections, Mode
 
@@ -110,7 +111,7 @@ class OneBoxDetector:
     class_names = CLASS_NAMES
     modes = tuple(Mode)
     device = "cpu"
-    dtype = None
+    engine = SimpleNamespace(precision="fp32")
 
     def __init__(self, *, fail_at: int | None = None) -> None:
         from fusion_mamba_ros.perception.thresholds import Thresholds

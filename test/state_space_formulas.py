@@ -52,15 +52,15 @@ def pixel_orders(height: int, width: int) -> list[list[tuple[int, int]]]:
 
 
 def scan(x: Array, layer: torch.nn.Module) -> Array:
-    """SS2D of (D, H, W): h_t = exp(dt A) h_(t-1) + dt u_t B_t; y_t = h_t C_t + D u_t, summed over the four orders."""
-    n, rank = layer.state_size, layer.dt_rank
+    """SS2D of (D, H, W): h_t = exp(dt A) h_(t-1) + dt u_t B_t; y_t = h_t C_t + D u_t, summed over the orders."""
+    n, rank, count = layer.state_size, layer.dt_rank, layer.directions
     x_proj, dt_proj, dt_bias = to_array(layer.x_proj), to_array(layer.dt_proj), to_array(layer.dt_bias)
     a, skip = -np.exp(to_array(layer.A_log)), to_array(layer.D)
     out = np.zeros_like(x)
-    for k, order in enumerate(pixel_orders(*x.shape[1:])):
+    for k, order in enumerate(pixel_orders(*x.shape[1:])[:count]):
         rows_dt = x_proj[k * rank : (k + 1) * rank]
-        rows_b = x_proj[4 * rank + k * n : 4 * rank + (k + 1) * n]
-        rows_c = x_proj[4 * rank + 4 * n + k * n : 4 * rank + 4 * n + (k + 1) * n]
+        rows_b = x_proj[count * rank + k * n : count * rank + (k + 1) * n]
+        rows_c = x_proj[count * (rank + n) + k * n : count * (rank + n) + (k + 1) * n]
         state = np.zeros((x.shape[0], n))
         for h, w in order:
             u = x[:, h, w]

@@ -45,6 +45,29 @@ def test_every_switch_follows_the_equations(gate: bool, dual: bool, shared: bool
         np.testing.assert_allclose(got[0].numpy(), expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("gate", [True, False])
+@pytest.mark.parametrize("modalities", [2, 3])
+def test_sequential_gating_reads_the_gated_states_of_the_streams_before(gate: bool, modalities: int) -> None:
+    generator = torch.Generator().manual_seed(8)
+    module = DualStateSpaceFusion(8, modalities, 3, gate=gate, sequential=True, directions=2)
+    formulas.randomise(module, generator)
+    maps = list(torch.randn(modalities, 1, 8, 3, 4, generator=generator))
+    with torch.no_grad():
+        out = module(*maps)
+    for stream in module.streams:
+        stream.gate_proj = stream.gate_proj or stream.in_proj
+    inputs = [formulas.to_array(x[0]) for x in maps]
+    pairs = [
+        formulas.hidden_state(x, stream, module.scans[0]) for x, stream in zip(inputs, module.streams, strict=True)
+    ]
+    before: list[np.ndarray] = []
+    for m, (y, z) in enumerate(pairs):
+        attended = y + sum(before) + sum(later for later, _ in pairs[m + 1 :])
+        before.append(attended * z if gate else attended)
+        expected = formulas.linear(before[m], module.streams[m].out_proj.weight) + inputs[m]
+        np.testing.assert_allclose(out[m][0].numpy(), expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
+
+
 def test_shared_scan_gives_each_stream_what_it_gives_it_alone() -> None:
     torch.manual_seed(0)
     shared = DualStateSpaceFusion(8, state_size=4)

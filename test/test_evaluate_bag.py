@@ -220,6 +220,20 @@ def test_a_topic_of_another_type_is_a_sentence_and_the_rest_is_evaluated(tmp_pat
     assert "'/thermal/image_raw' holds vision_msgs/msg/Detection2DArray: expected" in report["bag"]["problems"][0]
 
 
+@pytest.mark.parametrize("detections", [None, TRUTH])
+def test_a_truncated_bag_without_metadata_is_evaluated_as_far_as_it_can_be_read(tmp_path, detections):
+    path = write_bag(tmp_path / "bag", drive(40))
+    (path / "metadata.yaml").unlink()
+    file = path / "bag.mcap"
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    report = evaluate(path, detections=detections, ground_truth=TRUTH).report
+    assert 0 < report["outcomes"]["evaluated"] < 40
+    assert report["accuracy"]["overall"]["recall"] == 1.0
+    assert any("is damaged" in problem for problem in report["bag"]["problems"])
+    assert len(set(report["bag"]["problems"])) == len(report["bag"]["problems"])
+
+
 def test_a_bag_without_any_image_is_one_sentence(tmp_path):
     with pytest.raises(BagError, match="has no images: the bag has no images of the rgb camera"):
         evaluate(write_bag(tmp_path / "bag", [boxes(TRUTH, 0, TRUE)]))

@@ -31,6 +31,16 @@ def test_without_swapping_the_fusion_reads_the_streams_themselves() -> None:
         torch.testing.assert_close(block(rgb, thermal), (rgb + fused[0], thermal + fused[1]))
 
 
+def test_without_chaining_the_result_is_that_of_the_last_module_alone() -> None:
+    torch.manual_seed(5)
+    block = FusionMambaBlock(8, dssf_count=3, state_size=4, chained=False)
+    rgb, thermal = torch.randn(2, 1, 8, 4, 4)
+    with torch.no_grad():
+        first, second = block.dssf[2](*block.sscs(rgb, thermal))
+        torch.testing.assert_close(block(rgb, thermal), (rgb + first, thermal + second))
+    assert FusionMambaBlock(8, 3, state_size=4).state_dict().keys() == block.state_dict().keys()
+
+
 def test_bottleneck_keeps_the_shape_and_saves_parameters() -> None:
     torch.manual_seed(2)
     block = FusionMambaBlock(64, dssf_count=1, bottleneck=16)

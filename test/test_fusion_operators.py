@@ -40,12 +40,15 @@ def test_operator_of_a_user_needs_one_entry(monkeypatch: pytest.MonkeyPatch) -> 
         # Twice the mean of two streams is their sum.
         for first, second in zip(mean(images), added(images), strict=True):
             torch.testing.assert_close(first, second)
-    with pytest.raises(ValueError, match="choose fusion_mamba, add, concat, cross_attention, weighted_mean"):
+    with pytest.raises(
+        ValueError, match="choose fusion_mamba, add, concat, cross_attention, cft, icafusion, weighted_mean"
+    ):
         ModelConfig(fusion="median")
 
 
-@pytest.mark.parametrize("channels", [40, 112, 320, 64, 8])
-def test_cross_attention_takes_any_number_of_channels(channels: int) -> None:
-    module = OPERATORS["cross_attention"]().build(channels, 2, 16)
+@pytest.mark.parametrize("channels", [40, 112, 320, 64, 8, 6])
+@pytest.mark.parametrize("fusion", ["cross_attention", "cft", "icafusion"])
+def test_attention_takes_any_number_of_channels(fusion: str, channels: int) -> None:
+    module = OPERATORS[fusion]().build(channels, 2, 16).eval()
     maps, fused = module(torch.rand(1, channels, 4, 4), torch.rand(1, channels, 4, 4))
     assert [tuple(x.shape) for x in (*maps, fused)] == [(1, channels, 4, 4)] * 3

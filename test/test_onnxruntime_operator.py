@@ -29,9 +29,7 @@ def library():
 def session(present=NAMES, softplus=True, threads=2):
     """Return a session that runs one operator with these inputs, all of unknown size."""
     names = [name if name in present else "" for name in NAMES]
-    node = onnx.helper.make_node(
-        "selective_scan_2d", names, ["y"], domain="fusion_mamba", delta_softplus=int(softplus)
-    )
+    node = onnx.helper.make_node("selective_scan_2d", names, ["y"], domain="fusion_mamba", delta_softplus=int(softplus))
     inputs = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * rank)
         for name, rank in zip(NAMES, RANKS, strict=True)

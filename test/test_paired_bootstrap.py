@@ -8,7 +8,7 @@ import pytest
 from detection_cases import image, random_results, results
 
 from fusion_mamba_ros.evaluation.detection_metrics import measure
-from fusion_mamba_ros.evaluation.paired_bootstrap import _MatchTable, compare_map50
+from fusion_mamba_ros.evaluation.paired_bootstrap import MatchTable, compare_map50
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -22,7 +22,7 @@ def test_counting_images_several_times_is_pycocotools_on_a_set_with_copies(seed)
         for copy in range(count)
     ]
     expected = measure(replace(cases, images=tuple(copies))).map50
-    assert _MatchTable(cases).map50(weights[None].astype(float))[0] == pytest.approx(expected, abs=1e-9)
+    assert MatchTable(cases).map50(weights[None].astype(float))[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_values_of_the_whole_set_are_those_of_the_metrics():
@@ -48,7 +48,7 @@ def test_pairing_makes_the_interval_narrower_than_that_of_independent_images():
     ]
     second = replace(first, images=tuple(worse))
     paired = compare_map50(first, second, samples=500)
-    table, rng = _MatchTable(first), np.random.default_rng(0)
+    table, rng = MatchTable(first), np.random.default_rng(0)
     draws = [table.map50(rng.multinomial(40, np.full(40, 1 / 40), size=500).astype(float)) for _ in range(2)]
     low, high = np.quantile(draws[1] - draws[0], [0.025, 0.975])
     assert paired.high - paired.low < 0.7 * (high - low)

@@ -123,8 +123,7 @@ app(["eval-bag", {str(path)!r}, "--detections", "/detections", "--ground-truth",
     assert (tmp_path / "out/report.json").exists()
 
 
-def test_the_mode_comes_from_the_status_of_the_node(tmp_path):
-    """The status of the node is in the recording of test_replay; here pairing tells the mode."""
+def test_without_a_status_pairing_tells_the_mode(tmp_path):
     messages = []
     for index in range(12):
         messages += [rgb(index), boxes(TRUTH, index, TRUE), found(index, delay_ns=PERIOD_NS // 2)]

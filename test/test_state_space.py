@@ -14,10 +14,12 @@ from fusion_mamba_ros.network.state_space import (
 )
 
 
-@pytest.mark.parametrize(("height", "width"), [(3, 5), (4, 4), (1, 7), (6, 1)])
-def test_scan_layer_follows_the_recurrence_in_all_four_orders(height: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("height", "width", "directions"), [(3, 5, 4), (4, 4, 4), (1, 7, 4), (6, 1, 4), (3, 5, 2), (5, 3, 1)]
+)
+def test_scan_layer_follows_the_recurrence_in_all_its_orders(height: int, width: int, directions: int) -> None:
     generator = torch.Generator().manual_seed(height * 10 + width)
-    layer = SelectiveScan2d(6, dt_rank=2, state_size=3)
+    layer = SelectiveScan2d(6, dt_rank=2, state_size=3, directions=directions)
     formulas.randomise(layer, generator)
     x = torch.randn(2, 6, height, width, generator=generator)
     with torch.no_grad():

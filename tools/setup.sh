@@ -188,7 +188,7 @@ install_own_messages() {
 }
 
 install_package() {
-  pip_install --no-build-isolation -e "$root[train,test,docs]" || return
+  pip_install --no-build-isolation -e "$root[train,test,docs,export]" || return
   # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
   # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
   local site

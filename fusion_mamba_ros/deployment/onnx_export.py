@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import fusion_mamba_ros.deployment.onnx_operators  # noqa: F401  # registers the rules
+from fusion_mamba_ros.deployment.export_check import Agreement, compare_with_pytorch
 from fusion_mamba_ros.deployment.exported_model import (
     EXPORT_FORMAT,
     EXPORT_KEY,
@@ -25,7 +26,6 @@ from fusion_mamba_ros.deployment.exported_model import (
     ROWS_OUTPUT,
     anchor_count,
 )
-from fusion_mamba_ros.deployment.export_check import Agreement, compare_with_pytorch
 from fusion_mamba_ros.deployment.onnx_graph import OnnxGraph
 from fusion_mamba_ros.deployment.onnx_translation import ExportError, Translation, traced_input
 from fusion_mamba_ros.network import FusionMambaDetector
@@ -89,8 +89,8 @@ def onnx_model(
     """Return ``detector`` as an ONNX model that carries ``metadata`` and ``provenance``.
 
     Inputs: one uint8 tensor (batch, C, H, W) for each modality, by name. Outputs: `rows` (batch, anchors, 4 + classes)
-    with x1 y1 x2 y2 in pixels of the canvas and then the class scores, and `finite`, a number that is NaN or infinite if
-    the network's raw output is.
+    with x1 y1 x2 y2 in pixels of the canvas and then the class scores, and `finite`, a number that is NaN or infinite
+    if the network's raw output is.
     """
     if options.size is not None:
         metadata = dataclasses.replace(metadata, input_size=options.size)

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError
+from fusion_mamba_ros.perception.checkpoint_metadata import (
+    METADATA_KEY,
+    CheckpointError,
+    StoredDocument,
+    parse_metadata_text,
+)
 
 # Field numbers of ModelProto and StringStringEntryProto in onnx.proto.
 _GRAPH, _METADATA = 7, 14
@@ -17,6 +22,16 @@ _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_ENTRIES = 100
 _MOST_ENTRY_BYTES = 20_000_000
+
+
+def read_document(path: str | os.PathLike[str]) -> StoredDocument:
+    """Return the metadata of an exported model. Raises `CheckpointError` with one sentence if the file is unusable."""
+    return parse_properties(read_properties(path), path)
+
+
+def parse_properties(properties: Mapping[str, str], path: str | os.PathLike[str]) -> StoredDocument:
+    """Return the metadata in the properties of the file ``path``. Raises `CheckpointError` if they are unusable."""
+    return parse_metadata_text(properties.get(METADATA_KEY), f"model '{path}'")
 
 
 def read_properties(path: str | os.PathLike[str]) -> dict[str, str]:

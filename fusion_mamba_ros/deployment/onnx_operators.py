@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ONNX translation of each PyTorch operator that the networks use.
 
-Every function gets the translation, the shape of the result (-1 for the size of the batch), and then the arguments of the
-PyTorch operator. It returns the name of the result or, for several results, their names.
+Every function gets the translation, the shape of the result (-1 for the size of the batch), and then the arguments of
+the PyTorch operator. It returns the name of the result or, for several results, their names.
 """
 
 from __future__ import annotations
@@ -200,9 +200,7 @@ def _reshape(t: Translation, shape: Shape, x: Value, *_: Any) -> str:
 def _max_pool2d(
     t: Translation, shape: Shape, x: Value, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> str:
-    return t.graph.add(
-        "MaxPool", x.name, kernel_shape=list(kernel), strides=list(stride), pads=[*padding, *padding]
-    )
+    return t.graph.add("MaxPool", x.name, kernel_shape=list(kernel), strides=list(stride), pads=[*padding, *padding])
 
 
 @rule("aten::avg_pool2d")

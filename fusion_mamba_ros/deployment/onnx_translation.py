@@ -57,7 +57,7 @@ class Translation:
         self._values: dict[fx.Node, Any] = {}
 
     def run(self, program: torch.export.ExportedProgram, inputs: Mapping[str, str]) -> list[str]:
-        """Translate ``program``, whose inputs have these value names in the graph, and return the names of its outputs."""
+        """Translate ``program`` and return the names of its outputs. ``inputs`` are the names of its inputs."""
         constants = {**program.state_dict, **program.constants}
         signature = program.graph_signature
         stored = {
@@ -94,8 +94,8 @@ class Translation:
         return self.graph.add("Reshape", value.name, self.graph.integers(*shape))
 
     def _translate(self, node: fx.Node) -> Any:
-        arguments = fx.map_arg(node.args, lambda other: self._values[other])
-        options = fx.map_arg(node.kwargs, lambda other: self._values[other])
+        arguments: Any = fx.map_arg(node.args, lambda other: self._values[other])
+        options: Any = fx.map_arg(node.kwargs, lambda other: self._values[other])
         if node.target is operator.getitem:
             return arguments[0][arguments[1]]
         name = node.target._schema.name  # type: ignore[union-attr]
@@ -139,6 +139,4 @@ def _with_batch(shape: torch.Size) -> tuple[int, ...]:
 
 def traced_input(channels: int, height: int, width: int) -> torch.Tensor:
     """Return an example input of `TRACED_BATCH` images, channels last, for tracing. Its memory is never touched."""
-    return torch.empty(
-        (TRACED_BATCH, channels, height, width), dtype=torch.uint8, memory_format=torch.channels_last
-    )
+    return torch.empty((TRACED_BATCH, channels, height, width), dtype=torch.uint8, memory_format=torch.channels_last)

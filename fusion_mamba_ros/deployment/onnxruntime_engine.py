@@ -19,14 +19,9 @@ from fusion_mamba_ros.deployment.exported_model import (
     anchor_count,
     parse_export_record,
 )
-from fusion_mamba_ros.deployment.onnx_metadata import read_properties
+from fusion_mamba_ros.deployment.onnx_metadata import parse_properties, read_properties
 from fusion_mamba_ros.perception.calibration import Calibration
-from fusion_mamba_ros.perception.checkpoint_metadata import (
-    METADATA_KEY,
-    CheckpointError,
-    CheckpointMetadata,
-    parse_metadata_text,
-)
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError, CheckpointMetadata
 from fusion_mamba_ros.perception.engine import EngineOptions, EngineOutput
 from fusion_mamba_ros.perception.engine_loading import EngineError
 from fusion_mamba_ros.perception.finite_output import NOT_FINITE
@@ -42,14 +37,14 @@ _FATAL = 4
 def load_engine(path: Path, options: EngineOptions) -> tuple[OnnxRuntimeEngine, CheckpointMetadata]:
     """Load an exported model. Return its engine and its metadata.
 
-    Raises `CheckpointError` for the file, `EngineError` if the operator library is missing or does not fit this machine,
-    and ``ValueError`` if the device or precision is not available.
+    Raises `CheckpointError` for the file, `EngineError` if the operator library is missing or does not fit this
+    machine, and ``ValueError`` if the device or precision is not available.
     """
     if options.device not in ("auto", "cpu"):
         raise ValueError(f"device '{options.device}' is not supported by engine 'onnxruntime': use 'auto' or 'cpu'")
-    source = f"model '{path}'"
     properties = read_properties(path)
-    document = parse_metadata_text(properties.get(METADATA_KEY), source)
+    document = parse_properties(properties, path)
+    source = document.source
     record = parse_export_record(properties.get(EXPORT_KEY), source)
     if options.precision not in ("auto", record.precision):
         raise ValueError(
@@ -140,8 +135,8 @@ def _check_signature(
     rows = ("tensor(float)", [anchor_count(width, height), 4 + len(metadata.class_names)])
     if inputs != expected or outputs != {ROWS_OUTPUT: rows, FINITE_OUTPUT: ("tensor(float)", [])}:
         raise CheckpointError(
-            f"{source} has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)} of other types or shapes "
-            "than its metadata describe: export the checkpoint again"
+            f"{source} has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}, of other types or "
+            "shapes than its metadata describe: export the checkpoint again"
         )
 
 

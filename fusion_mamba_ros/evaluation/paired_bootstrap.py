@@ -67,7 +67,7 @@ def compare_map50(
             raise ValueError(f"image {one.name!r} has different true boxes in the two: evaluate both on the same data")
     count = len(first.images)
     whole = np.ones((1, count))
-    tables = [_MatchTable(results) for results in (first, aligned)]
+    tables = [MatchTable(results) for results in (first, aligned)]
     first_map, second_map = (float(table.map50(whole)[0]) for table in tables)
     if np.isnan(first_map):
         raise ValueError("there is no true box in the images: nothing to compare")
@@ -89,7 +89,7 @@ def compare_map50(
     )
 
 
-class _MatchTable:
+class MatchTable:
     """Table of the detections of each class that are correct at IoU 0.5, in descending order of score.
 
     COCO matches each image separately, so the matches stay valid for any selection of images. A bootstrap sample needs

@@ -6,7 +6,16 @@ from fusion_mamba_ros.network.channel_swapping import StateSpaceChannelSwapping
 from fusion_mamba_ros.network.config import ModelConfig
 from fusion_mamba_ros.network.detector import FusionMambaDetector
 from fusion_mamba_ros.network.dual_fusion import DualStateSpaceFusion
-from fusion_mamba_ros.network.fusion import OPERATORS, Add, Concat, CrossAttention, FusionMamba, FusionOperator
+from fusion_mamba_ros.network.fusion import (
+    OPERATORS,
+    Add,
+    Cft,
+    Concat,
+    CrossAttention,
+    FusionMamba,
+    FusionOperator,
+    IcaFusion,
+)
 from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
 from fusion_mamba_ros.network.state_space import SelectiveScan2d, VisualStateSpaceBlock
 
@@ -16,6 +25,7 @@ __all__ = [
     "Add",
     "Backbone",
     "BackboneKind",
+    "Cft",
     "Concat",
     "CrossAttention",
     "DualStateSpaceFusion",
@@ -23,6 +33,7 @@ __all__ = [
     "FusionMambaBlock",
     "FusionMambaDetector",
     "FusionOperator",
+    "IcaFusion",
     "ModelConfig",
     "SelectiveScan2d",
     "StateSpaceChannelSwapping",

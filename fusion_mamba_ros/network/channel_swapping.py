@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusion_mamba_ros.network.state_space import VisualStateSpaceBlock
+from fusion_mamba_ros.network.state_space import DIRECTIONS, VisualStateSpaceBlock
 
 PARTS = 4
 
@@ -33,10 +33,18 @@ class StateSpaceChannelSwapping(nn.Module):
     Raises ``ValueError`` if the maps differ in shape. Source: arXiv 2404.09146, section 3.2.
     """
 
-    def __init__(self, channels: int, modalities: int = 2, state_size: int = 16, depth: int = 1, decay: str = "free"):
+    def __init__(
+        self,
+        channels: int,
+        modalities: int = 2,
+        state_size: int = 16,
+        depth: int = 1,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
+    ):
         super().__init__()
         self.blocks = nn.ModuleList(
-            VisualStateSpaceBlock(channels, state_size, depth, decay) for _ in range(modalities)
+            VisualStateSpaceBlock(channels, state_size, depth, directions, decay) for _ in range(modalities)
         )
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:

@@ -56,7 +56,7 @@ class ModelConfig:
     A list of names is also accepted; then `rgb` has 3 channels and every other modality has 1.
     """
     fusion: str = "fusion_mamba"
-    """Name in `OPERATORS`: `fusion_mamba`, `add`, `concat`, `cross_attention`; unused with a single modality."""
+    """Name in `OPERATORS`, such as `fusion_mamba`, `add`, `concat` or `cft`; unused with a single modality."""
     operator: FusionOperator | None = None
     """Settings of the fusion operator; None: the operator's defaults."""
     levels: tuple[int, ...] = LEVELS

@@ -18,22 +18,31 @@ class SelectiveScan2d(nn.Module):
     """SS2D: scan a map along rows and columns, forwards and backwards, with separate parameters for each direction.
 
     Shapes: (B, D, H, W) in and out. ``dt_rank``: rank of the projection to the step sizes; ``state_size``: N.
+    ``directions``: 4, or the first 1 or 2 of rows, columns, rows reversed, columns reversed.
     ``decay``: form of the decay rates, see `selective_scan_2d`.
     The projections act on single pixels, so they do not depend on the scan order. They are computed once for all
     directions, in one matrix product on the map in its original order. The scan then indexes the map in each order.
     Source: arXiv 2401.10166 (VMamba), section 4; arXiv 2404.09146, section 3.1.
     """
 
-    def __init__(self, channels: int, dt_rank: int, state_size: int = 16, decay: str = "free"):
+    def __init__(
+        self,
+        channels: int,
+        dt_rank: int,
+        state_size: int = 16,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
+    ):
         super().__init__()
-        self.channels, self.dt_rank, self.state_size, self.decay = channels, dt_rank, state_size, decay
+        self.channels, self.dt_rank, self.state_size, self.directions = channels, dt_rank, state_size, directions
+        self.decay = decay
         # Order of the rows: the step sizes of all directions, then B of all directions, then C of all directions.
-        self.x_proj = nn.Parameter(torch.empty(DIRECTIONS * (dt_rank + 2 * state_size), channels))
-        self.dt_proj = nn.Parameter(torch.empty(DIRECTIONS, channels, dt_rank))
-        self.dt_bias = nn.Parameter(torch.empty(DIRECTIONS, channels))
+        self.x_proj = nn.Parameter(torch.empty(directions * (dt_rank + 2 * state_size), channels))
+        self.dt_proj = nn.Parameter(torch.empty(directions, channels, dt_rank))
+        self.dt_bias = nn.Parameter(torch.empty(directions, channels))
         rates = (state_size,) if decay == "free" else ()
-        self.A_log = nn.Parameter(torch.empty(DIRECTIONS, channels, *rates))
-        self.D = nn.Parameter(torch.empty(DIRECTIONS, channels))
+        self.A_log = nn.Parameter(torch.empty(directions, channels, *rates))
+        self.D = nn.Parameter(torch.empty(directions, channels))
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
@@ -54,14 +63,15 @@ class SelectiveScan2d(nn.Module):
             self.D.fill_(1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of the four scans, (B, D, H, W)."""
+        """Return the sum of the scans of all directions, (B, D, H, W)."""
         batch, _, height, width = x.shape
         x = x.contiguous()
         projected = channel_mixing(self.x_proj, x.flatten(2))
-        sizes = (DIRECTIONS * self.dt_rank, DIRECTIONS * self.state_size, DIRECTIONS * self.state_size)
+        count = self.directions
+        sizes = (count * self.dt_rank, count * self.state_size, count * self.state_size)
         steps, b, c = projected.split(sizes, dim=1)
-        delta = torch.matmul(self.dt_proj, steps.unflatten(1, (DIRECTIONS, self.dt_rank)))
-        states = (batch, DIRECTIONS, self.state_size, height, width)
+        delta = torch.matmul(self.dt_proj, steps.unflatten(1, (count, self.dt_rank)))
+        states = (batch, count, self.state_size, height, width)
         return selective_scan_2d(
             x,
             delta.unflatten(-1, (height, width)),
@@ -148,10 +158,17 @@ class VisualStateSpaceBlock(nn.Module):
     Source: arXiv 2404.09146, section 3.1.
     """
 
-    def __init__(self, channels: int, state_size: int = 16, depth: int = 1, decay: str = "free"):
+    def __init__(
+        self,
+        channels: int,
+        state_size: int = 16,
+        depth: int = 1,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
+    ):
         super().__init__()
         self.stream = StateSpaceStream(channels, depth=depth)
-        self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size, decay)
+        self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size, directions, decay)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map."""

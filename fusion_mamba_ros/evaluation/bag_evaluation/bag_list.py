@@ -30,6 +30,7 @@ def read_bag_list(path: Path) -> list[ListedBag]:
     A line of a list file is a path, relative to the file, and its tags. A path with spaces stands in double quotes.
     Empty lines and lines that start with `#` are left out. A listed bag need not exist: its evaluation will say so.
     """
+    entries: list[tuple[Path, tuple[str, ...]]]
     if path.is_dir():
         entries = [(item, ()) for item in sorted(path.iterdir()) if _looks_like_a_bag(item)]
         if not entries:

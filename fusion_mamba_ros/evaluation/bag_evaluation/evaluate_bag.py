@@ -96,7 +96,7 @@ def evaluate_bag(
             "path": str(path),
             "start_ns": bag.start_ns,
             "duration_sec": round(bag.duration_ns * 1e-9, 6),
-            "problems": [*collected.problems, *problems],
+            "problems": list(dict.fromkeys((*collected.problems, *problems))),
         }
     if scenario is not None:
         check_against_classes(scenario, collected.class_names)
@@ -182,7 +182,7 @@ def _predicted(
         "checkpoint": None if checkpoint is None else str(checkpoint),
         "detections_topic": None,
         "device": str(predictor.device),
-        "precision": str(predictor.dtype).removeprefix("torch.") if predictor.dtype else "float32",
+        "precision": predictor.engine.precision,
         "class_names": list(predictor.class_names),
         "score_threshold": predictor.thresholds.score_threshold,
         "protocol": options.protocol,
@@ -194,14 +194,13 @@ def load_predictor(options: BagEvaluationOptions) -> Predictor:
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
     from fusion_mamba_ros.perception.predictor import Predictor
     from fusion_mamba_ros.perception.registration import read_homography
-    from fusion_mamba_ros.perception.threads import set_threads
 
     detector = options.detector
-    set_threads(detector.threads)
     predictor = Predictor.from_checkpoint(
         detector.checkpoint or default_checkpoint(),
         detector.device,
         detector.precision,
+        threads=detector.threads,
         homography=None if detector.registration is None else read_homography(detector.registration),
         stream=True,
     )

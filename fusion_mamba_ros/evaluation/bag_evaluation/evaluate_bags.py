@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +96,7 @@ def evaluate_bags(
 
 def _run(
     run: RunJob, jobs: Sequence[BagJob], fleet: FleetOptions, events: FleetEvents
-) -> Iterator[Ended[BagJob, JobResult]]:
+) -> Generator[Ended[BagJob, JobResult], None, None]:
     if not jobs:
         return
     start = run_in_processes if fleet.ray is None else partial(run_on_ray, address=fleet.ray)

@@ -36,12 +36,16 @@ def find_image_topics(bag: Bag, wanted: Mapping[str, str], problems: list[str]) 
 
 
 def read_until_damage(bag: Bag, topics: Mapping[str, str] | list[str], problems: list[str]) -> Iterator[BagMessage]:
-    """Yield the messages of ``topics`` up to the end of the bag or to damage, which becomes a sentence."""
+    """Yield the messages of ``topics`` that can be read. What is lost becomes sentences in ``problems``."""
     names = list(topics.values()) if isinstance(topics, Mapping) else topics
     try:
         yield from bag.messages(names)
     except BagError as error:
         problems.append(str(error))
+    # A warning that loses nothing, such as a missing index, is no problem.
+    for warning in bag.warnings:
+        if warning.lost_messages != 0 and warning.sentence not in problems:
+            problems.append(warning.sentence)
 
 
 def read_images(bag: Bag, topics: Mapping[str, str], problems: list[str]) -> Iterator[tuple[FrameFate, Any]]:

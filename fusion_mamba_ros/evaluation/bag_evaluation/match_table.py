@@ -133,7 +133,10 @@ class MatchTable:
             # The order of pycocotools: by score, equal scores by frame and rank.
             chosen = chosen[np.argsort(-self._scores[0][chosen], kind="mergesort")]
             scores, bits = self._scores[0][chosen].astype(np.float64), self._correct[0][chosen]
-            curves = [_precisions(bits >> step & 1, scores, int(boxes[label])) for step in range(len(IOU_THRESHOLDS))]
+            curves = [
+                _precisions((bits >> step & 1).astype(np.uint16), scores, int(boxes[label]))
+                for step in range(len(IOU_THRESHOLDS))
+            ]
             aps = [float(precision.mean()) for precision, _ in curves]
             curve = PrecisionRecall(*curves[_IOU_50])
             result[name] = AveragePrecision(float(np.mean(aps)), aps[_IOU_50], aps[_IOU_75], int(boxes[label]), curve)

@@ -41,7 +41,9 @@ _DECODERS = 2
 class DetectionSource(Protocol):
     """The part of `Predictor` that the evaluation uses."""
 
-    class_names: Sequence[str]
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class names, in the order of the labels."""
 
     @property
     def modes(self) -> tuple[Mode, ...]:

@@ -86,12 +86,12 @@ def _attach(collected: CollectedBag, topic: DetectionTopic) -> None:
         by_stamp.setdefault(frame.record.stamp_ns, frame)
     repeated = 0
     for array in topic.arrays:
-        frame = by_stamp.get(array.stamp_ns)
-        if frame is None:
-            frame = CollectedFrame(FrameRecord(0, array.stamp_ns, Outcome.SKIPPED))
+        known = by_stamp.get(array.stamp_ns)
+        frame = known or CollectedFrame(FrameRecord(0, array.stamp_ns, Outcome.SKIPPED))
+        if known is None:
             by_stamp[array.stamp_ns] = frame
             collected.frames.append(frame)
-        elif frame.published is not None:
+        elif known.published is not None:
             repeated += 1
             continue
         _fill(frame, array, topic)
@@ -109,7 +109,7 @@ def _fill(frame: CollectedFrame, array: DetectionArray, topic: DetectionTopic) -
         record.mode, record.reason = None, None
     record.mode = topic.modes.get(array.stamp_ns, record.mode)
     order = np.argsort(-array.scores, kind="stable")
-    frame.published = Detections(array.boxes[order], array.scores[order], array.labels[order])
+    frame.published = Detections(array.boxes[order], array.scores[order], array.labels[order].astype(np.int64))
     record.latency_ms = round((array.received_ns - array.stamp_ns) * 1e-6, 3)
     if record.received_ns is not None:
         record.times_ms["publish"] = round((array.received_ns - record.received_ns) * 1e-6, 3)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -106,7 +106,7 @@ def _send(connection: Connection, job: object) -> None:
         return
 
 
-def _receive(worker: _Worker[Job]) -> tuple[object, str | None]:
+def _receive(worker: _Worker[Job]) -> tuple[Any, str | None]:
     """Return the result of a worker, or how it died."""
     try:
         kind, value = worker.connection.recv()

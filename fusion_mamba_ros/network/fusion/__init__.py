@@ -5,9 +5,11 @@ To add an operator, write one file with a subclass of `FusionOperator`, and add 
 """
 
 from fusion_mamba_ros.network.fusion.add import Add, AddFusion
+from fusion_mamba_ros.network.fusion.cft import Cft
 from fusion_mamba_ros.network.fusion.concat import Concat
 from fusion_mamba_ros.network.fusion.cross_attention import CrossAttention
 from fusion_mamba_ros.network.fusion.fusion_mamba import FusionMamba
+from fusion_mamba_ros.network.fusion.icafusion import IcaFusion
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 
 OPERATORS: dict[str, type[FusionOperator]] = {
@@ -15,7 +17,19 @@ OPERATORS: dict[str, type[FusionOperator]] = {
     "add": Add,
     "concat": Concat,
     "cross_attention": CrossAttention,
+    "cft": Cft,
+    "icafusion": IcaFusion,
 }
 """Registry of the operators' settings classes by their name in a model configuration (`fusion: add`)."""
 
-__all__ = ["OPERATORS", "Add", "AddFusion", "Concat", "CrossAttention", "FusionMamba", "FusionOperator"]
+__all__ = [
+    "OPERATORS",
+    "Add",
+    "AddFusion",
+    "Cft",
+    "Concat",
+    "CrossAttention",
+    "FusionMamba",
+    "FusionOperator",
+    "IcaFusion",
+]

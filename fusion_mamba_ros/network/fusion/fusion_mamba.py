@@ -33,6 +33,14 @@ class FusionMamba(FusionOperator):
     """Whether the streams of a dual state space fusion share the parameters of the selective scan."""
     state_size: int = 16
     """Number of states N per channel in the selective scan."""
+    scan_directions: int = 4
+    """Scan directions: 4, or 2 (rows and columns) or 1 (rows), forwards only."""
+    gating: str = "simultaneous"
+    """`simultaneous`: all streams read the original hidden states, as in the paper. `sequential`: a stream reads the
+    gated states of the streams before it, as in the authors' released code."""
+    dssf_loop: str = "chained"
+    """`chained`: each module reads the output of the one before it, as in the paper. `last`: the result is that of the
+    last module alone, as in the authors' released code; the other modules are not computed."""
     decay: str = "free"
     """Form of the scan's decay rates: `free` (one per channel and state), `power` or `scalar` (one per channel).
 
@@ -43,6 +51,10 @@ class FusionMamba(FusionOperator):
     def __post_init__(self) -> None:
         require_int("dssf_count", self.dssf_count, 0, 64)
         require_int("state_size", self.state_size, 1, 256)
+        if self.scan_directions not in (1, 2, 4) or isinstance(self.scan_directions, bool):
+            raise ValueError(f"scan_directions is {self.scan_directions!r}: choose 1, 2 or 4")
+        require_choice("gating", self.gating, ("simultaneous", "sequential"))
+        require_choice("dssf_loop", self.dssf_loop, ("chained", "last"))
         require_choice("decay", self.decay, DECAYS)
         for name in ("sscs", "gate", "dual_attention", "share_ssm"):
             require_bool(name, getattr(self, name))
@@ -68,6 +80,9 @@ class FusionMamba(FusionOperator):
                 dual_attention=self.dual_attention,
                 share_ssm=self.share_ssm,
                 bottleneck=self.max_channels,
+                chained=self.dssf_loop == "chained",
+                sequential=self.gating == "sequential",
+                directions=self.scan_directions,
                 decay=self.decay,
             )
         )

@@ -71,13 +71,13 @@ def selective_scan_2d(
     *,
     decay: str = "free",
 ) -> Tensor:
-    """Return the sum of the four directional scans of a map, (B, D, H, W), in the dtype of u.
+    """Return the sum of the K directional scans of a map, (B, D, H, W), in the dtype of u.
 
-    Shapes: u (B, D, H, W); delta (B, 4, D, H, W); A (4, D, N); B, C (B, 4, N, H, W); D, delta_bias (4, D).
-    ``decay``: `free`, or a structured form with one rate A (4, D) for each channel, which takes less time: in the form
+    Shapes: u (B, D, H, W); delta (B, K, D, H, W); A (K, D, N); B, C (B, K, N, H, W); D, delta_bias (K, D).
+    ``decay``: `free`, or a structured form with one rate A (K, D) for each channel, which takes less time: in the form
     `power` state n (from 0) decays with (n + 1) A, in the form `scalar` all states decay with A.
-    The directions are rows, columns, rows reversed, columns reversed. All tensors keep the layout of the map: index
-    (h, w) is pixel (h, w) in every direction.
+    The directions are the first K (1 to 4) of: rows, columns, rows reversed, columns reversed. All tensors keep the
+    layout of the map: index (h, w) is pixel (h, w) in every direction.
     Each direction computes h = exp(delta A) h + delta u B and y = h C + D u, with delta = softplus(delta + delta_bias).
 
     The scan computes in float32. Float64 tensors are computed in float64 by the slow reference. Under autocast the

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+DIRECTIONS = 4
+
 # Forms of the decay rates, in the order of the constants of kernel/scan.h. free: A holds a rate for each state; power:
 # state n decays with (n + 1) A; scalar: all states decay with A.
 DECAYS = ("free", "power", "scalar")
@@ -102,13 +104,15 @@ def map_inputs(
         raise ValueError(f"selective_scan_2d: u must be (B, D, H, W), got shape {_shape(u)}")
     batch, channels, height, width = u.shape
     state_size = _state_size("selective_scan_2d", A, B, 2, decay)
+    # Fewer directions than four are the first of them.
+    count = delta.shape[1] if delta.dim() == 5 and 1 <= delta.shape[1] <= DIRECTIONS else DIRECTIONS
     expected: dict[str, tuple[int, ...]] = {
-        "delta": (batch, 4, channels, height, width),
-        "A": (4, channels, state_size) if decay == "free" else (4, channels),
-        "B": (batch, 4, state_size, height, width),
-        "C": (batch, 4, state_size, height, width),
-        "D": (4, channels),
-        "delta_bias": (4, channels),
+        "delta": (batch, count, channels, height, width),
+        "A": (count, channels, state_size) if decay == "free" else (count, channels),
+        "B": (batch, count, state_size, height, width),
+        "C": (batch, count, state_size, height, width),
+        "D": (count, channels),
+        "delta_bias": (count, channels),
     }
     _check("selective_scan_2d", u, {"delta": delta, "A": A, "B": B, "C": C, "D": D, "delta_bias": delta_bias}, expected)
     return ScanInputs(u, delta, A, B.unsqueeze(2), C.unsqueeze(2), D, delta_bias, delta_softplus, decay)
