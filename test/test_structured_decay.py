@@ -10,6 +10,7 @@ import torch
 from scan_problems import float64_answer, random_inputs, random_map_arguments, relative_error, with_decay
 from test_selective_scan_cpu import FORWARD_ERROR, GRADIENT_ERROR, instruction_sets, run
 
+from fusion_mamba_ros.analysis.multiply_adds import count_multiply_adds
 from fusion_mamba_ros.network.config import ModelConfig
 from fusion_mamba_ros.network.selective_scan import selective_scan, selective_scan_2d, use_backend
 from fusion_mamba_ros.network.selective_scan.cpu import CpuBackend
@@ -167,6 +168,13 @@ def test_new_layer_of_the_power_form_equals_the_free_form():
     free = SelectiveScan2d(8, 2)
     x = torch.randn(1, 8, 5, 7)
     torch.testing.assert_close(power(x), free(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("decay", "exponentials"), [("free", 7), ("power", 1 + 3), ("scalar", 1)])
+def test_complexity_counts_the_exponentials_of_the_form(decay, exponentials):
+    counts = count_multiply_adds(SelectiveScan2d(8, 2, state_size=7, decay=decay), torch.zeros(2, 8, 3, 5))
+    # One more for softplus.
+    assert counts.scan_exponentials == 2 * 4 * 8 * 15 * (exponentials + 1)
 
 
 def test_every_scan_of_a_configured_detector_has_the_form():
