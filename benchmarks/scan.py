@@ -9,6 +9,10 @@ permutations and the sum over the directions.
   time-major  the same algorithm with the steps outermost in memory, so that each step reads contiguous memory
   pscan       the parallel scan of mambapy
   exp bound   only the kernel's vectorised exp on as many (channel, step, state) elements
+  FMA bound   only the operations of the free form on the multiply-add units: 9 for each channel, step and state of a
+              vector (delta A, 5 of the polynomial of exp, delta u B, the new state, the output). The time is
+              9 channels L N / lanes divided by the measured rate of independent multiply-adds.
+  power, scalar  the kernel with one decay rate for each channel
 The kernel scans channels / 4 maps of L pixels in four directions. Repetitions are interleaved. The table shows
 medians; the JSON document contains all times. Memory is the growth of a separate process without inputs and output.
 """
@@ -17,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import statistics
 import tempfile
@@ -27,115 +30,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from exp_bound import ExpBound
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scan_bounds import ScanBounds
+from scan_peers import STATE_SIZE, loop, make_map, make_sequences, parallel_scan, time_major, with_backward
 from torch import Tensor
 
 from fusion_mamba_ros.analysis.process_memory import extra_memory
 from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))
-STATE_SIZE = 16
 # Calls up to this many seconds are timed at their second run.
 SHORT_SEC = 0.1
 # Limit in bytes for an (L, channels, N) tensor: pscan, which keeps several, is left out above half of it.
 MOST_PEER_BYTES = 1.2e9
-Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def make_map(channels: int, length: int) -> tuple[Tensor, ...]:
-    """Return u, delta, A, B, C, D of a square map for ``selective_scan_2d``; delta is the value before softplus."""
-    side, maps = math.isqrt(length), channels // 4
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    projections = (1, 4, STATE_SIZE, side, side)
-    return (
-        normal(1, maps, side, side),
-        normal(1, 4, maps, side, side) - 2,
-        -torch.exp(normal(4, maps, STATE_SIZE) / 2),
-        normal(*projections),
-        normal(*projections),
-        normal(4, maps),
-    )
-
-
-def make_sequences(channels: int, length: int) -> Sequences:
-    """Return u, delta, A, B, C, D of sequences (channels, L); B and C are (4, N, L), one entry per direction."""
-    u, delta, A, B, C, D = make_map(channels, length)
-    repeated = u.expand(4, -1, -1, -1).reshape(channels, length).contiguous()
-    return (
-        repeated,
-        delta.reshape(channels, length),
-        A.reshape(channels, STATE_SIZE),
-        B.reshape(4, STATE_SIZE, length),
-        C.reshape(4, STATE_SIZE, length),
-        D.reshape(channels),
-    )
-
-
-def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by mamba_ssm's reference algorithm, which repeats B and C for each channel.
-
-    ``unbind`` splits the steps at once. With ``decays[:, t]`` in each step, autograd would create a gradient tensor of
-    all steps each time, which would take over ten minutes for (512, 6400).
-    """
-    delta = torch.nn.functional.softplus(delta)
-    decays = torch.exp(torch.einsum("dl,dn->dln", delta, A))
-    B, C = (projection.repeat_interleave(len(u) // 4, dim=0) for projection in (B, C))
-    inputs = torch.einsum("dl,dnl,dl->dln", delta, B, u)
-    state = u.new_zeros(A.shape)
-    outputs = []
-    for decay, entering, C_step in zip(decays.unbind(1), inputs.unbind(1), C.unbind(2), strict=True):
-        state = decay * state + entering
-        outputs.append(torch.einsum("dn,dn->d", state, C_step))
-    return torch.stack(outputs, dim=1) + u * D[:, None]
-
-
-def entering_states(delta_u: Tensor, B: Tensor) -> Tensor:
-    """Return delta u B (L, channels, N) from delta u (L, channels), without repeating B for each channel."""
-    return (delta_u.unflatten(1, (4, -1))[..., None] * B.permute(2, 0, 1)[:, :, None]).flatten(1, 2)
-
-
-def time_major(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by the algorithm of `loop` on tensors with the steps outermost."""
-    delta, u_steps = torch.nn.functional.softplus(delta).t().contiguous(), u.t().contiguous()
-    decays = torch.exp(delta[:, :, None] * A)
-    inputs = entering_states(delta * u_steps, B)
-    C_steps = C.permute(2, 0, 1)[..., None].contiguous()
-    state = u.new_zeros(A.shape)
-    outputs = []
-    for decay, entering, C_step in zip(decays.unbind(), inputs.unbind(), C_steps.unbind(), strict=True):
-        state = torch.addcmul(entering, decay, state)
-        outputs.append(torch.bmm(state.view(4, -1, STATE_SIZE), C_step).view(-1))
-    return torch.stack(outputs, dim=1) + u * D[:, None]
-
-
-def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the scan by mambapy's ``pscan``, whose tensors are (1, L, channels, N)."""
-    from mambapy.pscan import pscan
-
-    delta, u_steps = torch.nn.functional.softplus(delta).t(), u.t()
-    decays = torch.exp(delta[:, :, None] * A)
-    states = pscan(decays[None], entering_states(delta * u_steps, B)[None])[0]
-    y = torch.matmul(states.unflatten(1, (4, -1)), C.permute(2, 0, 1)[..., None])
-    return y.flatten(1).t() + u * D[:, None]
-
-
-def with_backward(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return ``scan`` followed by the gradients of all its tensors."""
-
-    def run(*arguments: Tensor) -> Tensor:
-        leaves = [argument.detach().requires_grad_() for argument in arguments]
-        y = scan(*leaves)
-        torch.autograd.grad(y, leaves, torch.ones_like(y))
-        return y.detach()
-
-    return run
 
 
 def time_once(run: Callable[[], Any]) -> float:
@@ -175,19 +84,24 @@ def measure(
     }
 
 
-def measure_shape(channels: int, length: int, threads: int, bound: ExpBound, options: argparse.Namespace) -> dict:
+def measure_shape(channels: int, length: int, threads: int, bounds: ScanBounds, options: argparse.Namespace) -> dict:
     """Return all results of one shape with ``threads`` threads."""
     torch.set_num_threads(threads)
     # Warm up: the first calls of a process include one-time work.
     with_backward(selective_scan_2d)(*make_map(16, 64))
-    bound(STATE_SIZE)
+    bounds.exponentials(STATE_SIZE)
+    bounds.multiply_adds(STATE_SIZE)
     arguments = make_map(channels, length)
     kernel_bytes = sum(tensor.numel() * 4 for tensor in (*arguments, arguments[0]))
     elements = channels * length * STATE_SIZE
     runs: dict[str, Callable[[], Any]] = {
         "kernel": lambda: selective_scan_2d(*arguments),
-        "exp bound": lambda: bound(elements),
+        "exp bound": lambda: bounds.exponentials(elements),
+        "FMA bound": lambda: bounds.multiply_adds(elements),
     }
+    rates = (*arguments[:2], arguments[2][..., 0].contiguous(), *arguments[3:])
+    for decay in ("power", "scalar"):
+        runs[decay] = lambda decay=decay: selective_scan_2d(*rates, decay=decay)
     backward: dict[str, Callable[[], Any]] = {"kernel": lambda: with_backward(selective_scan_2d)(*arguments)}
     peers: dict[str, Callable[..., Tensor]] = {}
     if not options.kernel_only:
@@ -247,7 +161,10 @@ def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None,
 def print_table(results: list[dict], console: Console) -> None:
     """Print medians and ratios as a table."""
     table = Table(title=f"selective scan on the CPU, N = {STATE_SIZE}, {cpu.instruction_set()}", title_justify="left")
-    for name in ("K D, L", "threads", "kernel", "of exp bound", "loop", "time-major", "pscan", "memory", "fwd+bwd"):
+    for name in (
+        *("K D, L", "threads", "kernel", "of exp bound", "FMA bound reached", "power", "scalar", "loop", "time-major"),
+        *("pscan", "memory", "fwd+bwd"),
+    ):
         table.add_column(name, justify="right")
     table.add_column("loop, time-major fwd+bwd", justify="right")
     table.add_column("bwd memory", justify="right")
@@ -266,6 +183,8 @@ def print_table(results: list[dict], console: Console) -> None:
             str(row["threads"]),
             f"{1e3 * kernel['median']:.2f} ms ({1e3 * kernel['least']:.2f}..{1e3 * kernel['most']:.2f})",
             f"{kernel['median'] / forward['exp bound']['median']:.2f}",
+            f"{100 * forward['FMA bound']['median'] / kernel['median']:.0f} %",
+            *(f"{forward[name]['median'] / kernel['median']:.2f}" for name in ("power", "scalar")),
             *(ratio(forward, name) for name in ("loop", "time-major", "pscan")),
             "-" if memory is None else f"{100 * memory / row['input_output_bytes']:.1f} %",
             f"{1e3 * both['kernel']['median']:.1f} ms",
@@ -285,12 +204,12 @@ def main() -> None:
     parser.add_argument("--slow-repeats", type=int, default=2, help="repetitions of scans that take over half a second")
     parser.add_argument("--kernel-only", action="store_true", help="do not time the peers")
     options = parser.parse_args()
-    console = Console(width=160)
+    console = Console(width=200)
     with tempfile.TemporaryDirectory() as folder:
-        bound = ExpBound(Path(folder))
+        bounds = ScanBounds(Path(folder))
         cases = [(SHAPES[index], threads) for index in options.shapes for threads in options.threads]
         results = [
-            measure_shape(*shape, threads, bound, options)
+            measure_shape(*shape, threads, bounds, options)
             for shape, threads in track(cases, description="measuring", console=Console(stderr=True))
         ]
     print_table(results, console)

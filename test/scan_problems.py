@@ -34,11 +34,16 @@ def random_inputs(
     )
 
 
+def with_decay(inputs: ScanInputs, decay: str) -> ScanInputs:
+    """Return the problem with one rate for each channel: that of its first state."""
+    return inputs if decay == "free" else inputs._replace(A=inputs.A[..., 0].contiguous(), decay=decay)
+
+
 def random_map_arguments(
     batch: int = 2, channels: int = 5, state_size: int = 3, height: int = 4, width: int = 6, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return u, delta, A, B, C, D and delta_bias as ``selective_scan_2d`` takes them."""
-    u, delta, A, B, C, D, bias, _ = random_inputs(batch, 4, channels, 1, state_size, height, width, seed)
+    u, delta, A, B, C, D, bias, *_ = random_inputs(batch, 4, channels, 1, state_size, height, width, seed)
     assert D is not None
     assert bias is not None
     return u, delta, A, B[:, :, 0], C[:, :, 0], D, bias
@@ -46,13 +51,13 @@ def random_map_arguments(
 
 def float64_answer(inputs: ScanInputs, grad_y: Tensor) -> tuple[Tensor, Gradients]:
     """Return y and all gradients by autograd through the time loop in float64."""
-    tensors = [None if tensor is None else tensor.double().requires_grad_() for tensor in inputs[:-1]]
+    tensors = [None if tensor is None else tensor.double().requires_grad_() for tensor in inputs.tensors().values()]
     present = [tensor for tensor in tensors if tensor is not None]
     threads = torch.get_num_threads()
     # Thousands of small operators: more threads would only wait for each other.
     torch.set_num_threads(1)
     try:
-        y = scan_maps(*tensors, delta_softplus=inputs.delta_softplus)
+        y = scan_maps(*tensors, inputs.delta_softplus, inputs.decay)
         found = iter(torch.autograd.grad(y, present, grad_y.double()))
     finally:
         torch.set_num_threads(threads)

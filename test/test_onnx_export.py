@@ -29,6 +29,7 @@ MODELS = {
         "fusion": "concat",
         "modalities": {"rgb": 3, "thermal": 1, "depth": 1},
     },
+    "power decay": {"fusion_mamba": {"dssf_count": 1, "max_channels": 16, "decay": "power"}},
     "one modality": {"modalities": {"thermal": 1}},
 }
 

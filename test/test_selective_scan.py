@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,59 @@ def test_z_gates_the_sequence_by_silu():
     sequence = (u[:, :, 0], delta[:, 0, :, 0].abs(), A[0], B[:, 0, :, 0], C[:, 0, :, 0])
     z = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(selective_scan(*sequence, z=z), selective_scan(*sequence) * F.silu(z))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_z_gates_before_y_is_rounded(dtype):
+    u, delta, A, B, C, _, _ = random_map_arguments(height=1, width=61)
+    low = [x.to(dtype) for x in (u[:, :, 0], delta[:, 0, :, 0].abs(), B[:, 0, :, 0], C[:, 0, :, 0])]
+    z = torch.randn(2, 5, 61, generator=torch.Generator().manual_seed(4)).to(dtype)
+    y = selective_scan(low[0], low[1], A[0], low[2], low[3], z=z)
+    precise = selective_scan(low[0].float(), low[1].float(), A[0], low[2].float(), low[3].float(), z=z.float())
+    torch.testing.assert_close(y, precise.to(dtype), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("softplus", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_last_state_is_the_state_after_the_last_step(softplus, with_bias):
+    inputs = random_inputs(2, 1, 6, 3, 4, 1, 19, seed=2)
+    assert inputs.delta_bias is not None
+    u, delta, A, B, C = inputs.u[:, :, 0], inputs.delta[:, 0, :, 0], inputs.A[0], inputs.B[:, 0, ..., 0, :], inputs.C
+    bias = inputs.delta_bias[0] if with_bias else None
+    if not softplus:
+        delta, bias = delta.abs(), None if bias is None else bias.abs()
+    arguments = (u, delta, A, B, C[:, 0, ..., 0, :], None, None, bias, softplus)
+    y, state = selective_scan(*arguments, return_last_state=True)
+    torch.testing.assert_close(y, selective_scan(*arguments))
+    steps = arguments[1].double() + (0 if bias is None else bias[:, None])
+    steps = F.softplus(steps) if softplus else steps
+    expected = torch.zeros(2, 6, 4, dtype=torch.float64)
+    for t in range(19):
+        entering = steps[:, :, t, None] * u[:, :, t, None] * B.repeat_interleave(2, dim=1)[..., t]
+        expected = torch.exp(steps[:, :, t, None] * A) * expected + entering
+    assert relative_error(state, expected) < 1e-6
+
+
+def test_last_state_of_half_precision_is_float32_and_not_moved_by_the_bias():
+    u = torch.ones(1, 1, 3, dtype=torch.bfloat16)
+    one = torch.ones(1, 1, 3, dtype=torch.bfloat16)
+    bias = torch.tensor([0.3001])
+    y, state = selective_scan(u, one, -torch.ones(1, 1), one, one, delta_bias=bias, return_last_state=True)
+    step = 1.3001
+    decay = math.exp(-step)
+    assert (y.dtype, state.dtype) == (torch.bfloat16, torch.float32)
+    assert float(state) == pytest.approx(step * (1 + decay + decay**2), rel=1e-6)
+
+
+def test_last_state_has_gradients():
+    u, delta, A, B, C, D, bias = (t.double() for t in random_map_arguments(1, 2, 2, 1, 4))
+    sequence = [u[:, :, 0], delta[:, 0, :, 0], A[0], B[:, 0, :, 0], C[:, 0, :, 0], D[0], bias[0]]
+    leaves = [tensor.contiguous().requires_grad_() for tensor in sequence]
+
+    def run(*tensors: torch.Tensor) -> torch.Tensor:
+        return selective_scan(*tensors[:6], None, tensors[6], True, return_last_state=True)[1]
+
+    assert torch.autograd.gradcheck(run, leaves)
 
 
 def test_strides_do_not_matter():

@@ -43,6 +43,8 @@ static void run_case(const char *set, int extreme) {
     p.width = p.directions == 1 ? between(1, 700) : between(longest / 2, longest);
     if (p.directions == 4 && !between(0, 3)) p.height = between(1, 3);
     p.softplus = between(0, 1);
+    p.decay = between(SCAN_DECAY_FREE, SCAN_DECAY_SCALAR);
+    int64_t rates = p.decay == SCAN_DECAY_FREE ? p.state_size : 1;
     p.chunks = chunks_of(p.directions, p.height, p.width);
     p.parts = between(1, (p.channels / p.groups + 15) / 16);
     int64_t pixels = p.height * p.width, maps = p.batch * p.channels * pixels;
@@ -53,7 +55,7 @@ static void run_case(const char *set, int extreme) {
 #define ARRAY(size, low, high) (arrays[count++] = array(size, low, high))
     p.u = ARRAY(maps, -1, 1);
     p.delta = ARRAY(maps * p.directions, extreme ? -1e30f : -4, extreme ? 1e30f : 4);
-    p.A = ARRAY(per_direction * p.state_size, extreme ? -1e30f : -8, extreme ? 1e30f : 0);
+    p.A = ARRAY(per_direction * rates, extreme ? -1e30f : -8, extreme ? 1e30f : 0);
     p.B = ARRAY(projections, -1, 1);
     p.C = ARRAY(projections, -1, 1);
     p.D = between(0, 1) ? ARRAY(per_direction, -1, 1) : 0;
@@ -63,7 +65,7 @@ static void run_case(const char *set, int extreme) {
     p.grad_y = ARRAY(maps, -1, 1);
     p.grad_u = ARRAY(maps, 0, 0);
     p.grad_delta = ARRAY(maps * p.directions, 0, 0);
-    p.grad_A = ARRAY(p.batch * per_direction * p.state_size, 0, 0);
+    p.grad_A = ARRAY(p.batch * per_direction * rates, 0, 0);
     p.grad_B = ARRAY(projections, 0, 0);
     p.grad_C = ARRAY(projections, 0, 0);
     p.more_grad_B = ARRAY(projections * (p.parts - 1), 0, 0);

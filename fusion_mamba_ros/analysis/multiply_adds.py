@@ -54,16 +54,22 @@ def scan_exponentials(batch: int, directions: int, channels: int, pixels: int, s
     return batch * directions * channels * pixels * (state_size + 1)
 
 
+def _own_exponentials(decay: str, state_size: int) -> int:
+    """Return how many states have an exponential of their own: with `power` one of four, with `scalar` one of all."""
+    return {"power": state_size // 4 + state_size % 4, "scalar": 1}.get(decay, state_size)
+
+
 def count_multiply_adds(module: nn.Module, *inputs: Tensor | Mapping[str, Tensor]) -> MultiplyAdds:
     """Return the multiply-adds of ``module(*inputs)``; only shapes are computed, on fake tensors."""
     exponentials = 0
 
-    def scan_flops(u: Any, delta: Any, rates: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    def scan_flops(u: Any, delta: Any, A: Any, B: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
         nonlocal exponentials
         batch, directions, channels, height, width = delta
-        sizes = (batch, directions, channels, height * width, rates[-1])
-        exponentials += scan_exponentials(*sizes)
-        return 2 * scan_multiply_adds(*sizes)
+        sizes, state_size = (batch, directions, channels, height * width), B[2]
+        # PyTorch leaves out the form of decay if it is the default.
+        exponentials += scan_exponentials(*sizes, _own_exponentials(str(rest[-1]), state_size))
+        return 2 * scan_multiply_adds(*sizes, state_size)
 
     scans = (torch.ops.fusion_mamba.selective_scan_2d, torch.ops.fusion_mamba.selective_scan_2d_with_states)
     # Torch has no formula for its attention on a CPU.

@@ -15,6 +15,7 @@ import torch
 
 from fusion_mamba_ros.deployment.onnx_graph import SCAN_DOMAIN
 from fusion_mamba_ros.deployment.onnx_translation import ExportError, Translation, Value, rule
+from fusion_mamba_ros.network.selective_scan.problem import rates_of_states
 
 Shape = tuple[int, ...]
 Operand = Value | torch.Tensor | float
@@ -222,7 +223,10 @@ def _upsample(t: Translation, shape: Shape, x: Value, size: Any, scales: Sequenc
 
 @rule("fusion_mamba::selective_scan_2d")
 def _selective_scan_2d(t: Translation, shape: Shape, *arguments: Any) -> str:
-    *tensors, softplus = arguments
+    # PyTorch leaves out a last argument that has its default.
+    *tensors, softplus, decay = arguments if isinstance(arguments[-1], str) else (*arguments, "free")
+    # The operator of ONNX Runtime takes a rate for each state.
+    tensors[2] = rates_of_states(tensors[2], decay, tensors[3].shape[2])
     names = ["" if tensor is None else t.name_of(tensor) for tensor in tensors]
     scanned = t.graph.add("selective_scan_2d", *names, domain=SCAN_DOMAIN, delta_softplus=int(softplus))
     t.graph.declare_shape(scanned, shape)

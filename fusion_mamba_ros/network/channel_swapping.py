@@ -34,11 +34,17 @@ class StateSpaceChannelSwapping(nn.Module):
     """
 
     def __init__(
-        self, channels: int, modalities: int = 2, state_size: int = 16, depth: int = 1, directions: int = DIRECTIONS
+        self,
+        channels: int,
+        modalities: int = 2,
+        state_size: int = 16,
+        depth: int = 1,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
     ):
         super().__init__()
         self.blocks = nn.ModuleList(
-            VisualStateSpaceBlock(channels, state_size, depth, directions) for _ in range(modalities)
+            VisualStateSpaceBlock(channels, state_size, depth, directions, decay) for _ in range(modalities)
         )
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:

@@ -34,6 +34,7 @@ class DualStateSpaceFusion(nn.Module):
         depth: int = 1,
         sequential: bool = False,
         directions: int = DIRECTIONS,
+        decay: str = "free",
     ):
         super().__init__()
         self.dual_attention, self.sequential = dual_attention, sequential
@@ -42,7 +43,7 @@ class DualStateSpaceFusion(nn.Module):
         )
         scans = 1 if share_ssm else modalities
         self.scans = nn.ModuleList(
-            SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size, directions) for _ in range(scans)
+            SelectiveScan2d(2 * channels, dt_rank_of(channels), state_size, directions, decay) for _ in range(scans)
         )
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:

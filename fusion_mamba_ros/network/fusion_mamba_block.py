@@ -37,6 +37,7 @@ class FusionMambaBlock(nn.Module):
         chained: bool = True,
         sequential: bool = False,
         directions: int = DIRECTIONS,
+        decay: str = "free",
     ):
         super().__init__()
         self.chained = chained
@@ -47,7 +48,7 @@ class FusionMambaBlock(nn.Module):
             self.lead_in = nn.ModuleList(nn.Conv2d(channels, inner, 1, bias=False) for _ in range(modalities))
             self.lead_out = nn.ModuleList(nn.Conv2d(inner, channels, 1, bias=False) for _ in range(modalities))
         depth = dssf_count + int(sscs)
-        self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth, directions) if sscs else None
+        self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth, directions, decay) if sscs else None
         self.dssf = nn.ModuleList(
             DualStateSpaceFusion(
                 inner,
@@ -59,6 +60,7 @@ class FusionMambaBlock(nn.Module):
                 depth=depth,
                 sequential=sequential,
                 directions=directions,
+                decay=decay,
             )
             for _ in range(dssf_count)
         )

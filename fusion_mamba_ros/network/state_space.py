@@ -19,24 +19,37 @@ class SelectiveScan2d(nn.Module):
 
     Shapes: (B, D, H, W) in and out. ``dt_rank``: rank of the projection to the step sizes; ``state_size``: N.
     ``directions``: 4, or the first 1 or 2 of rows, columns, rows reversed, columns reversed.
+    ``decay``: form of the decay rates, see `selective_scan_2d`.
     The projections act on single pixels, so they do not depend on the scan order. They are computed once for all
     directions, in one matrix product on the map in its original order. The scan then indexes the map in each order.
     Source: arXiv 2401.10166 (VMamba), section 4; arXiv 2404.09146, section 3.1.
     """
 
-    def __init__(self, channels: int, dt_rank: int, state_size: int = 16, directions: int = DIRECTIONS):
+    def __init__(
+        self,
+        channels: int,
+        dt_rank: int,
+        state_size: int = 16,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
+    ):
         super().__init__()
         self.channels, self.dt_rank, self.state_size, self.directions = channels, dt_rank, state_size, directions
+        self.decay = decay
         # Order of the rows: the step sizes of all directions, then B of all directions, then C of all directions.
         self.x_proj = nn.Parameter(torch.empty(directions * (dt_rank + 2 * state_size), channels))
         self.dt_proj = nn.Parameter(torch.empty(directions, channels, dt_rank))
         self.dt_bias = nn.Parameter(torch.empty(directions, channels))
-        self.A_log = nn.Parameter(torch.empty(directions, channels, state_size))
+        rates = (state_size,) if decay == "free" else ()
+        self.A_log = nn.Parameter(torch.empty(directions, channels, *rates))
         self.D = nn.Parameter(torch.empty(directions, channels))
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 0.1) -> None:
-        """Initialise as in Mamba: A = -1 ... -N, D = 1, step sizes log-uniform in ``dt_min`` ... ``dt_max``."""
+        """Initialise as in Mamba: A = -1 ... -N, D = 1, step sizes log-uniform in ``dt_min`` ... ``dt_max``.
+
+        The rates of the form `scalar` are -1.
+        """
         nn.init.uniform_(self.x_proj, -(self.channels**-0.5), self.channels**-0.5)
         nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         with torch.no_grad():
@@ -44,7 +57,9 @@ class SelectiveScan2d(nn.Module):
             # This is the inverse of softplus.
             self.dt_bias.copy_(steps.exp().expm1().log())
             states = torch.arange(1, self.state_size + 1, dtype=torch.float32, device=self.A_log.device)
-            self.A_log.copy_(states.log().expand_as(self.A_log))
+            self.A_log.copy_(
+                states.log().expand_as(self.A_log) if self.decay == "free" else torch.zeros_like(self.A_log)
+            )
             self.D.fill_(1.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,6 +81,7 @@ class SelectiveScan2d(nn.Module):
             _at_least_float32(self.D),
             delta_bias=_at_least_float32(self.dt_bias),
             delta_softplus=True,
+            decay=self.decay,
         )
 
 
@@ -142,10 +158,17 @@ class VisualStateSpaceBlock(nn.Module):
     Source: arXiv 2404.09146, section 3.1.
     """
 
-    def __init__(self, channels: int, state_size: int = 16, depth: int = 1, directions: int = DIRECTIONS):
+    def __init__(
+        self,
+        channels: int,
+        state_size: int = 16,
+        depth: int = 1,
+        directions: int = DIRECTIONS,
+        decay: str = "free",
+    ):
         super().__init__()
         self.stream = StateSpaceStream(channels, depth=depth)
-        self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size, directions)
+        self.scan = SelectiveScan2d(self.stream.inner, dt_rank_of(channels), state_size, directions, decay)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map."""

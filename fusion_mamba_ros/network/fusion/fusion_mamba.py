@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusion_mamba_ros.network.fusion.add import AddFusion
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
+from fusion_mamba_ros.network.selective_scan.problem import DECAYS
 from fusion_mamba_ros.network.setting_checks import require_bool, require_choice, require_int
 
 
@@ -40,6 +41,12 @@ class FusionMamba(FusionOperator):
     dssf_loop: str = "chained"
     """`chained`: each module reads the output of the one before it, as in the paper. `last`: the result is that of the
     last module alone, as in the authors' released code; the other modules are not computed."""
+    decay: str = "free"
+    """Form of the scan's decay rates: `free` (one per channel and state), `power` or `scalar` (one per channel).
+
+    State n decays with (n + 1) times the rate in the form `power`, with the rate itself in the form `scalar`.
+    These forms take less time on a CPU.
+    """
 
     def __post_init__(self) -> None:
         require_int("dssf_count", self.dssf_count, 0, 64)
@@ -48,6 +55,7 @@ class FusionMamba(FusionOperator):
             raise ValueError(f"scan_directions is {self.scan_directions!r}: choose 1, 2 or 4")
         require_choice("gating", self.gating, ("simultaneous", "sequential"))
         require_choice("dssf_loop", self.dssf_loop, ("chained", "last"))
+        require_choice("decay", self.decay, DECAYS)
         for name in ("sscs", "gate", "dual_attention", "share_ssm"):
             require_bool(name, getattr(self, name))
         if self.max_channels is not None:
@@ -75,5 +83,6 @@ class FusionMamba(FusionOperator):
                 chained=self.dssf_loop == "chained",
                 sequential=self.gating == "sequential",
                 directions=self.scan_directions,
+                decay=self.decay,
             )
         )

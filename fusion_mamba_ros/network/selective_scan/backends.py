@@ -41,6 +41,10 @@ class Backend(Protocol):
     def slow(self) -> bool:
         """Whether `active_backend` warns when it falls back to this backend."""
 
+    @property
+    def structured_decay(self) -> bool:
+        """Whether it takes any ``decay``; if not, `run_forward` and `run_backward` give it the free form."""
+
     def __hash__(self) -> int:
         """Hash by identity."""
 
@@ -55,6 +59,18 @@ class Backend(Protocol):
 
     def backward(self, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
         """Return the gradients of all inputs."""
+
+
+def run_forward(backend: Backend, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
+    """Return ``backend.forward`` for inputs with any form of decay."""
+    return backend.forward(inputs if backend.structured_decay else inputs.with_free_decay(), keep_states)
+
+
+def run_backward(backend: Backend, inputs: ScanInputs, grad_y: Tensor, states: Tensor) -> Gradients:
+    """Return ``backend.backward`` for inputs with any form of decay."""
+    if backend.structured_decay:
+        return backend.backward(inputs, grad_y, states)
+    return backend.backward(inputs.with_free_decay(), grad_y, states).of_decay(inputs.decay)
 
 
 @lru_cache(maxsize=1)

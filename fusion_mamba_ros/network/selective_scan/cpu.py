@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusion_mamba_ros.network.selective_scan import build
-from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+from fusion_mamba_ros.network.selective_scan.problem import DECAYS, Gradients, ScanInputs
 from fusion_mamba_ros.network.selective_scan.threads import parallel_function
 
 LIBRARY = Path(__file__).with_name(build.LIBRARY_NAME)
@@ -21,7 +21,10 @@ CHUNK_STEPS = 192
 PANEL_COLUMNS = 16
 BUILD_COMMAND = "python -m fusion_mamba_ros.network.selective_scan.build"
 
-_COUNTS = ("batch", "directions", "channels", "groups", "state_size", "height", "width", "chunks", "parts", "softplus")
+_COUNTS = (
+    *("batch", "directions", "channels", "groups", "state_size", "height", "width", "chunks", "parts", "softplus"),
+    "decay",
+)
 _ARRAYS = (
     *("u", "delta", "A", "B", "C", "D", "delta_bias", "y", "states", "grad_y", "grad_u", "grad_delta", "grad_A"),
     *("grad_B", "grad_C", "more_grad_B", "more_grad_C", "grad_D", "grad_bias"),
@@ -63,6 +66,7 @@ class CpuBackend:
     device_type = "cpu"
     dtypes = (torch.float32,)
     slow = False
+    structured_decay = True
 
     def __init__(self, forced_instruction_set: str | None = None) -> None:
         self._forced = None if forced_instruction_set is None else forced_instruction_set.encode()
@@ -86,7 +90,7 @@ class CpuBackend:
             panels = (width + PANEL_COLUMNS - 1) // PANEL_COLUMNS
             chunks = panels * ((height * PANEL_COLUMNS + CHUNK_STEPS - 1) // CHUNK_STEPS)
         batch, directions, channels = inputs.delta.shape[:3]
-        return batch, directions, chunks, inputs.A.shape[-1], channels
+        return batch, directions, chunks, inputs.B.shape[3], channels
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
         """Return y and the states for ``backward`` (an empty tensor unless ``keep_states``)."""
@@ -149,6 +153,7 @@ class CpuBackend:
         problem = _Problem(batch, directions, channels, groups, state_size, height, width)
         problem.parts = parts
         problem.softplus = int(inputs.delta_softplus)
+        problem.decay = DECAYS.index(inputs.decay)
         problem.chunks = self.states_shape(inputs)[2]
         for name, tensor in {**inputs.tensors(), **arrays}.items():
             if tensor is not None:

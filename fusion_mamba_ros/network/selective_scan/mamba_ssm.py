@@ -37,6 +37,7 @@ class MambaSsmBackend:
     device_type = "cuda"
     dtypes = (torch.float32,)
     slow = False
+    structured_decay = False
 
     def unavailable_reason(self) -> str | None:
         """Return why mamba_ssm cannot be used: no CUDA device, not installed, or installed but broken."""

@@ -14,11 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusion_mamba_ros.network.selective_scan.backends import active_backend
+from fusion_mamba_ros.network.selective_scan.backends import active_backend, run_backward, run_forward
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs, map_inputs, sequence_inputs
 
-_INPUTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus"
-_GRADIENTS = "(" + ", ".join(["Tensor"] * len(Gradients._fields)) + ")"
+_INPUTS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus, "
+    "str decay='free'"
+)
+_TENSORS = len(Gradients._fields)
+_GRADIENTS = "(" + ", ".join(["Tensor"] * _TENSORS) + ")"
 
 
 def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any]:
@@ -32,7 +36,7 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
         u = arguments[0]
         if u.numel() == 0:
             return torch.zeros_like(u, memory_format=torch.contiguous_format)
-        return active_backend(u.device.type, u.dtype).forward(inputs, keep_states=False)[0].reshape(u.shape)
+        return run_forward(active_backend(u.device.type, u.dtype), inputs, keep_states=False)[0].reshape(u.shape)
 
     def scan_with_states(*arguments: Any) -> tuple[Tensor, Tensor]:
         inputs = to_inputs(*arguments)
@@ -40,7 +44,7 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
         backend = active_backend(u.device.type, u.dtype)
         if u.numel() == 0:
             return torch.zeros_like(u, memory_format=torch.contiguous_format), u.new_zeros(backend.states_shape(inputs))
-        y, states = backend.forward(inputs, keep_states=True)
+        y, states = run_forward(backend, inputs, keep_states=True)
         return y.reshape(u.shape), states
 
     def scan_backward(grad_y: Tensor, states: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
@@ -57,7 +61,7 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
             )
         if grad_y.numel() == 0:
             return fake_backward(grad_y, states, *arguments, new=torch.zeros_like)
-        gradients = backend.backward(inputs, grad_y.reshape(inputs.u.shape), states)
+        gradients = run_backward(backend, inputs, grad_y.reshape(inputs.u.shape), states)
         return tuple(
             grad_y.new_empty(0) if gradient is None else gradient.reshape(argument.shape)
             for gradient, argument in zip(gradients, arguments, strict=False)
@@ -77,23 +81,26 @@ def _register(name: str, to_inputs: Callable[..., ScanInputs]) -> tuple[Any, Any
     ) -> tuple[Tensor, ...]:
         return tuple(
             grad_y.new_empty(0) if argument is None else new(argument, memory_format=torch.contiguous_format)
-            for argument in arguments[:-1]
+            for argument in arguments[:_TENSORS]
         )
 
     def save_inputs(context: Any, inputs: tuple[Any, ...], states: Tensor | None) -> None:
-        *tensors, context.delta_softplus = inputs
-        context.save_for_backward(states, *tensors)
+        context.save_for_backward(states, *inputs[:_TENSORS])
+        context.options = inputs[_TENSORS:]
         context.set_materialize_grads(False)
 
     def differentiate(context: Any, grad_y: Tensor | None) -> tuple[Tensor | None, ...]:
         states, *tensors = context.saved_tensors
-        arguments = (*tensors, context.delta_softplus)
+        arguments = (*tensors, *context.options)
         if grad_y is None:
             return (None,) * len(arguments)
         if states is None:
             states = with_states(*arguments)[1]
         gradients = backward(grad_y, states, *arguments)
-        return (*(None if t is None else g for g, t in zip(gradients, tensors, strict=True)), None)
+        return (
+            *(None if t is None else g for g, t in zip(gradients, tensors, strict=True)),
+            *[None] * len(context.options),
+        )
 
     plain = torch.library.custom_op(f"fusion_mamba::{name}", scan, mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
     with_states = torch.library.custom_op(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs
+from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs, rates_of_states
 
 
 def scan_sequences(
@@ -81,12 +81,14 @@ def scan_maps(
     D: Tensor | None,
     delta_bias: Tensor | None,
     delta_softplus: bool,
+    decay: str = "free",
 ) -> Tensor:
     """Return the sum of the K directional scans of a map, (batch, D, H, W); differentiable by autograd.
 
-    Shapes: u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N); B, C (batch, K, G, N, H, W); D, delta_bias
-    (K, D).
+    Shapes: u (batch, D, H, W); delta (batch, K, D, H, W); A (K, D, N), or (K, D) if ``decay`` is not `free`; B, C
+    (batch, K, G, N, H, W); D, delta_bias (K, D).
     """
+    A = rates_of_states(A, decay, B.shape[3])
     height, width = u.shape[-2:]
     walked = [to_sequences(maps) for maps in (u.unsqueeze(1).expand_as(delta), delta, B, C)]
     y = scan_sequences(walked[0], walked[1], A, walked[2], walked[3], D, delta_bias, delta_softplus)
@@ -164,6 +166,7 @@ class ReferenceBackend:
     device_type = None
     dtypes = (torch.float32, torch.float64)
     slow = True
+    structured_decay = False
 
     def unavailable_reason(self) -> str | None:
         """Return None: the backend needs only torch."""
@@ -183,7 +186,7 @@ class ReferenceBackend:
         u = inputs.u.unsqueeze(1).expand_as(inputs.delta)
         grad_y = grad_y.unsqueeze(1).expand_as(inputs.delta)
         walked = [to_sequences(maps) for maps in (grad_y, u, inputs.delta, inputs.B, inputs.C)]
-        results = scan_sequences_backward(walked[0], walked[1], walked[2], inputs.A, walked[3], walked[4], *inputs[5:])
+        results = scan_sequences_backward(walked[0], walked[1], walked[2], inputs.A, walked[3], walked[4], *inputs[5:8])
         grad_u, grad_delta, grad_B, grad_C = (from_sequences(results[index], height, width) for index in (0, 1, 3, 4))
         return Gradients(
             u=grad_u.sum(dim=1),

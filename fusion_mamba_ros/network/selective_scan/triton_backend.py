@@ -38,7 +38,7 @@ class Tiling:
     def of(cls, inputs: ScanInputs, chunk_steps: int | None = None) -> Tiling:
         """Return the tiling of a problem; ``chunk_steps`` (a power of two) overrides the chunk length."""
         walks = inputs.delta.shape[0] * inputs.delta.shape[1]
-        channels, group_count, state_size = inputs.u.shape[1], inputs.B.shape[2], inputs.A.shape[-1]
+        channels, group_count, state_size = inputs.u.shape[1], inputs.B.shape[2], inputs.B.shape[3]
         length = inputs.u.shape[-2] * inputs.u.shape[-1]
         states = _next_power_of_two(state_size)
         if chunk_steps is None:
@@ -61,6 +61,7 @@ class TritonBackend:
     device_type = "cuda"
     dtypes = (torch.float32,)
     slow = False
+    structured_decay = False
 
     def __init__(self, chunk_steps: int | None = None) -> None:
         self._chunk_steps = chunk_steps
@@ -117,7 +118,7 @@ class TritonBackend:
         """Return the shape of the kept states: the state at the first step of each chunk."""
         batch, directions, channels = inputs.delta.shape[:3]
         chunks = _ceil_div(inputs.u.shape[-2] * inputs.u.shape[-1], self._tiling(inputs).chunk_steps)
-        return batch, directions, chunks, channels, inputs.A.shape[-1]
+        return batch, directions, chunks, channels, inputs.B.shape[3]
 
     def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[Tensor, Tensor]:
         """Return y and the states for ``backward`` (an empty tensor unless ``keep_states``)."""
@@ -126,7 +127,7 @@ class TritonBackend:
         states = inputs.u.new_empty(self.states_shape(inputs) if keep_states else (0,))
         with _on_device_of(inputs.u):
             _kernels().forward_kernel[_forward_programs(inputs, tiling)](
-                *(tensor if tensor is not None else inputs.u for tensor in inputs[:-1]),
+                *(tensor if tensor is not None else inputs.u for tensor in inputs.tensors().values()),
                 y,
                 states,
                 *_counts(inputs),
@@ -167,7 +168,7 @@ class TritonBackend:
                 **switches,
             )
             _kernels().backward_kernel[(parts * batch * directions * groups * states.shape[2],)](
-                *(tensor if tensor is not None else inputs.u for tensor in inputs[:-1]),
+                *(tensor if tensor is not None else inputs.u for tensor in inputs.tensors().values()),
                 *(states, carries, grad_y, grad_u, grad_delta, grad_A, grad_B, grad_C),
                 batch * directions,
                 *_counts(inputs),
@@ -224,7 +225,7 @@ def _forward_programs(inputs: ScanInputs, tiling: Tiling) -> tuple[int]:
 def _counts(inputs: ScanInputs) -> tuple[int, ...]:
     """Return directions, channels, groups, state_size, height and width."""
     directions, channels, height, width = inputs.delta.shape[1:]
-    return directions, channels, inputs.B.shape[2], inputs.A.shape[-1], height, width
+    return directions, channels, inputs.B.shape[2], inputs.B.shape[3], height, width
 
 
 def _sum_directions(maps: Tensor) -> Tensor:

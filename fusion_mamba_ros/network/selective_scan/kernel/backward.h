@@ -19,6 +19,7 @@ typedef struct {
     vec *delta, *u, *grad_y;           // one panel; delta and u are overwritten by their gradients
     vec *B, *C, *grad_B, *grad_C;      // one panel, (step, state)
     vec *input, *g_B, *g_A;            // one chunk: delta u, sum of g B, sum of g a h A
+    vec *shared;                       // one chunk, shared decay factors
     vec *a, *h;                        // one chunk, (step, AT_ONCE states); h[t] is the state before step t
     vec *sums_B, *sums_C;              // one chunk, (state, step): sums over the channels of the block
     vec *A, *A_log2, *grad_A, *carry;  // one task, (block, state); carry is a_{t+1} g_{t+1}
@@ -34,6 +35,7 @@ static int64_t lay_out(backward_memory *m, const scan_problem *p, int64_t blocks
         {&m->B, steps * vectors}, {&m->C, steps * vectors},
         {&m->grad_B, steps * vectors}, {&m->grad_C, steps * vectors},
         {&m->input, PADDED_CHUNK}, {&m->g_B, PADDED_CHUNK}, {&m->g_A, PADDED_CHUNK},
+        {&m->shared, shared_factors(p) * SCAN_CHUNK_STEPS},
         {&m->a, AT_ONCE * PADDED_CHUNK}, {&m->h, AT_ONCE * PADDED_CHUNK},
         {&m->sums_B, vectors * PADDED_CHUNK}, {&m->sums_C, vectors * PADDED_CHUNK},
         {&m->A, blocks * N}, {&m->A_log2, blocks * N}, {&m->grad_A, blocks * N}, {&m->carry, blocks * N},
@@ -53,11 +55,11 @@ static int64_t backward_scratch(const scan_problem *p, int64_t blocks) {
 
 // Run `count` states over a chunk, forwards and then backwards. Reads m->input, adds to m->g_B and m->g_A, and writes the
 // rows from n on of m->sums_B and m->sums_C.
-INLINE void reverse_states(const int count, const backward_memory *m, int64_t steps, const vec *delta,
+INLINE void reverse_states(const int count, const int form, const backward_memory *m, int64_t steps, const vec *delta,
                            const vec *grad_y, const float *B, const float *C, int64_t stride, const float *saved,
                            int64_t saved_stride, int64_t lanes, int64_t n, int64_t of_block,
-                           const lines_ahead wanted[2], int64_t first_line) {
-    const vec *input = m->input, *A = m->A + of_block + n, *A_log2 = m->A_log2 + of_block + n;
+                           const lines_ahead wanted[2], int64_t first_line, int64_t shared_stride) {
+    const vec *input = m->input, *A = m->A + of_block + n;
     vec *a = m->a, *h = m->h, *all_g_B = m->g_B, *all_g_A = m->g_A;
     vec *grad_A = m->grad_A + of_block + n, *carry = m->carry + of_block + n;
     vec state[AT_ONCE], w[AT_ONCE], sum_A[AT_ONCE];
@@ -66,12 +68,12 @@ INLINE void reverse_states(const int count, const backward_memory *m, int64_t st
     for (int i = 0; i < count; i++) h[i] = state[i] = load_part(saved + (n + i) * saved_stride, lanes);
     for (int64_t t = 0; t < steps; t++) {
         fetch(wanted[0], first_line + t);
-        vec dt = delta[t], x = input[t];
+        vec decay[AT_ONCE], x = input[t];
+        decays_each(count, form, 1, decay, delta[t], m->shared + t * shared_stride, m->A_log2 + of_block, n);
 #pragma GCC unroll 4
         for (int i = 0; i < count; i++) {
-            vec decay = exp2_of(dt * A_log2[i]);
-            a[AT_ONCE * t + i] = decay;
-            state[i] = decay * state[i] + x * B[t * stride + n + i];
+            a[AT_ONCE * t + i] = decay[i];
+            state[i] = decay[i] * state[i] + x * B[t * stride + n + i];
             h[AT_ONCE * (t + 1) + i] = state[i];
         }
     }
@@ -135,13 +137,22 @@ static void reverse_chunk(const backward_memory *m, const scan_problem *p, int64
         m->input[t] = delta[t] * u[t];
         m->g_B[t] = m->g_A[t] = splat(0.0f);
     }
-    int64_t pass = 0;
-    for (; n + AT_ONCE <= N; n += AT_ONCE, pass += pass < PASSES)
-        reverse_states(AT_ONCE, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N,
-                       m->wanted[pass], first);
-    for (; n < N; n++, pass += pass < PASSES)
-        reverse_states(1, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N,
-                       m->wanted[pass], first);
+    share_factors(m->shared, p, delta, steps, m->A_log2 + index * N);
+    int64_t pass = 0, shared_stride = shared_factors(p);
+#define REVERSE(count, form) \
+    reverse_states(count, form, m, steps, delta, grad_y, B, C, stride, saved, p->channels, channels.lanes, n, index * N, \
+                   m->wanted[pass], first, shared_stride)
+    for (; n + AT_ONCE <= N; n += AT_ONCE, pass += pass < PASSES) {
+        if (p->decay == SCAN_DECAY_POWER)
+            REVERSE(AT_ONCE, SCAN_DECAY_POWER);
+        else if (p->decay == SCAN_DECAY_SCALAR)
+            REVERSE(AT_ONCE, SCAN_DECAY_SCALAR);
+        else
+            REVERSE(AT_ONCE, SCAN_DECAY_FREE);
+    }
+    // The last states of the structured forms compute their own factors, which are the same up to rounding.
+    for (; n < N; n++, pass += pass < PASSES) REVERSE(1, SCAN_DECAY_FREE);
+#undef REVERSE
     add_sums(m->grad_B + first * vectors, m->sums_B, N, vectors, steps);
     add_sums(m->grad_C + first * vectors, m->sums_C, N, vectors, steps);
 
@@ -187,8 +198,15 @@ static void store_parameters(const backward_memory *m, const scan_problem *p, co
     int64_t at = (task->batch * p->directions + direction) * p->channels + channels.channel;
     store_part(p->grad_D + at, m->grad_D[index], channels.lanes);
     store_part(p->grad_bias + at, m->grad_bias[index], channels.lanes);
-    for (int64_t i = 0; i < channels.lanes; i++)
-        for (int64_t n = 0; n < N; n++) p->grad_A[(at + i) * N + n] = m->grad_A[index * N + n][i];
+    const vec *grad_A = m->grad_A + index * N;
+    if (p->decay == SCAN_DECAY_FREE) {
+        for (int64_t i = 0; i < channels.lanes; i++)
+            for (int64_t n = 0; n < N; n++) p->grad_A[(at + i) * N + n] = grad_A[n][i];
+    } else {
+        vec sum = splat(0.0f);
+        for (int64_t n = 0; n < N; n++) sum += grad_A[n] * rate_multiple(p, n);
+        store_part(p->grad_A + at, sum, channels.lanes);
+    }
 }
 
 static void backward(const scan_problem *p, const scan_task *task, void *scratch) {

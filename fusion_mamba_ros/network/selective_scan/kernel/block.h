@@ -33,12 +33,16 @@ INLINE int64_t state_offset(const scan_problem *p, const scan_task *task, int64_
     return row * p->state_size * p->channels + channels.channel;
 }
 
-// Set to[n] = factor * A for the channels of the block.
+// Return the rate of state n divided by the entry of A that it takes.
+INLINE float rate_multiple(const scan_problem *p, int64_t n) { return p->decay == SCAN_DECAY_POWER ? (float)(n + 1) : 1.0f; }
+
+// Set to[n] = factor * A for the channels of the block: the rate of state n in any form of decay.
 static void load_A(vec *to, const scan_problem *p, int64_t direction, block channels, float factor) {
-    const float *A = p->A + (direction * p->channels + channels.channel) * p->state_size;
+    int64_t rates = p->decay == SCAN_DECAY_FREE ? p->state_size : 1;
+    const float *A = p->A + (direction * p->channels + channels.channel) * rates;
     for (int64_t n = 0; n < p->state_size; n++) {
         to[n] = splat(0.0f);
-        for (int64_t i = 0; i < channels.lanes; i++) to[n][i] = factor * A[i * p->state_size + n];
+        for (int64_t i = 0; i < channels.lanes; i++) to[n][i] = factor * (rate_multiple(p, n) * A[i * rates + (rates > 1 ? n : 0)]);
     }
 }
 
@@ -58,15 +62,28 @@ static void gather_projections(vec *B, vec *C, const scan_problem *p, const scan
     }
 }
 
-// Gather the step sizes of a panel: softplus(delta + bias), or delta + bias without softplus.
+// Replace count values of delta by the step sizes: softplus(delta + bias), or delta + bias without softplus.
+INLINE void step_sizes(vec *delta, int64_t count, const scan_problem *p, vec bias) {
+    int64_t t = 0;
+    if (p->softplus) {
+        for (; t + 4 <= count; t += 4) {
+            for (int i = 0; i < 4; i++) delta[t + i] += bias;
+            softplus_each(4, delta + t);
+        }
+        for (; t < count; t++) {
+            delta[t] += bias;
+            softplus_each(1, delta + t);
+        }
+    } else if (p->delta_bias) {
+        for (; t < count; t++) delta[t] += bias;
+    }
+}
+
+// Gather the step sizes of a panel.
 static void gather_delta(vec *delta, const scan_problem *p, const scan_task *task, int64_t direction, block channels,
                          const panel *q) {
     int64_t pixels = pixels_of(p);
     int64_t plane = (task->batch * p->directions + direction) * p->channels + channels.channel;
     gather(delta, 1, p->delta + plane * pixels, pixels, channels.lanes, q);
-    vec bias = load_channels(p->delta_bias, p, direction, channels);
-    if (p->softplus)
-        for (int64_t t = 0; t < q->steps; t++) delta[t] = softplus_of(delta[t] + bias);
-    else if (p->delta_bias)
-        for (int64_t t = 0; t < q->steps; t++) delta[t] += bias;
+    step_sizes(delta, q->steps, p, load_channels(p->delta_bias, p, direction, channels));
 }

@@ -5,5 +5,6 @@
 #include "simd.h"
 #include "panel.h"
 #include "block.h"
+#include "decay.h"
 #include "forward.h"
 #include "backward.h"

@@ -101,73 +101,78 @@ INLINE void fetch(lines_ahead lines, int64_t index) {
     prefetch(lines.start, floats);
 }
 
-// Return the step of the next pixel of a folded panel: on the right, or the first one of the next row.
-INLINE int64_t next_step(const panel *q, int64_t step, int64_t *column) {
-    if (++*column < q->row_stride) return step + q->column_step;
-    *column = 0;
-    return step + q->row_step - (q->row_stride - 1) * q->column_step;
+// A tile is up to LANES neighbouring pixels of one row of a panel.
+typedef struct {
+    int64_t row, column;          // position in the panel; start with {0}
+    int64_t folded_step, folded_column;  // state of the walk over a folded panel
+    int64_t pixel, count;         // index of the first pixel in the map, number of pixels
+    int64_t steps[LANES];         // step of each pixel
+} tile;
+
+// Move to the next tile of the panel; return 0 after the last one. The first call moves to the first tile.
+INLINE int next_tile(tile *t, const panel *q) {
+    t->column += t->count;
+    if (t->column >= q->columns) {
+        t->column = 0;
+        t->row++;
+    }
+    if (t->row >= q->rows) return 0;
+    t->count = smaller(LANES, q->columns - t->column);
+    t->pixel = q->origin + t->row * q->row_stride + t->column;
+    if (!q->folded) {
+        int64_t step = q->first_step + t->row * q->row_step + t->column * q->column_step;
+        for (int i = 0; i < LANES; i++) t->steps[i] = step + i * q->column_step;
+        return 1;
+    }
+    // The next pixel is on the right, or the first one of the next row.
+    for (int i = 0; i < t->count; i++) {
+        t->steps[i] = q->first_step + t->folded_step;
+        if (++t->folded_column < q->row_stride) {
+            t->folded_step += q->column_step;
+        } else {
+            t->folded_column = 0;
+            t->folded_step += q->row_step - (q->row_stride - 1) * q->column_step;
+        }
+    }
+    return 1;
+}
+
+// Load the tile of lanes 0 .. lanes-1 and transpose it: to[i] holds pixel i. Lane i starts i * lane_stride floats further.
+INLINE void load_tile(vec to[LANES], const float *map, int64_t lane_stride, int64_t lanes, const tile *t) {
+    const float *from = map + t->pixel;
+    if (lanes >= LANES && t->count == LANES) {
+        const float *rows[LANES];
+        for (int i = 0; i < LANES; i++) rows[i] = from + i * lane_stride;
+        load_transposed(to, rows);
+        return;
+    }
+    for (int i = 0; i < LANES; i++) to[i] = i < lanes ? load_part(from + i * lane_stride, t->count) : splat(0.0f);
+    transpose(to);
 }
 
 // Set to[step * to_stride] to lanes 0 .. lanes-1 of the map at that step. Lane i starts i * lane_stride floats further.
 static void gather(vec *to, int64_t to_stride, const float *from, int64_t lane_stride, int64_t lanes, const panel *q) {
-    int64_t folded_step = q->first_step, folded_column = 0;
-    for (int64_t row = 0; row < q->rows; row++) {
-        const float *line = from + q->origin + row * q->row_stride;
-        for (int64_t column = 0; column < q->columns; column += LANES) {
-            int64_t count = smaller(LANES, q->columns - column);
-            int64_t step = q->first_step + row * q->row_step + column * q->column_step;
-            vec tile[LANES];
-            if (lanes >= LANES && count == LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) tile[i] = load(line + column + i * lane_stride);
-            } else {
-                for (int i = 0; i < LANES; i++)
-                    tile[i] = i < lanes ? load_part(line + column + i * lane_stride, count) : splat(0.0f);
-            }
-            transpose(tile);
-            if (q->folded) {
-                for (int i = 0; i < count; i++) {
-                    to[folded_step * to_stride] = tile[i];
-                    folded_step = next_step(q, folded_step, &folded_column);
-                }
-            } else if (count == LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) to[(step + i * q->column_step) * to_stride] = tile[i];
-            } else {
-                for (int i = 0; i < count; i++) to[(step + i * q->column_step) * to_stride] = tile[i];
-            }
-        }
+    for (tile t = {0}; next_tile(&t, q);) {
+        vec pixels[LANES];
+        load_tile(pixels, from, lane_stride, lanes, &t);
+        for (int i = 0; i < t.count; i++) to[t.steps[i] * to_stride] = pixels[i];
     }
 }
 
 // The inverse of gather. If `add`, add to the map instead of overwriting it.
 static void scatter(float *to, int64_t lane_stride, int64_t lanes, const vec *from, int64_t from_stride, const panel *q,
                     int add) {
-    int64_t folded_step = q->first_step, folded_column = 0;
-    for (int64_t row = 0; row < q->rows; row++) {
-        float *line = to + q->origin + row * q->row_stride;
-        for (int64_t column = 0; column < q->columns; column += LANES) {
-            int64_t count = smaller(LANES, q->columns - column);
-            int64_t step = q->first_step + row * q->row_step + column * q->column_step;
-            vec tile[LANES];
-            if (q->folded) {
-                for (int i = 0; i < LANES; i++) {
-                    tile[i] = i < count ? from[folded_step * from_stride] : splat(0.0f);
-                    if (i < count) folded_step = next_step(q, folded_step, &folded_column);
-                }
-            } else if (count == LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) tile[i] = from[(step + i * q->column_step) * from_stride];
-            } else {
-                for (int i = 0; i < LANES; i++)
-                    tile[i] = i < count ? from[(step + i * q->column_step) * from_stride] : splat(0.0f);
-            }
-            transpose(tile);
-            for (int i = 0; i < LANES && i < lanes; i++) {
-                float *at = line + column + i * lane_stride;
-                if (add) tile[i] += load_part(at, count);
-                store_part(at, tile[i], count);
-            }
+    static const vec zeros;
+    for (tile t = {0}; next_tile(&t, q);) {
+        const float *pixels[LANES];
+        vec rows[LANES];
+        for (int i = 0; i < LANES; i++)
+            pixels[i] = (const float *)(i < t.count ? from + t.steps[i] * from_stride : &zeros);
+        load_transposed(rows, pixels);
+        for (int i = 0; i < LANES && i < lanes; i++) {
+            float *at = to + t.pixel + i * lane_stride;
+            if (add) rows[i] += load_part(at, t.count);
+            store_part(at, rows[i], t.count);
         }
     }
 }

@@ -12,14 +12,18 @@
 // Columns that a column walk processes together: one cache line of a row.
 #define SCAN_PANEL_COLUMNS 16
 
+// Form of the decay rates: `A` holds all rates of a channel, or one rate a of which state n takes (n + 1) a or a itself.
+enum { SCAN_DECAY_FREE = 0, SCAN_DECAY_POWER = 1, SCAN_DECAY_SCALAR = 2 };
+
 typedef struct {
     int64_t batch, directions, channels, groups, state_size, height, width;
     int64_t chunks;  // chunks per direction that `states` has room for
     int64_t parts;   // backward: number of parts into which the channels of one group are split
     int64_t softplus;
+    int64_t decay;   // one of SCAN_DECAY_...
     const float *u;           // (batch, channels, height, width)
     const float *delta;       // (batch, directions, channels, height, width)
-    const float *A;           // (directions, channels, state_size)
+    const float *A;           // (directions, channels, rates); rates is state_size if `decay` is free, else 1
     const float *B;           // (batch, directions, groups, state_size, height, width)
     const float *C;           // as B
     const float *D;           // (directions, channels) or null
@@ -28,7 +32,7 @@ typedef struct {
     float *states;            // (batch, directions, chunks, state_size, channels); forward: null to keep none
     const float *grad_y;      // backward: as u
     float *grad_u, *grad_delta;
-    float *grad_A;                  // (batch, directions, channels, state_size): the caller sums over the batch
+    float *grad_A;                  // (batch, directions, channels, rates): the caller sums over the batch
     float *grad_B, *grad_C;         // as B: sums over the first part of the channels
     float *more_grad_B, *more_grad_C;  // (parts - 1, ...) as B: sums over the other parts; the caller adds them
     float *grad_D, *grad_bias;      // (batch, directions, channels): the caller sums over the batch
