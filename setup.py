@@ -27,28 +27,30 @@ _spec.loader.exec_module(scan_build)
 
 
 class BuildKernel(build_ext):
-    """Builds a plain shared library instead of a Python extension module: it is loaded by ctypes."""
+    """Builds plain shared libraries instead of Python extension modules: ctypes and ONNX Runtime load them."""
 
     def run(self) -> None:
-        """Compile the kernel beside its source, or into the wheel."""
+        """Compile the kernel for PyTorch and for ONNX Runtime, in the source tree or into the wheel."""
         in_place = self.inplace or getattr(self, "editable_mode", False)
         root = Path(__file__).parent if in_place else Path(self.build_lib)
         try:
             self.announce(f"scan kernel: {scan_build.build(root / KERNEL / scan_build.LIBRARY_NAME)}", level=2)
+            operator = scan_build.build_operator(root / KERNEL / scan_build.OPERATOR_LIBRARY)
+            self.announce(f"operator of ONNX Runtime: {operator}", level=2)
         except scan_build.BuildError as error:
-            self.warn(f"the selective scan will run on its slow reference: {error}")
+            self.warn(f"the selective scan will run on its slow reference, and exported models will not run: {error}")
 
     def get_outputs(self) -> list[str]:
-        """Return nothing: the library is optional."""
+        """Return nothing: the libraries are optional."""
         return []
 
     def get_output_mapping(self) -> dict[str, str]:
-        """Return nothing: the library is optional."""
+        """Return nothing: the libraries are optional."""
         return {}
 
 
 class PlatformWheel(bdist_wheel):
-    """A wheel for this platform and any Python 3: the library knows nothing of Python."""
+    """A wheel for this platform and any Python 3: the libraries know nothing of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Return the tag with this platform only."""

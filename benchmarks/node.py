@@ -101,6 +101,11 @@ def run_node_with(inference_ms: float) -> None:
 
         def reset_stream(self) -> None: ...
 
+        def memory_mb(self) -> dict[str, float]:
+            return {}
+
+        def free_memory(self) -> None: ...
+
         def predict(self, images: Any, *, reference_size: Any = None) -> Detections:
             if inference_ms:
                 time.sleep(inference_ms * 1e-3)

@@ -36,9 +36,9 @@ autodoc_class_signature = "mixed"
 autodoc_mock_imports = [
     *("rclpy", "message_filters", "cv_bridge", "launch", "launch_ros", "ament_index_python", "rosidl_runtime_py"),
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rosgraph_msgs"),
-    *("sensor_msgs", "std_msgs", "vision_msgs", "fusion_mamba_ros.msg"),
+    *("sensor_msgs", "std_msgs", "vision_msgs", "foxglove_msgs", "fusion_mamba_ros.msg"),
     *("torch", "safetensors", "lightning_fabric", "pycocotools", "matplotlib", "tensorboard", "rosbags"),
-    *("cv2", "typer", "rich"),
+    *("cv2", "typer", "rich", "mcap", "lz4", "zstandard"),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros import __version__
+from fusion_mamba_ros.commands.failure import NEEDS_TORCH, is_missing_torch
 from fusion_mamba_ros.openmp_policy import set_waiting_policy
 
 app = typer.Typer(
@@ -27,6 +28,9 @@ COMMANDS: tuple[str, ...] = (
     "compare",
     "distill",
     "eval",
+    "eval_bag",
+    "eval_bags",
+    "export",
     "import_weights",
     "info",
     "make_bag",
@@ -69,6 +73,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("FUSION_MAMBA_TRACEBACK"):
             raise
+        if is_missing_torch(error):
+            print(f"error: {NEEDS_TORCH}", file=sys.stderr)
+            raise SystemExit(2) from error
         text = " ".join(str(error).split())[:500]
         remedy = "set FUSION_MAMBA_TRACEBACK=1 to see where, and report it"
         print(f"error: unexpected {type(error).__name__}: {text or 'no message'}: {remedy}", file=sys.stderr)

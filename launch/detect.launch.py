@@ -27,12 +27,29 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="Path of the .safetensors checkpoint. Default: that of params_file, or the one of the package.",
+            description="Checkpoint or exported model. Default: that of params_file, or the one of the package.",
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
         ),
         DeclareLaunchArgument(
             "image_transport",
             default_value="",
             description="raw or compressed. Default: that of params_file, or raw.",
+        ),
+        DeclareLaunchArgument(
+            "tracking",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="Fill Detection2D.id with the ids of tracks. Default: that of params_file, or false.",
+        ),
+        DeclareLaunchArgument(
+            "use_arrival_time",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="Pair by arrival, for drivers that do not stamp. Default: that of params_file, or false.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
@@ -69,9 +86,12 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    for name in ("checkpoint", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport"):
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
             parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
+    for name, parameter in (("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")):
+        if LaunchConfiguration(name).perform(context):
+            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=bool)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",

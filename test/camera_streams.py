@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,22 @@ def two_cameras(
     """Return the frames of both cameras in the order of arrival."""
     frames = frames_of(Camera.RGB, rgb, seconds, rng) + frames_of(Camera.THERMAL, thermal, seconds, rng)
     return sorted(frames, key=lambda frame: frame.arrival_ns)
+
+
+def jittered(frames: Iterable[Frame], mean_delay_ms: float, rng: np.random.Generator) -> list[Frame]:
+    """Return ``frames`` with a random extra delay (exponential) of each message; no message overtakes another."""
+    newest_ns = dict.fromkeys(Camera, 0)
+    delayed = []
+    for frame in frames:
+        arrival_ns = frame.arrival_ns + int(rng.exponential(mean_delay_ms * MS)) if mean_delay_ms else frame.arrival_ns
+        newest_ns[frame.camera] = max(arrival_ns, newest_ns[frame.camera] + 1)
+        delayed.append(replace(frame, arrival_ns=newest_ns[frame.camera]))
+    return sorted(delayed, key=lambda frame: frame.arrival_ns)
+
+
+def arrival_stamped(frames: Iterable[Frame]) -> list[Frame]:
+    """Return ``frames`` with their arrival in place of the stamp, as with `pairing.use_arrival_time`."""
+    return [replace(frame, stamp_ns=frame.arrival_ns) for frame in frames]
 
 
 def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None) -> list[tuple[int, Pair | LoneFrame]]:

@@ -32,9 +32,9 @@ REASONS = {"cut short": "data", "encoding": "no such encoding", "zero stamp": "i
 class FaultRun:
     """Cameras, faults and an observer around a simulated detector."""
 
-    def __init__(self, scenario: Scenario, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, scenario: Scenario, patch: pytest.MonkeyPatch, **parameters: Any) -> None:
         self.scenario = scenario
-        self.detector = SimulatedDetector(patch, missing_modality=scenario.missing_modality)
+        self.detector = SimulatedDetector(patch, missing_modality=scenario.missing_modality, **parameters)
         self.world, self.predictor = self.detector.world, self.detector.predictor
         self.start_ns = self.world.steady_ns
         self.active: list[Fault] = []

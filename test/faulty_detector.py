@@ -27,7 +27,9 @@ class FaultyPredictor:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._bias = next(p for n, p in predictor._model.named_parameters() if n.startswith("head.class_branches"))
+        self._bias = next(
+            p for n, p in predictor.engine.model.named_parameters() if n.startswith("head.class_branches")
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._predictor, name)

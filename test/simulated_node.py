@@ -219,6 +219,11 @@ class SimulatedPredictor:
 
     def reset_stream(self) -> None: ...
 
+    def memory_mb(self) -> dict[str, float]:
+        return {}
+
+    def free_memory(self) -> None: ...
+
     def predict(self, images: Any, *, reference_size: Any = None) -> Detections:
         self.running_since_ns = self._world.steady_ns
         fault = self.fault

@@ -12,9 +12,8 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
@@ -35,7 +34,7 @@ class StandIn:
             ("person", "car"), (64, 64), metrics={"modes": {"fused": {"mAP": 0.5, "mAP50": 0.75}}}
         )
         self.thresholds = Thresholds()
-        self.device = torch.device("cpu")
+        self.device = "cpu"
         self.modes = tuple(Mode)
         self._delay_sec = delay_sec
 
@@ -45,6 +44,13 @@ class StandIn:
 
     def reset_stream(self) -> None:
         """Nothing was learnt."""
+
+    def memory_mb(self) -> dict[str, float]:
+        """No device."""
+        return {}
+
+    def free_memory(self) -> None:
+        """Nothing is cached."""
 
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
         """Return one box, or fail as the first pixel asks."""

@@ -19,6 +19,7 @@ ARROWS = {
     "network": set(),
     "streams": set(),
     "synthetic": set(),
+    "tracking": set(),
     "perception": {"network", "streams"},
     "registration": {"perception"},
     "deployment": {"perception", "network"},
@@ -29,9 +30,19 @@ ARROWS = {
     "analysis": {"training", "evaluation", "bags", "datasets", "perception", "network"},
     "commands": {
         *("analysis", "training", "evaluation", "bags", "datasets", "registration", "deployment"),
-        *("perception", "network", "streams", "synthetic", "openmp_policy"),
+        *("perception", "network", "streams", "synthetic", "tracking", "openmp_policy"),
     },
-    "ros": {"evaluation", "bags", "datasets", "deployment", "perception", "network", "streams", "openmp_policy"},
+    "ros": {
+        "evaluation",
+        "bags",
+        "datasets",
+        "deployment",
+        "perception",
+        "network",
+        "streams",
+        "tracking",
+        "openmp_policy",
+    },
     "openmp_policy": set(),
     "cli": {"commands", "openmp_policy"},
     "__main__": {"cli"},
@@ -48,7 +59,7 @@ ROS = {
         "diagnostic_msgs",
         "diagnostic_updater",
     ),
-    *("sensor_msgs", "std_msgs", "geometry_msgs", "vision_msgs"),
+    *("sensor_msgs", "std_msgs", "geometry_msgs", "vision_msgs", "foxglove_msgs"),
 }
 NETWORK_CLIENTS = {
     *(
@@ -145,7 +156,17 @@ def test_a_file_is_named_for_its_concept() -> None:
 
 
 def test_every_source_file_names_its_licence() -> None:
-    folders = ("fusion_mamba_ros", "test", "benchmarks", "launch", "underlay", "tools", "scripts", "config")
+    folders = (
+        "fusion_mamba_ros",
+        "test",
+        "benchmarks",
+        "launch",
+        "underlay",
+        "tools",
+        "scripts",
+        "config",
+        "requirements",
+    )
     sources = {".py", ".c", ".h", ".sh", ".txt", ".xml", ".in", ".yaml", ".toml"}
     silent = [
         path.relative_to(ROOT)

@@ -52,6 +52,8 @@ def test_cka_of_a_rotated_and_scaled_copy_is_one_and_of_a_constant_is_no_number(
     assert linear_cka(FeatureSums.of(x, 3 * x @ rotation + 7)) == pytest.approx(1)
     constant = FeatureSums.of(x, torch.ones_like(x))
     assert math.isnan(linear_cka(constant)) and math.isnan(channel_correlation(constant))
+    tiny = FeatureSums.of(1e-9 * x, 1e-9 * x)
+    assert linear_cka(tiny) == pytest.approx(1) and channel_correlation(tiny) == pytest.approx(1)
 
 
 def test_jackknife_of_a_mean_has_the_error_of_a_mean() -> None:
@@ -95,7 +97,8 @@ def test_stages_are_those_of_the_block_and_streams_with_equal_features_correlate
     for item in found:
         if item.stage in stages[:2] and item.label == "all":
             assert item.real == pytest.approx(1) and item.shuffled == pytest.approx(1)
-        assert item.untrained < 1
+        if item.label == "all":
+            assert item.untrained < 0.999
     # Six pairs, of 4 x 4 positions at P4; the boxes hold only some of them.
     by_label = {item.label: item.positions for item in found if item.level == 4}
     assert by_label["all"] == 96 and 0 < by_label["person"] < 96

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
@@ -13,7 +12,7 @@ LETTERBOX = Letterbox((640, 480), (320, 256))  # Half size, 8 rows of padding ab
 
 def detect(rows, **options) -> Detections:
     defaults = {"score_threshold": 0.3, "nms_threshold": 0.5, "max_detections": 100}
-    return detections_from(torch.tensor(rows), LETTERBOX, Mode.FUSED, **{**defaults, **options})
+    return detections_from(np.array(rows, np.float32), LETTERBOX, Mode.FUSED, **{**defaults, **options})
 
 
 def test_boxes_are_in_pixels_of_the_original_image_best_first():

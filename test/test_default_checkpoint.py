@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointError
-from fusion_mamba_ros.perception.default_checkpoint import NAME, default_checkpoint
+from fusion_mamba_ros.perception import default_checkpoint as default_checkpoint_module
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError
+from fusion_mamba_ros.perception.default_checkpoint import EXPORTED_NAME, NAME, default_checkpoint
 
 SHARE = f"share/fusion_mamba_ros/weights/{NAME}"
 
@@ -43,3 +44,17 @@ def test_the_source_tree_goes_before_an_installed_copy(tmp_path: Path) -> None:
 def test_absent_weights_are_one_sentence_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"came without weights/{NAME}: name one$"):
         default_checkpoint(tmp_path / "lib" / "fusion_mamba_ros")
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [((), NAME), (("torch",), EXPORTED_NAME), (("torch", "onnxruntime"), NAME), (("onnxruntime",), NAME)],
+)
+def test_the_exported_weights_are_used_if_only_their_engine_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], expected: str
+) -> None:
+    weights = lay(tmp_path / "weights" / NAME).parent
+    (weights / EXPORTED_NAME).touch()
+    reasons = dict.fromkeys(missing, "is not installed")
+    monkeypatch.setattr(default_checkpoint_module, "why_unavailable", lambda kind: reasons.get(kind.name))
+    assert default_checkpoint(tmp_path / "fusion_mamba_ros") == weights / expected

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,17 @@ def test_contact_sheet_shows_every_image_in_reading_order(count, columns):
 def test_contact_sheet_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
+
+
+def test_the_tag_of_a_tracked_box_names_its_id() -> None:
+    picture = np.zeros((240, 320, 3), np.uint8)
+    boxes = np.array([[50, 100, 70, 200]], np.float32)
+    plain = Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int64))
+    drawings = [
+        draw_boxes(picture, replace(plain, track_ids=ids), ("person",))
+        for ids in (None, np.array([0]), np.array([1]), np.array([123]))
+    ]
+    assert np.array_equal(drawings[0], drawings[1])
+    assert not np.array_equal(drawings[0], drawings[2])
+    # The tag grows to the right with the digits.
+    assert (drawings[3] > 0).any(axis=(0, 2)).sum() > (drawings[2] > 0).any(axis=(0, 2)).sum()

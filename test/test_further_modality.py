@@ -81,7 +81,7 @@ def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(traine
     predictor = Predictor.from_checkpoint(checkpoint, "cpu", thresholds=Thresholds(score_threshold=0.0))
     names = {"fused": tuple(sample.images)}.get(mode, mode.removesuffix("_only").split("+"))
     seen: list[dict[str, torch.Tensor]] = []
-    predictor._model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    predictor.engine.model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     detections = predictor.predict({name: sample.images[name] for name in names}, reference_size=sample.size)
     assert detections.mode is Mode(mode) and len(detections) > 0
     assert {name for name, image in seen[0].items() if bool(image.any())} == set(names)

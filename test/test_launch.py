@@ -23,10 +23,13 @@ pytest.importorskip("rclpy")
 from fusion_mamba_ros.ros.bag_tools.bag_player import parse_arguments
 
 ROOT = Path(__file__).parents[1]
-DETECT, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay"))
+DETECT, REPLAY, VEHICLE = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay", "vehicle"))
 ARGUMENTS = {
     "checkpoint": "",
+    "engine": "",
     "image_transport": "",
+    "tracking": "",
+    "use_arrival_time": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -117,11 +120,13 @@ def test_the_arguments_are_the_documented_ones_with_their_defaults(describe: Cal
 
 
 def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., list[Call]]) -> None:
-    (node,) = named(describe(DETECT, checkpoint="a.safetensors", image_transport="compressed"), "LifecycleNode")
+    (node,) = named(
+        describe(DETECT, checkpoint="a.onnx", engine="onnxruntime", image_transport="compressed"), "LifecycleNode"
+    )
     assert node.options["namespace"] == configuration("namespace")
     file, values = node.options["parameters"]
     assert file == configuration("params_file")
-    for name in ("checkpoint", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport"):
         assert values[name] == Call("ParameterValue", configuration(name), value_type=str)
     assert values["use_sim_time"] == Call("ParameterValue", configuration("use_sim_time"), value_type=bool)
     assert dict(node.options["remappings"]) == {
@@ -164,6 +169,14 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
     handed_on = dict(include.options["launch_arguments"])
     assert handed_on.pop("use_sim_time") == configuration("clock")
     assert handed_on == {name: configuration(name) for name in declared & {*ARGUMENTS, "params_file"}}
+
+
+def test_the_example_of_a_vehicle_sets_arguments_that_the_detector_declares(
+    describe: Callable[..., list[Call]],
+) -> None:
+    (include,) = named(describe(VEHICLE), "IncludeLaunchDescription")
+    assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
+    assert dict(include.options["launch_arguments"]).keys() <= {*ARGUMENTS, "params_file"}
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
@@ -214,3 +227,16 @@ def test_ros_accepts_the_launch_file() -> None:
 
     description = get_launch_description_from_python_launch_file(str(DETECT))
     assert {argument.name for argument in description.get_launch_arguments()} == {*ARGUMENTS, "params_file"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "parameter"), [("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")]
+)
+def test_a_switch_overrides_the_parameter_file_only_where_it_is_given(
+    describe: Callable[..., list[Call]], argument: str, parameter: str
+) -> None:
+    (node,) = named(describe(DETECT, **{argument: "true"}), "LifecycleNode")
+    value = Call("ParameterValue", configuration(argument), value_type=bool)
+    assert node.options["parameters"][-1][parameter] == value
+    (node,) = named(describe(DETECT), "LifecycleNode")
+    assert parameter not in node.options["parameters"][-1]

@@ -55,6 +55,13 @@ def test_boxes_survive_the_wire() -> None:
     assert {d.id for d in array.detections} == {""}
 
 
+def test_a_box_carries_the_id_of_its_track_and_none_without_one() -> None:
+    boxes, scores = np.zeros((3, 4), np.float32), np.array([0.9, 0.8, 0.7], np.float32)
+    detections = Detections(boxes, scores, np.zeros(3, np.int64), track_ids=np.array([7, 0, 12]))
+    array = detection_array(detections, Header(), ("person",))
+    assert [detection.id for detection in array.detections] == ["7", "", "12"]
+
+
 def test_no_detection_is_an_empty_array() -> None:
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     array = detection_array(nothing, Header(frame_id="rgb_camera"), ())

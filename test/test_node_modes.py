@@ -50,3 +50,27 @@ def test_cameras_that_are_faster_than_inference_lose_frames_not_time(tmp_path: P
         # However long inference takes, no more than this ever waits: three in the queue of pairing, one whose stamp ran
         # ahead, and the newest pair.
         assert max(camera.waiting for s in graph.statuses for camera in (s.rgb, s.thermal)) <= 5
+
+
+def test_images_without_stamps_give_arrays_with_ids_by_arrival(tmp_path: Path) -> None:
+    choices = (
+        "checkpoint:=stand-in",
+        "pairing.use_arrival_time:=true",
+        "tracking:=true",
+        "rgb.freeze_timeout_sec:=0.4",
+    )
+    with running_detector(tmp_path / "log", *choices) as (_, graph):
+        cameras = Cameras(graph)
+        cameras.zero_stamp = dict.fromkeys(Camera, True)
+        wait_until(lambda: any(status.mode == "fused" for status in graph.statuses), "fused arrays")
+        cameras.frozen = True
+        wait_until(lambda: graph.statuses[-1].mode == "rgb_only", "arrays of RGB alone while thermal is frozen")
+        cameras.frozen = False
+        wait_until(lambda: graph.statuses[-1].mode == "fused", "fused arrays again")
+        cameras.close()
+        graph.counters_add_up()
+        ids = [detection.id for array in graph.arrays for detection in array.detections]
+        assert ids[0] == ""
+        assert set(ids[1:]) == {"1"}
+        # Stamps are times of the node's clock, not zero.
+        assert all(array.header.stamp.sec > 0 for array in graph.arrays)

@@ -213,3 +213,40 @@ def test_threads_is_the_number_of_threads_that_compute(checkpoint, tmp_path):
 def test_every_command_that_runs_the_network_refuses_a_negative_number_of_threads(command):
     result = RUNNER.invoke(app, [command, "--threads", "-1"])
     assert result.exit_code == 2 and "--threads" in result.output
+
+
+def test_track_gives_ids_that_go_on_in_a_video(checkpoint, tmp_path):
+    video = write_video(tmp_path / "a.mp4", 6)
+    result = run(checkpoint, tmp_path / "out", "--rgb", video, "--thermal", video, "--track", "--max-detections", 20)
+    assert result.exit_code == 0, result.output
+    tracked = read(tmp_path / "out")
+    ids = [
+        {a["track_id"] for a in tracked["annotations"] if a["image_id"] == image["id"]} - {0}
+        for image in tracked["images"]
+    ]
+    assert not ids[0]
+    assert ids[-1] & ids[-2]
+    # Tracking changes nothing but the ids.
+    plain = run(checkpoint, tmp_path / "plain", "--rgb", video, "--thermal", video, "--max-detections", 20)
+    assert plain.exit_code == 0, plain.output
+    for annotation in tracked["annotations"]:
+        del annotation["track_id"]
+    assert read(tmp_path / "plain") == tracked
+
+
+def test_track_takes_a_folder_at_its_frame_rate_and_refuses_a_single_image(checkpoint, tmp_path):
+    for number in range(3):
+        write_image(tmp_path / "rgb" / f"{number}.png", 1)
+    arguments = ("--rgb", tmp_path / "rgb", "--track", "--max-detections", 5)
+    # An image every 100 s: no track lasts so long.
+    for rate, continues in ((10, True), (0.01, False)):
+        out = tmp_path / f"out{rate}"
+        result = run(checkpoint, out, *arguments, "--frame-rate", rate)
+        assert result.exit_code == 0, result.output
+        assert any(annotation["track_id"] for annotation in read(out)["annotations"]) == continues
+    single = run(checkpoint, tmp_path / "single", "--rgb", tmp_path / "rgb" / "0.png", "--track")
+    assert single.exit_code != 0
+    assert "--track needs a video or a folder" in single.output
+    bad = run(checkpoint, tmp_path / "bad", *arguments, "--frame-rate", 0)
+    assert bad.exit_code != 0
+    assert "--frame-rate is 0" in bad.output

@@ -12,9 +12,10 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.detections import Mode
-from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError, are_finite, cause_of_non_finite_output
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.torch_engine import are_finite, cause_of_non_finite_output
 
 CLASSES = ("person", "car")
 METADATA = CheckpointMetadata(CLASSES, (320, 256))
@@ -60,7 +61,7 @@ def rgb_image(width=640, height=480, box=None):
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor(BrightRectangle(), METADATA, device="cpu")
+    return Predictor.from_model(BrightRectangle(), METADATA, device="cpu")
 
 
 @pytest.mark.parametrize("rgb_size", [(640, 480), (1280, 720), (320, 256), (301, 520)])
@@ -81,7 +82,7 @@ def test_boxes_are_in_rgb_pixels_whatever_the_sizes(predictor, rgb_size, thermal
 
 def test_thermal_boxes_follow_the_homography():
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
     thermal = filled_image(640, 512, (0, 0, 320, 256))
     result = predictor.predict({"rgb": rgb_image(), "thermal": thermal})
     np.testing.assert_allclose(result.boxes, [[160, 120, 320, 240]], atol=3)
@@ -91,7 +92,7 @@ def test_thermal_boxes_follow_the_homography():
 
 def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels():
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
     result = predictor.predict({"thermal": filled_image(320, 256, (64, 32, 128, 96))})
     np.testing.assert_allclose(result.boxes, [[64, 32, 128, 96]], atol=1)
 
@@ -104,7 +105,7 @@ def test_missing_image_is_a_map_of_zeros_and_is_said(predictor, missing, mode, a
     if absent:
         del images[missing]
     assert predictor.predict(images).mode is mode
-    seen = predictor._model.seen[-1]
+    seen = predictor.engine.model.seen[-1]
     assert not seen[missing].any()
     other = "rgb" if missing == "thermal" else "thermal"
     assert seen[other].min() > 0
@@ -112,7 +113,7 @@ def test_missing_image_is_a_map_of_zeros_and_is_said(predictor, missing, mode, a
 
 @pytest.mark.parametrize("modality,mode", [("rgb", Mode.RGB_ONLY), ("thermal", Mode.THERMAL_ONLY)])
 def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality, mode):
-    predictor = Predictor(BrightRectangle([modality]), METADATA, device="cpu")
+    predictor = Predictor.from_model(BrightRectangle([modality]), METADATA, device="cpu")
     box = (100, 100, 200, 200)
     result = predictor.predict({"rgb": rgb_image(box=box), "thermal": filled_image(640, 480, box)})
     assert result.mode is mode
@@ -125,7 +126,7 @@ def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality, 
 
 def test_three_channel_stem_gets_grey_three_times():
     model = BrightRectangle({"rgb": 3, "thermal": 3})
-    Predictor(model, METADATA, device="cpu").predict(
+    Predictor.from_model(model, METADATA, device="cpu").predict(
         {"rgb": rgb_image(), "thermal": filled_image(640, 480, (0, 0, 9, 9))}
     )
     thermal = model.seen[-1]["thermal"]
@@ -138,7 +139,7 @@ def test_sixteen_bit_and_black_hot_thermal_reach_the_network_white_hot():
     counts = filled_image(640, 480).astype(np.uint16) * 100
     counts[100:200, 100:200] = 1000
     scaling = ThermalScaling(polarity="black_hot")
-    predictor = Predictor(BrightRectangle(), METADATA, device="cpu", thermal=scaling)
+    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", thermal=scaling)
     result = predictor.predict({"rgb": rgb_image(), "thermal": counts})
     np.testing.assert_allclose(result.boxes, [[100, 100, 200, 200]], atol=2)
 
@@ -147,7 +148,7 @@ def test_network_sees_rgb_order_and_values_in_zero_to_one(predictor):
     rgb = np.zeros((256, 320, 3), np.uint8)
     rgb[...] = (255, 51, 0)
     predictor.predict({"rgb": rgb})
-    np.testing.assert_allclose(predictor._model.seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(predictor.engine.model.seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
 
 
 def test_batch_gives_what_each_pair_gives_alone(predictor):
@@ -254,9 +255,9 @@ def test_malformed_input_is_one_sentence(predictor, images, message):
 def test_warm_up_runs_every_mode_once_and_returns_the_seconds_of_each(predictor):
     seconds = predictor.warm_up()
     assert len(seconds) == 3 and min(seconds) > 0
-    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in predictor._model.seen]
+    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in predictor.engine.model.seen]
     assert len(zeroed) == 3
-    assert len(predictor._model.seen) == len(predictor.modes)
+    assert len(predictor.engine.model.seen) == len(predictor.modes)
 
 
 def test_times_of_the_stages_are_there_after_a_prediction(predictor):
@@ -280,7 +281,7 @@ def test_predictor_of_a_file_predicts(tmp_path):
 
 def test_model_of_an_unknown_modality_is_refused():
     with pytest.raises(CheckpointError, match="wants the modalities radar"):
-        Predictor(BrightRectangle(["rgb", "radar"]), METADATA, device="cpu")
+        Predictor.from_model(BrightRectangle(["rgb", "radar"]), METADATA, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "tpu:0", "mps", "cuda:99"])
@@ -309,14 +310,14 @@ def test_precision_that_the_device_lacks_is_one_sentence():
 def small_predictor() -> Predictor:
     torch.manual_seed(0)
     model = FusionMambaDetector(ModelConfig(classes=2, dssf_count=1, levels=(5,)))
-    return Predictor(model, CheckpointMetadata(CLASSES, (96, 64)), device="cpu")
+    return Predictor.from_model(model, CheckpointMetadata(CLASSES, (96, 64)), device="cpu")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("branch", ["box_branches", "class_branches"])
 def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value, branch):
     predictor = small_predictor()
-    weight = getattr(predictor._model.head, branch)[1][-1].bias
+    weight = getattr(predictor.engine.model.head, branch)[1][-1].bias
     with torch.no_grad():
         weight[0] = value
     with pytest.raises(NonFiniteOutputError, match=rf"'head\.{branch}\.1\.2\.bias': use another checkpoint"):
@@ -328,11 +329,11 @@ def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value, bra
 def test_activations_that_overflow_are_refused_though_the_weights_are_finite():
     predictor = small_predictor()
     with torch.no_grad():
-        for parameter in predictor._model.head.class_branches.parameters():
+        for parameter in predictor.engine.model.head.class_branches.parameters():
             parameter.fill_(1e30)
     with pytest.raises(NonFiniteOutputError, match="activations overflow in fp32"):
         predictor.predict({"rgb": rgb_image(96, 64)})
-    model = predictor._model
+    model = predictor.engine.model
     assert "in precision fp16: try precision bf16 or fp32" in cause_of_non_finite_output(model, torch.float16)
     assert "in precision bf16: try precision fp32" in cause_of_non_finite_output(model, torch.bfloat16)
 

@@ -97,3 +97,11 @@ def test_score_threshold_is_that_of_the_checkpoint_unless_one_is_set(
 def test_a_negative_score_threshold_other_than_minus_one_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"score_threshold is -0.5: expected 0 to 1, or -1"):
         parameters("", score_threshold=-0.5)
+
+
+def test_an_engine_that_cannot_run_the_checkpoint_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=r"engine 'onnxruntime' runs \.onnx files, not"):
+        load_predictor(parameters(checkpoint, engine="onnxruntime"))
+    with pytest.raises(ParameterError, match="parameter engine is 'caffe': expected one of auto, torch, onnxruntime"):
+        parameters(checkpoint, engine="caffe")
+    assert load_predictor(parameters(checkpoint, engine="torch")).engine.name == "torch"

@@ -87,7 +87,7 @@ def shown_in_training(sample: Sample, size: Size, scaling: ThermalScaling = WHIT
 
 def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
     recorder = Recorder()
-    return Predictor(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
+    return Predictor.from_model(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -127,7 +127,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)
-    Predictor(recorder, metadata, device="cpu").predict(
+    Predictor.from_model(recorder, metadata, device="cpu").predict(
         {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]}
     )
     validated, served = (seen["thermal"] for seen in recorder.seen)
@@ -144,7 +144,7 @@ def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
     sample = replace(soft_pair((320, 240), (160, 128), depth), homographies={"thermal": homography})
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [Mode.FUSED, Mode.THERMAL_ONLY])
-    node = Predictor(recorder, predictor.metadata, device="cpu", homography=homography)
+    node = Predictor.from_model(recorder, predictor.metadata, device="cpu", homography=homography)
     node.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
     *evaluated, served = (seen["thermal"] for seen in recorder.seen)
     assert all(torch.equal(thermal, served) for thermal in evaluated)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from fusion_mamba_ros.synthetic.street.canvas import (
     COLDEST_CELSIUS,
     Canvas,
 )
+from fusion_mamba_ros.synthetic.street.traffic import drive
 
 
 def same(a, b):
@@ -142,3 +145,20 @@ def test_canvas_keeps_temperature_and_coverage_beside_colour():
     assert tuple(middle[:3]) == (200, 100, 50)
     assert middle[3] * CELSIUS_PER_STEP + COLDEST_CELSIUS == pytest.approx(30.0, abs=CELSIUS_PER_STEP)
     assert sprite.coverage[30 - sprite.top, 20 - sprite.left] == 255 and sprite.coverage[0, 0] == 0
+
+
+def test_an_object_keeps_its_identity_until_it_enters_the_street_anew():
+    scene = ProceduralScene(3, frames_per_second=2.0, rgb_size=(320, 240), thermal_size=(160, 128))
+    frames = [scene.render(number) for number in range(6)]
+    labels: dict[int, int] = {}
+    for frame in frames:
+        assert len(set(frame.identities.tolist())) == len(frame.identities) == len(frame.boxes)
+        for identity, label in zip(frame.identities.tolist(), frame.labels.tolist(), strict=True):
+            assert labels.setdefault(identity, label) == label
+    assert set(frames[0].identities) & set(frames[-1].identities)
+    place = drive(0.0, 10.0, 0.0, towards=True)
+    passages = [place(seconds).passage for seconds in range(20)]
+    depths = [place(seconds).z for seconds in range(20)]
+    # It comes nearer within a passage, and jumps back to the far end where the next one begins.
+    assert [b - a for a, b in pairwise(passages)] == [int(b > a) for a, b in pairwise(depths)]
+    assert passages[-1] == 2

@@ -24,6 +24,22 @@ VISION_TYPE_HASHES = {
     "VisionInfo": "RIHS01_95d3116a17484ad91c9a2686e1d54890bbfc3ff6c6a2de137738c4950d45d284",
 }
 
+# foxglove_msgs 3.4.3, computed from the original definitions.
+FOXGLOVE_TYPE_HASHES = {
+    "CircleAnnotation": "RIHS01_8bd0a9869b14ed054b6e3fbfb09bd0dbaa90946083adcca96c964a20191fd99a",
+    "Color": "RIHS01_ed1b16da40c954e6456b950c2ef4559c179e5cb98f1363cb28c3b90c6ee14120",
+    "ImageAnnotations": "RIHS01_bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e",
+    "KeyValuePair": "RIHS01_3a1aafc9b6c5876181434af49e3077c3e63174d48c4be9fbc8f65547c59aaded",
+    "Point2": "RIHS01_d85e823b78e2e88bc31629e305558bcdd2ecc9225f5f9390f96d91930f5696f0",
+    "PointsAnnotation": "RIHS01_e151e5042d911c2949ff9ef427944596eefdf9672ff93d381e8d24e60addf8e6",
+    "TextAnnotation": "RIHS01_9678167e063be85463865db2383506c704498e5f8657f24c576a996e7f2ed2e4",
+}
+TYPE_HASHES = {
+    f"{package}/msg/{name}": type_hash
+    for package, hashes in (("vision_msgs", VISION_TYPE_HASHES), ("foxglove_msgs", FOXGLOVE_TYPE_HASHES))
+    for name, type_hash in hashes.items()
+}
+
 
 def run_setup(venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run tools/setup.sh for another environment folder, with these variables besides the usual ones."""
@@ -96,15 +112,15 @@ def test_the_ament_index_knows_the_package(tmp_path: Path) -> None:
 
 
 @built_by_setup
-@pytest.mark.parametrize("name", sorted(VISION_TYPE_HASHES))
-def test_vision_messages_have_the_type_hash_of_the_original(name: str) -> None:
-    description = json.loads((VENV / f"share/vision_msgs/msg/{name}.json").read_text())
+@pytest.mark.parametrize("message_type", sorted(TYPE_HASHES))
+def test_stand_in_messages_have_the_type_hash_of_the_original(message_type: str) -> None:
+    description = json.loads((VENV / f"share/{message_type}.json").read_text())
     hashes = {entry["type_name"]: entry["hash_string"] for entry in description["type_hashes"]}
-    assert hashes[f"vision_msgs/msg/{name}"] == VISION_TYPE_HASHES[name]
+    assert hashes[message_type] == TYPE_HASHES[message_type]
 
 
 @built_by_setup
-@pytest.mark.parametrize("package", ["message_filters", "cv_bridge", "vision_msgs"])
+@pytest.mark.parametrize("package", ["message_filters", "cv_bridge", "vision_msgs", "foxglove_msgs"])
 def test_a_sourced_ros_wins_over_the_underlay(package: str, tmp_path: Path) -> None:
     assert Path(run_python(f"import {package}; print({package}.__file__)", tmp_path)).exists()
     (tmp_path / "ros" / package).mkdir(parents=True)

@@ -57,6 +57,7 @@ assert Path(fusion_mamba_ros.__file__).is_relative_to(prefix), fusion_mamba_ros.
 assert sys.modules[FusionStatus.__module__].__file__.startswith(str(prefix)), FusionStatus.__module__
 assert sys.modules[selective_scan.__module__].__file__.startswith(str(prefix)), selective_scan.__module__
 assert list(prefix.rglob("selective_scan/libfusion_mamba_scan.so")), "the scan kernel is not installed"
+assert list(prefix.rglob("deployment/libfusion_mamba_onnxruntime.so")), "the operator of ONNX Runtime is not installed"
 assert Path(fusion_mamba_ros.__file__).with_name("py.typed").is_file(), "py.typed is not installed"
 assert shutil.which("fusion-mamba") == str(prefix / "bin/fusion-mamba"), shutil.which("fusion-mamba")
 print("executables:", *executables)

@@ -173,14 +173,24 @@ def prepare_folder(out: Path) -> Path:
 
 def make_bag(arguments: argparse.Namespace, path: Path) -> None:
     """Write the two cameras to a bag."""
-    from fusion_mamba_ros.bags.camera_recording import RecordingOptions, record_scene, record_sequences
+    from fusion_mamba_ros.bags.camera_recording import record_scene, record_sequences
+    from fusion_mamba_ros.bags.recording_options import RecordingOptions
+    from fusion_mamba_ros.commands.progress_bar import progress_bar
 
     options = RecordingOptions(rgb_topic=RGB_TOPIC, thermal_topic=THERMAL_TOPIC, start_ns=time.time_ns())
-    if arguments.rgb is not None:
-        recording = record_sequences(path, options, rgb=arguments.rgb, thermal=arguments.thermal)
-    else:
-        night = arguments.scene == "night"
-        recording = record_scene(path, options, night=night, seed=arguments.seed, seconds=arguments.seconds)
+    with progress_bar(f"writing {path}") as on_progress:
+        if arguments.rgb is not None:
+            cameras = {"rgb": arguments.rgb, "thermal": arguments.thermal}
+            recording = record_sequences(path, options, **cameras, on_progress=on_progress)
+        else:
+            recording = record_scene(
+                path,
+                options,
+                night=arguments.scene == "night",
+                seed=arguments.seed,
+                seconds=arguments.seconds,
+                on_progress=on_progress,
+            )
     for note in recording.notes:
         console.print(f"demo: {note}", markup=False, soft_wrap=True)
 

@@ -188,7 +188,7 @@ install_own_messages() {
 }
 
 install_package() {
-  pip_install --no-build-isolation -e "$root[train,test,docs]" || return
+  pip_install --no-build-isolation -e "$root[train,test,docs,export]" || return
   # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
   # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
   local site
@@ -218,13 +218,14 @@ python_hash=$(hash_of "$("$python" -VV)" "at $python" "from $root" "in $venv")
 ros_hash=$(hash_of "$python_hash" "${ros_wheels[@]}" "$constraints" "$ros_constraints")
 torch_hash=$(hash_of "$python_hash" "$torch_version" "$constraints" "${FUSION_MAMBA_TORCH_INDEX:-}")
 vision_hash=$(hash_of "$ros_hash" "$root/underlay/vision_msgs")
+foxglove_hash=$(hash_of "$ros_hash" "$root/underlay/foxglove_msgs")
 own_hash=$(hash_of "$ros_hash" "$root/msg" "$root/package.xml" "$root/CMakeLists.txt" "$root/scripts" "$(declare -f install_own_messages)")
 kernel=$root/fusion_mamba_ros/network/selective_scan
 package_hash=$(hash_of "$python_hash" "$root/pyproject.toml" "$root/setup.py" "$kernel/build.py" "$kernel/kernel" "$constraints" "$(declare -f install_package)")
 
 stop_if_up_to_date() {
   done_before ros "$ros_hash" && done_before torch "$torch_hash" && done_before vision_msgs "$vision_hash" &&
-    done_before messages "$own_hash" && done_before package "$package_hash" || return 0
+    done_before foxglove_msgs "$foxglove_hash" && done_before messages "$own_hash" && done_before package "$package_hash" || return 0
   say "setup: $venv is up to date"
   exit 0
 }
@@ -244,6 +245,7 @@ step ros "$ros_hash" "ROS 2 ${ros^} wheels" install_ros || fail "installing ROS 
 # The compiler and the downloads keep different parts of the machine busy: side by side they take the time of the longer one.
 {
   step vision_msgs "$vision_hash" "vision_msgs interfaces" generate_interfaces "$root/underlay/vision_msgs" vision_msgs &&
+    step foxglove_msgs "$foxglove_hash" "foxglove_msgs interfaces" generate_interfaces "$root/underlay/foxglove_msgs" foxglove_msgs &&
     step messages "$own_hash" "fusion_mamba_ros interfaces" install_own_messages
 } &
 generation=$!

@@ -76,7 +76,7 @@ def heat_map(found: Sequence[StageCorrelation]) -> Figure:
         shown = panel.imshow(grid, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         for row, column in np.ndindex(grid.shape):
             colour = "k" if grid[row, column] > 0.6 else "w"
-            panel.text(column, row, _text(grid[row, column]), ha="center", va="center", fontsize=7, color=colour)
+            panel.text(column, row, _text(float(grid[row, column])), ha="center", va="center", fontsize=7, color=colour)
         panel.set_title({"real": "real pairs", "shuffled": "shuffled pairs", "untrained": "untrained"}[name])
         panel.set_xticks(range(len(stages)), stages, rotation=45, ha="right", fontsize=8)
         panel.set_yticks(range(len(levels)), [f"P{level}" for level in levels])

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Variance of a constant channel, relative to its mean square, that running sums in float64 may show.
+_ROUNDING = 1e-10
+
 
 @dataclass
 class FeatureSums:
@@ -41,6 +44,15 @@ class FeatureSums:
             self.xy + other.xy,
         )
 
+    def varying(self) -> Tensor:
+        """Return which channels vary in both x and y, (C,) bool: more than the rounding of float64 can explain."""
+        xx, yy, _ = self.covariances()
+        small = (
+            covariance.diagonal() <= _ROUNDING * moments.diagonal() / self.count
+            for covariance, moments in ((xx, self.xx), (yy, self.yy))
+        )
+        return ~torch.stack(list(small)).any(0)
+
     def covariances(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the covariances of x, of y, and between x and y, each (C, C)."""
         mean_x, mean_y = self.x / self.count, self.y / self.count
@@ -57,8 +69,9 @@ def linear_cka(sums: FeatureSums) -> float:
     NaN if one of the features is constant. Source: arXiv 1905.00414, section 3.
     """
     xx, yy, xy = sums.covariances()
-    scale = float(xx.norm() * yy.norm())
-    return float(xy.square().sum()) / scale if scale > 0 else math.nan
+    if not bool(sums.varying().any()):
+        return math.nan
+    return float(xy.square().sum()) / float(xx.norm() * yy.norm())
 
 
 def channel_correlation(sums: FeatureSums) -> float:
@@ -68,7 +81,7 @@ def channel_correlation(sums: FeatureSums) -> float:
     """
     xx, yy, xy = sums.covariances()
     scale = (xx.diagonal() * yy.diagonal()).clamp(min=0).sqrt()
-    varying = scale > 1e-12
+    varying = sums.varying()
     return float((xy.diagonal()[varying] / scale[varying]).mean()) if bool(varying.any()) else math.nan
 
 

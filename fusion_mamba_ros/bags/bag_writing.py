@@ -3,48 +3,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.interfaces import (
-    Connection,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
-from fusion_mamba_ros.bags.bag_reading import BagError
+from fusion_mamba_ros.bags.new_bag import NewBag
 from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
 from fusion_mamba_ros.perception.image_writer import encode_image
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
-# Version 8 differs from version 9 only in the spelling of the QoS settings. Humble can read it too.
-VERSION: Literal[8, 9] = 8
 _JPEG_QUALITY = 95
-_FOREVER = QosTime(9223372036, 854775807)
-
-RELIABLE = Qos(
-    QosHistory.KEEP_LAST,
-    10,
-    QosReliability.RELIABLE,
-    QosDurability.VOLATILE,
-    _FOREVER,
-    _FOREVER,
-    QosLiveliness.AUTOMATIC,
-    _FOREVER,
-    False,
-)
 
 
 class ImageBagWriter:
@@ -65,29 +38,22 @@ class ImageBagWriter:
         compressed: bool = False,
         label_topic: str | None = None,
     ) -> None:
-        if path.exists():
-            raise BagError(f"'{path}' exists already: remove it or choose another name")
-        self._path, self._compressed, self._frame_ids = path, compressed, frame_ids
+        self._compressed, self._frame_ids = compressed, frame_ids
         self._typestore = detection_typestore()
-        self._writer = Writer(path, version=VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._bag = NewBag(path, self._typestore)
         suffix, kind = ("/compressed", COMPRESSED_IMAGE) if compressed else ("", IMAGE)
         try:
-            self._writer.open()
-        except WriterError as error:  # another process has just created the path, so do not remove it
-            raise BagError(f"'{path}' exists already: remove it or choose another name") from error
-        except OSError as error:
-            self.abort()
-            raise self._unwritable(error) from error
-        try:
-            with self._disk():
-                self._cameras = {name: self._connect(topic + suffix, kind) for name, topic in topics.items()}
-                self._labels = self._connect(label_topic, DETECTION_ARRAY) if label_topic else None
+            self._cameras = {name: self._bag.connect(topic + suffix, kind) for name, topic in topics.items()}
+            self._labels = self._bag.connect(label_topic, DETECTION_ARRAY) if label_topic else None
         except BaseException:
             self.abort()
             raise
 
-    def write_image(self, camera: str, stamp_ns: int, image: npt.NDArray[Any]) -> None:
-        """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16."""
+    def write_image(self, camera: str, stamp_ns: int, image: npt.NDArray[Any], *, kept_share: float = 1.0) -> None:
+        """Write an image: (H, W, 3) uint8 RGB as rgb8, (H, W) uint8 as mono8, (H, W) uint16 as mono16.
+
+        With ``kept_share`` below 1, only the first part of the image data is written: the image is corrupt.
+        """
         encoding = _encoding_of(image)
         header = self._typestore.types["std_msgs/msg/Header"](
             time_message(self._typestore, stamp_ns), self._frame_ids[camera]
@@ -101,7 +67,9 @@ class ImageBagWriter:
             message = self._typestore.types[IMAGE](
                 header, height, width, encoding, int(data.dtype.byteorder == ">"), step, data.reshape(-1).view(np.uint8)
             )
-        self._write(self._cameras[camera], stamp_ns, message)
+        if kept_share < 1:
+            message.data = message.data[: int(kept_share * len(message.data))]
+        self._bag.write(self._cameras[camera], stamp_ns, message)
 
     def write_labels(
         self, camera: str, stamp_ns: int, boxes: npt.NDArray[np.float32], class_names: Sequence[str]
@@ -117,38 +85,15 @@ class ImageBagWriter:
             class_ids=class_names,
             scores=[1.0] * len(boxes),
         )
-        self._write(self._labels, stamp_ns, message)
+        self._bag.write(self._labels, stamp_ns, message)
 
     def close(self) -> None:
         """Finish the bag. Raises `BagError` if it cannot be written."""
-        with self._disk():
-            self._writer.close()
+        self._bag.close()
 
     def abort(self) -> None:
         """Remove the unfinished bag."""
-        # On a full disk, closing fails when it flushes the buffer. The error does not matter: the file is removed.
-        with suppress(OSError):
-            self._writer.abort()
-        shutil.rmtree(self._path, ignore_errors=True)
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> BagError:
-        return BagError(f"bag '{self._path}' cannot be written: {error.strerror or error}")
-
-    def _connect(self, topic: str, kind: str) -> Connection:
-        name = topic if topic.startswith("/") else f"/{topic}"
-        return self._writer.add_connection(name, kind, typestore=self._typestore, offered_qos_profiles=[RELIABLE])
-
-    def _write(self, connection: Connection, stamp_ns: int, message: Any) -> None:
-        data = self._typestore.serialize_cdr(message, connection.msgtype)
-        with self._disk():
-            self._writer.write(connection, stamp_ns, data)
+        self._bag.abort()
 
     def _compress(self, header: Any, image: npt.NDArray[Any], encoding: str) -> Any:
         if image.ndim == 3:

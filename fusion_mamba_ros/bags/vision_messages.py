@@ -34,9 +34,15 @@ _DEFINITIONS = {
 def detection_typestore() -> Typestore:
     """Return a typestore with the message types of ROS 2 Jazzy and of 2D detections."""
     typestore = get_typestore(Stores.ROS2_JAZZY)
-    for name, definition in _DEFINITIONS.items():
-        typestore.register(get_types_from_msg(definition, name))
+    register_vision_messages(typestore)
     return typestore
+
+
+def register_vision_messages(typestore: Typestore) -> None:
+    """Add the message types of 2D detections to ``typestore``. Types that it has already stay as they are."""
+    for name, definition in _DEFINITIONS.items():
+        if name not in typestore.types:
+            typestore.register(get_types_from_msg(definition, name))
 
 
 def labelled_boxes(

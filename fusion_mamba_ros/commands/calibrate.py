@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
@@ -51,8 +52,7 @@ def register(app: typer.Typer) -> None:
             calibration = replace(calibration, fitted=fitted)
             save_checkpoint(out, model, replace(metadata, calibration=calibration), half=is_half(checkpoint))
         except (ValueError, ImportError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         for name, skipped in found.skipped.items():
             typer.echo(f"skipped {name}: {skipped}")
         for name, temperature in zip(metadata.class_names, calibration.temperatures, strict=True):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("eval")
     def evaluate_checkpoint(
-        checkpoint: Annotated[Path, typer.Option(help="Checkpoint (.safetensors).")],
+        checkpoint: Annotated[Path, typer.Option(help="Checkpoint (.safetensors) or exported model (.onnx).")],
         data: Annotated[list[Path], typer.Option(help="Dataset folder or YAML; give it again to join several.")],
         out: Annotated[Path, typer.Option(help="Folder for metrics.json, report.html, detections, worst frames.")],
         split: Annotated[str, typer.Option(help="train, val, test or all.")] = "val",
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+        engine: EngineOption = "auto",
         batch_size: Annotated[int, typer.Option(min=1, help="Pairs in one pass through the network.")] = 8,
         calibrated: Annotated[
             bool, typer.Option(help="Apply the checkpoint's calibration to the scores, if it has one.")
@@ -52,12 +54,16 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from fusion_mamba_ros.perception.detections import Mode
         from fusion_mamba_ros.perception.predictor import Predictor
-        from fusion_mamba_ros.perception.threads import set_threads
 
         try:
-            set_threads(threads)
             predictor = Predictor.from_checkpoint(
-                checkpoint, device, precision, thresholds=PROTOCOL, calibrated=calibrated
+                checkpoint,
+                device,
+                precision,
+                engine=engine,
+                threads=threads,
+                thresholds=PROTOCOL,
+                calibrated=calibrated,
             )
             modes = _modes(mode, predictor.modes, Mode)
             # The user of an evaluation names the split explicitly, so a test split is allowed.
@@ -82,7 +88,9 @@ def register(app: typer.Typer) -> None:
                 "checkpoint": str(checkpoint),
                 "data": ", ".join(map(str, data)),
                 "split": split,
-                "device": str(predictor.device),
+                "device": predictor.device,
+                "engine": predictor.engine.name,
+                "precision": predictor.engine.precision,
                 "calibrated_scores": predictor.calibration is not None,
             }
             page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)

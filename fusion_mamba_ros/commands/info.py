@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fusion-mamba info`: show the devices and scan backends of this installation, with reasons for unavailable ones."""
+"""`fusion-mamba info`: show the engines, devices and scan backends of this installation, with reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     def info(
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
     ) -> None:
-        """Show versions, devices, the backends of the selective scan, and whether ROS is installed.
+        """Show versions, engines, devices, the backends of the selective scan, and whether ROS is installed.
 
         Example: fusion-mamba info
         """
@@ -31,22 +31,45 @@ def register(app: typer.Typer) -> None:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Return versions, devices, scan backends and ROS packages as plain values, ready for JSON."""
-    import torch
+    """Return versions, engines, devices, scan backends and ROS packages as plain values, ready for JSON.
 
+    Without PyTorch, its version and thread count are None, and there are no CUDA devices and scan backends.
+    """
     from fusion_mamba_ros import __version__
 
-    cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "fusion_mamba_ros": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
         "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
-        "cuda_devices": cuda,
-        "selective_scan": _describe_backends(["cpu", *(["cuda"] if cuda else [])]),
+        **_describe_torch(),
+        "engines": _describe_engines(),
         "ros": _describe_ros(),
     }
+
+
+def _describe_torch() -> dict[str, Any]:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return {"torch": None, "threads": None, "cuda_devices": [], "selective_scan": []}
+    cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cuda_devices": cuda,
+        "selective_scan": _describe_backends(["cpu", *(["cuda"] if cuda else [])]),
+    }
+
+
+def _describe_engines() -> list[dict[str, Any]]:
+    from fusion_mamba_ros.perception.engine_loading import known_engines, why_unavailable
+
+    rows = []
+    for kind in known_engines():
+        reason = why_unavailable(kind)
+        note = "" if reason is None else f"{reason}: {kind.remedy}"
+        rows.append({"engine": kind.name, "files": list(kind.suffixes), "available": reason is None, "note": note})
+    return rows
 
 
 def _describe_backends(device_types: list[str]) -> list[dict[str, Any]]:
@@ -90,8 +113,11 @@ def _print_tables(found: dict[str, Any]) -> None:
 
     console = Console()
     versions = Table.grid(padding=(0, 2))
-    for name in ("fusion_mamba_ros", "python", "torch", "threads", "cpu"):
+    for name in ("fusion_mamba_ros", "python", "cpu"):
         versions.add_row(name, str(found[name]))
+    versions.add_row("torch", found["torch"] or "not installed")
+    if found["threads"] is not None:
+        versions.add_row("threads", str(found["threads"]))
     versions.add_row("cuda", ", ".join(found["cuda_devices"]) or "no device")
     ros = found["ros"]
     missing = [name for name, present in ros["packages"].items() if not present]
@@ -102,6 +128,13 @@ def _print_tables(found: dict[str, Any]) -> None:
     versions.add_row("ros", state)
     console.print(versions)
 
+    engines = Table("engine", "runs", "state", "note", title="engines", title_justify="left")
+    for row in found["engines"]:
+        state = "available" if row["available"] else "[yellow]unavailable[/yellow]"
+        engines.add_row(row["engine"], ", ".join(row["files"]), state, row["note"])
+    console.print(engines)
+    if not found["selective_scan"]:
+        return
     table = Table("backend", "device", "state", "note", title="selective scan", title_justify="left")
     for row in found["selective_scan"]:
         if row["active_on"]:

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
+    from fusion_mamba_ros.perception.detections import Detections
     from fusion_mamba_ros.perception.predictor import Predictor
+
+    TrackIds = Callable[[int, Detections], Detections]
 
 _SHEET_TILES = 12
 
@@ -26,7 +31,8 @@ def register(app: typer.Typer) -> None:
         rgb: Annotated[Path | None, typer.Option(help="RGB image, folder or video.")] = None,
         thermal: Annotated[Path | None, typer.Option(help="Thermal image, folder or video (8 or 16 bits).")] = None,
         checkpoint: Annotated[
-            Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")
+            Path | None,
+            typer.Option(help="Checkpoint (.safetensors) or exported model (.onnx); without it the package's own."),
         ] = None,
         out: Annotated[Path, typer.Option(help="Folder for images, video and detections.json.")] = Path("predictions"),
         score_threshold: Annotated[
@@ -40,6 +46,7 @@ def register(app: typer.Typer) -> None:
         classes: Annotated[str | None, typer.Option(help="Only these classes: person,car.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+        engine: EngineOption = "auto",
         registration: Annotated[
             Path | None, typer.Option(help="YAML of 'fusion-mamba register'; without it the checkpoint's.")
         ] = None,
@@ -59,6 +66,12 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--images/--no-images", help="Write annotated images or video, not only the JSON.")
         ] = True,
         old_write_images: Annotated[bool | None, typer.Option("--pictures/--no-pictures", hidden=True)] = None,
+        track: Annotated[
+            bool, typer.Option("--track", help="Give the boxes of one object the same id, in a video or a folder.")
+        ] = False,
+        frame_rate: Annotated[
+            float, typer.Option(help="Images per second of a folder, for --track; a video has its own.")
+        ] = 30.0,
         threads: ThreadsOption = 0,
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
@@ -72,15 +85,17 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.registration import read_homography
-        from fusion_mamba_ros.perception.threads import set_threads
 
         if old_write_images is not None:
             old, new = ("--pictures", "--images") if old_write_images else ("--no-pictures", "--no-images")
             typer.echo(f"warning: {old} is deprecated: use {new}", err=True)
             write_images = old_write_images
         try:
-            set_threads(threads)
+            if not 0 < frame_rate <= 1000:
+                raise ValueError(f"--frame-rate is {frame_rate:g}: expected a rate above 0, up to 1000")
             source = open_pairs(rgb, thermal, continue_alone=continue_alone)
+            if track and source.kind == "image":
+                raise ValueError("--track needs a video or a folder: one image has no tracks")
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)
             checkpoint = checkpoint or default_checkpoint()
@@ -88,6 +103,8 @@ def register(app: typer.Typer) -> None:
                 checkpoint,
                 device=device,
                 precision=precision,
+                engine=engine,
+                threads=threads,
                 homography=None if registration is None else read_homography(registration),
                 stream=source.kind == "video",
             )
@@ -97,8 +114,11 @@ def register(app: typer.Typer) -> None:
                 max_detections=max_detections,
                 classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
+            track_ids = _track_ids(predictor, source.rate_hz or frame_rate) if track else None
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
-            _run(source, predictor, out, {"checkpoint": checkpoint.name}, write_images=write_images)
+            _run(
+                source, predictor, out, {"checkpoint": checkpoint.name}, write_images=write_images, track_ids=track_ids
+            )
         except (ValueError, OSError) as error:
             fail(error)
 
@@ -128,7 +148,32 @@ def _override_scaling(
         predictor.thermal_scaling = replace(predictor.thermal_scaling, **changes)
 
 
-def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, Any], *, write_images: bool) -> None:
+def _track_ids(predictor: Predictor, rate_hz: float) -> TrackIds:
+    """Return what gives the detections of successive frames their ids; make ``predictor`` return weak detections."""
+    from fusion_mamba_ros.tracking.tracker import LEAST_SCORE, Tracker
+
+    threshold = predictor.thresholds.score_threshold
+    predictor.change(score_threshold=min(threshold, LEAST_SCORE))
+    tracker = Tracker()
+
+    def track_ids(number: int, detections: Detections) -> Detections:
+        stamp_ns = round(number * 1e9 / rate_hz)
+        boxes, scores, labels = detections.boxes, detections.scores, detections.labels
+        ids = tracker.update(boxes, scores, labels, stamp_ns=stamp_ns, score_threshold=threshold)
+        return detections.tracked(ids, threshold)
+
+    return track_ids
+
+
+def _run(
+    source: PairSource,
+    predictor: Predictor,
+    out: Path,
+    info: dict[str, Any],
+    *,
+    write_images: bool,
+    track_ids: TrackIds | None = None,
+) -> None:
     from collections import Counter
 
     from rich.console import Console
@@ -161,6 +206,8 @@ def _run(source: PairSource, predictor: Predictor, out: Path, info: dict[str, An
                     detections = predictor.predict(images, reference_size=reference_size)
                 except NonFiniteOutputError as error:
                     raise ValueError(f"'{pair.name}' has no result: {error}") from error
+                if track_ids is not None:
+                    detections = track_ids(sum(modes.values()), detections)
                 modes[detections.mode.value] += 1
                 objects.update(predictor.class_names[label] for label in detections.labels)
                 inference_ms.append(predictor.times.inference_ms)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.failure import fail, is_missing_torch
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
@@ -66,6 +66,8 @@ def register(app: typer.Typer) -> None:
             from fusion_mamba_ros.training.train import train as run_training
             from fusion_mamba_ros.training.training_data import SplitChoice
         except ModuleNotFoundError as error:
+            if is_missing_torch(error):
+                fail(error)
             remedy = "pip install lightning-fabric tensorboard pycocotools matplotlib"
             typer.echo(f"error: training needs {error.name}: {remedy}", err=True)
             raise typer.Exit(2) from error

@@ -12,7 +12,7 @@ from fusion_mamba_ros.evaluation.box_matching import match_image
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.perception.nms import nms
-from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.thresholds import Thresholds
 
 BINS = 10
 LOWEST_SCORE = 0.05

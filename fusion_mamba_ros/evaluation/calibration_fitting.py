@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.evaluation.calibration_error import as_deployed, expected_calibration_error, scored_detections
@@ -87,8 +86,8 @@ def calibrated_results(results: DetectionResults, calibration: Calibration) -> D
     images = []
     for image in results.images:
         found = image.detections
-        columns = torch.from_numpy(found.scores)[:, None].expand(-1, len(results.class_names))
-        scores = calibration.apply(columns).numpy()[np.arange(len(found)), found.labels]
+        columns = np.repeat(found.scores[:, None], len(results.class_names), axis=1)
+        scores = calibration.apply(columns)[np.arange(len(found)), found.labels]
         order = np.argsort(-scores, kind="stable")
         detections = Detections(found.boxes[order], scores[order], found.labels[order], found.mode)
         images.append(replace(image, detections=detections))

@@ -19,8 +19,8 @@ from fusion_mamba_ros.evaluation.detection_results import DetectionResults, Imag
 from fusion_mamba_ros.evaluation.operating_point import OperatingPoint, best_operating_point
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.mode import modalities_in, modalities_of
-from fusion_mamba_ros.perception.predictor import Thresholds
 from fusion_mamba_ros.perception.registration import Homographies, relative_homographies
+from fusion_mamba_ros.perception.thresholds import Thresholds
 
 # Evaluation protocol: a very low score threshold as in COCO, and the NMS settings of YOLOv8 validation.
 PROTOCOL = Thresholds(score_threshold=0.001, nms_threshold=0.7, max_detections=MAX_DETECTIONS, multi_label=True)

@@ -18,7 +18,7 @@ from fusion_mamba_ros.evaluation.metrics_charts import confusion_chart, precisio
 from fusion_mamba_ros.evaluation.worst_frames import draw_frame, worst_frames
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.image_writer import write_image
-from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.thresholds import Thresholds
 
 _COLUMNS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "mAR")
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,17 @@ class Calibration:
         if not 0.0 <= self.score_threshold <= 1.0:
             raise ValueError(f"calibration score_threshold is {self.score_threshold}: expected 0 to 1")
 
-    def apply(self, probabilities: torch.Tensor) -> torch.Tensor:
+    def apply(self, probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return calibrated scores, float32, for raw scores ``probabilities`` (..., classes)."""
-        values = probabilities.float()
-        return (values.logit() / values.new_tensor(self.temperatures)).sigmoid()
+        values = np.asarray(probabilities, np.float32)
+        # A score of 0 or 1 has an infinite logit, and keeps its value.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            logits = np.log(values / (1 - values)) / np.asarray(self.temperatures, np.float32)
+            return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+    def calibrate(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the decoded rows (..., 4 + classes) of an engine with calibrated scores and unchanged boxes."""
+        return np.concatenate((rows[..., :4], self.apply(rows[..., 4:])), axis=-1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.letterbox import Letterbox
@@ -15,32 +14,32 @@ from fusion_mamba_ros.perception.nms import nms
 
 
 def select_candidates(
-    decoded: torch.Tensor, *, score_threshold: float, classes: Collection[int] | None, multi_label: bool
+    decoded: npt.NDArray[np.float32], *, score_threshold: float, classes: Collection[int] | None, multi_label: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return boxes (n, 4) in canvas pixels, scores and labels of the candidates before NMS.
 
     A candidate is an anchor whose score is at least ``score_threshold``. ``decoded`` (anchors, 4 + classes) holds
     x1 y1 x2 y2, then probabilities. ``classes`` are the labels to keep, None for all. With ``multi_label`` an anchor
     gives one candidate for every class that reaches the threshold (the evaluation protocol), otherwise only for its
-    best class. Only the candidates are copied from the device.
+    best class.
     """
-    probabilities = decoded[:, 4:].float()
+    probabilities = decoded[:, 4:]
     if classes is not None:
-        wanted = torch.zeros(probabilities.shape[1], dtype=torch.bool, device=decoded.device)
+        wanted = np.zeros(probabilities.shape[1], bool)
         wanted[list(classes)] = True
-        probabilities = torch.where(wanted, probabilities, -1.0)
+        probabilities = np.where(wanted, probabilities, np.float32(-1.0))
+    # Compare as float32, whatever type the caller's threshold has.
+    least = np.float32(score_threshold)
     if multi_label:
-        anchors, labels = torch.nonzero(probabilities >= score_threshold, as_tuple=True)
-        scores = probabilities[anchors, labels]
+        anchors, labels = np.nonzero(probabilities >= least)
     else:
-        best, label = probabilities.max(dim=1)
-        anchors = torch.nonzero(best >= score_threshold)[:, 0]
-        scores, labels = best[anchors], label[anchors]
-    return decoded[anchors, :4].float().cpu().numpy(), scores.cpu().numpy(), labels.cpu().numpy()
+        anchors = np.nonzero(probabilities.max(axis=1) >= least)[0]
+        labels = probabilities[anchors].argmax(axis=1)
+    return decoded[anchors, :4], probabilities[anchors, labels], labels
 
 
 def detections_from(
-    decoded: torch.Tensor,
+    decoded: npt.NDArray[np.float32],
     letterbox: Letterbox,
     mode: Mode,
     *,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,15 @@ class Detections:
 
     ``boxes`` (n, 4) float32 are x1 y1 x2 y2 in pixels of the original reference image. ``scores`` (n,) float32 are in
     [0, 1], descending. ``labels`` (n,) int64 are indices into the checkpoint's class names. ``mode`` names the
-    modalities that were used. Raises ``ValueError`` if the lengths differ.
+    modalities that were used. ``track_ids`` (n,) int64 are the ids of the boxes' tracks, 0 for a box without a
+    track; None if boxes are not tracked. Raises ``ValueError`` if the lengths differ.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     mode: Mode = Mode.FUSED
+    track_ids: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.boxes.shape != (len(self.scores), 4) or len(self.labels) != len(self.scores):
@@ -34,5 +36,19 @@ class Detections:
                 f"labels {self.labels.shape}: expected (n, 4), (n,), (n,)"
             )
 
+        if self.track_ids is not None and len(self.track_ids) != len(self.scores):
+            raise ValueError(f"{len(self.track_ids)} track ids for {len(self.scores)} detections: give one for each")
+
     def __len__(self) -> int:
         return len(self.scores)
+
+    def tracked(self, track_ids: npt.NDArray[np.int64], score_threshold: float) -> Detections:
+        """Return the detections of at least ``score_threshold`` with their ids; ``track_ids`` has one for each box."""
+        kept = self.scores >= np.float32(score_threshold)
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            scores=self.scores[kept],
+            labels=self.labels[kept],
+            track_ids=track_ids[kept],
+        )

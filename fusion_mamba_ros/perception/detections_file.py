@@ -17,7 +17,8 @@ class DetectionsFile:
     """Collect detections and write them as ``images``, ``annotations`` (each with ``score``) and ``categories``.
 
     Boxes are x, y, width, height in pixels of the RGB image. Category ids are the class indices, from 0. Each image
-    also has its ``mode``. ``loadRes`` of pycocotools takes the list ``annotations`` alone.
+    also has its ``mode``. With tracking each annotation has its ``track_id``, 0 without a track. ``loadRes`` of
+    pycocotools takes the list ``annotations`` alone.
     """
 
     def __init__(self, class_names: Sequence[str], info: dict[str, Any]) -> None:
@@ -35,7 +36,10 @@ class DetectionsFile:
         images.append(
             {"id": image_id, "file_name": name, "width": size[0], "height": size[1], "mode": detections.mode.value}
         )
-        for box, score, label in zip(detections.boxes, detections.scores, detections.labels, strict=True):
+        for index, (box, score, label) in enumerate(
+            zip(detections.boxes, detections.scores, detections.labels, strict=True)
+        ):
+            track = {} if detections.track_ids is None else {"track_id": int(detections.track_ids[index])}
             x1, y1, x2, y2 = (round(float(value), 2) for value in box)
             width, height = round(x2 - x1, 2), round(y2 - y1, 2)
             annotations.append(
@@ -47,6 +51,7 @@ class DetectionsFile:
                     "area": round(width * height, 2),
                     "iscrowd": 0,
                     "score": round(float(score), 5),
+                    **track,
                 }
             )
 

@@ -216,16 +216,19 @@ def _resized(image: Image, width: int) -> Image:
 
 
 def _draw_tags(canvas: Image, detections: Detections, class_names: Sequence[str], unit: float) -> None:
-    """Write class and score above, below or inside each box, at the first place without a better tag.
+    """Write track id, class and score above, below or inside each box, at the first place without a better tag.
 
     The tag is omitted if there is no such place.
     """
     scale = 0.85 * unit
     padding, height = round(4 * scale), round(18 * scale)
     taken: list[tuple[int, int, int, int]] = []
-    for box, score, label in zip(detections.boxes, detections.scores, detections.labels, strict=True):
+    track_ids = [0] * len(detections) if detections.track_ids is None else detections.track_ids.tolist()
+    for box, score, label, track_id in zip(
+        detections.boxes, detections.scores, detections.labels, track_ids, strict=True
+    ):
         name = class_names[label] if label < len(class_names) else str(label)
-        text = f"{name} {100 * score:.0f}"
+        text = f"#{track_id} " * bool(track_id) + f"{name} {100 * score:.0f}"
         width = _text_size(text, scale) + 2 * padding
         x1, y1, _, y2 = (round(float(value)) for value in box)
         left = int(np.clip(x1 - 1, 0, max(0, canvas.shape[1] - width)))

@@ -5,58 +5,33 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
-from fusion_mamba_ros.network import FusionMambaDetector
-from fusion_mamba_ros.perception.calibration import Calibration
-from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, load_checkpoint
-from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
-from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError, are_finite, cause_of_non_finite_output
+from fusion_mamba_ros.perception.engine import Engine, EngineOptions
+from fusion_mamba_ros.perception.engine_loading import AUTO, load_engine
+from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.image_preparation import ImagePreparation
 from fusion_mamba_ros.perception.letterbox import Size
-from fusion_mamba_ros.perception.modality import REFERENCE, Images, LevelStream, known_modalities, modality_named
+from fusion_mamba_ros.perception.modality import Images, modality_named
 from fusion_mamba_ros.perception.mode import modalities_of, modes_of
-from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare, to_tensors
+from fusion_mamba_ros.perception.preprocessing import PreparedImages, to_batch
 from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.thresholds import Thresholds, default_thresholds, labels_of
 
+if TYPE_CHECKING:
+    from fusion_mamba_ros.network import FusionMambaDetector
 
-@dataclass(frozen=True)
-class Thresholds:
-    """Post-processing thresholds.
-
-    ``score_threshold`` and ``nms_threshold`` are in [0, 1]. ``max_detections`` limits the detections of one image.
-    ``classes`` are the names of the classes to keep, None for all. With ``multi_label`` an anchor may give detections
-    of several classes (the evaluation protocol). Raises ``ValueError`` if a value is out of range.
-    """
-
-    score_threshold: float = 0.25
-    nms_threshold: float = 0.5
-    max_detections: int = 300
-    classes: tuple[str, ...] | None = None
-    multi_label: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_threshold"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} is {value:g}: expected 0 to 1")
-        if self.max_detections < 1:
-            raise ValueError(f"max_detections is {self.max_detections}: expected at least 1")
-
-
-def default_thresholds(calibration: Calibration | None) -> Thresholds:
-    """Return the default thresholds.
-
-    The score threshold is that of the calibration (highest F1), or 0.25 without a calibration.
-    """
-    return Thresholds() if calibration is None else Thresholds(score_threshold=calibration.score_threshold)
+__all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -68,16 +43,8 @@ class StageTimes:
     postprocess_ms: float = 0.0
 
 
-def labels_of(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """Return the index of each of ``classes`` in ``class_names``. Raises ``ValueError`` if one is unknown."""
-    unknown = [name for name in classes if name not in class_names]
-    if unknown:
-        raise ValueError(f"unknown class {', '.join(unknown)}: the checkpoint knows {', '.join(class_names)}")
-    return tuple(class_names.index(name) for name in classes)
-
-
 class Predictor:
-    """A detector ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
+    """An engine ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
 
     Only one thread may predict. Any thread may change ``thresholds`` at any time; the next prediction uses them. After
     a prediction ``times`` holds the times of its stages.
@@ -85,69 +52,88 @@ class Predictor:
 
     def __init__(
         self,
-        model: FusionMambaDetector,
+        engine: Engine,
         metadata: CheckpointMetadata,
         *,
-        device: str = "auto",
-        precision: str = "auto",
+        device: str | None = None,
+        precision: str | None = None,
         thresholds: Thresholds | None = None,
         thermal: ThermalScaling | None = None,
         homography: Homography | Homographies | None = None,
         stream: bool = False,
         calibrated: bool = True,
     ) -> None:
-        """Take over ``model``: move it to the device and fold its batch normalisations.
+        """Use ``engine`` with the metadata of its checkpoint.
 
         ``thermal`` and ``homography`` override the values of the checkpoint. ``homography`` is that of thermal, or a
         mapping from modality names to all homographies. Set ``stream`` if the images come in order from one camera per
         modality; the thermal scaling is then smoothed over time. With ``calibrated`` the checkpoint's calibration is
         applied to the scores. Without ``thresholds`` the score threshold of that calibration is used, or 0.25 if there
-        is none. Raises ``ValueError`` with one sentence if the device, precision or a modality is not available, or if
-        a homography or threshold is invalid.
+        is none. Raises ``ValueError`` with one sentence if a modality is not registered, or if a homography or
+        threshold is invalid.
+
+        Deprecated: a `FusionMambaDetector` in place of the engine, with ``device`` and ``precision``. Use `from_model`.
         """
-        known = known_modalities()
-        unknown = [name for name in model.config.modalities if name not in known]
-        if unknown:
-            raise CheckpointError(
-                f"the model wants the modalities {', '.join(unknown)}: only {', '.join(known)} are registered"
-            )
-        self.device = choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
+        if not hasattr(engine, "run"):
+            warnings.warn("Predictor(model, ...) is deprecated: use Predictor.from_model", DeprecationWarning, 2)
+            engine = _torch_engine(engine, device or AUTO, precision or AUTO)
+        elif device is not None or precision is not None:
+            raise ValueError("device and precision belong to the engine: give them to from_checkpoint or load_engine")
+        self.engine = engine
+        self.device = engine.device
         self.metadata = metadata
         self.class_names = metadata.class_names
         self.times = StageTimes()
-        self._channels = dict(model.config.modalities)
-        if homography is None:
-            self.homographies = homographies_from(metadata.homographies)
-        elif isinstance(homography, Mapping):
-            self.homographies = homographies_from(homography)
-        else:
-            self.homographies = homographies_from({**metadata.homographies, "thermal": homography})
-        self._streams = stream
-        self.thermal_scaling = thermal or metadata.thermal
-        fold_batch_norms(model)
-        self._model = model.to(self.device)
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stored: Mapping[str, Any] = metadata.homographies
+        if homography is not None:
+            stored = homography if isinstance(homography, Mapping) else {**stored, "thermal": homography}
+        self.homographies = homographies_from(stored)
+        scaling = thermal or metadata.thermal
+        self._preparation = ImagePreparation(engine.modalities, metadata.input_size, scaling, stream=stream)
         self.calibration = metadata.calibration if calibrated else None
         self.thresholds = thresholds or default_thresholds(self.calibration)
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        engine: str = AUTO,
+        threads: int | None = None,
+        **options: Any,
     ) -> Predictor:
-        """Load a checkpoint and return its predictor. ``options`` are arguments of the constructor.
+        """Load a checkpoint or an exported model and return its predictor.
 
+        ``engine`` is a name of the engine registry; `auto` chooses by the suffix of the file. ``threads`` is the number
+        of CPU threads, 0 for the default, None to leave it unchanged. ``options`` are arguments of the constructor.
         Raises :class:`CheckpointError`, a ``ValueError``, for the file, and ``ValueError`` for the other arguments.
         """
-        # Check the device and precision first: a wrong name should fail before the file is read.
-        choose_precision(precision, choose_device(device))
-        model, metadata = load_checkpoint(path)
-        return cls(model, metadata, device=device, precision=precision, **options)
+        loaded, metadata = load_engine(path, engine, EngineOptions(device, precision, threads))
+        return cls(loaded, metadata, **options)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: FusionMambaDetector,
+        metadata: CheckpointMetadata,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        **options: Any,
+    ) -> Predictor:
+        """Take over a PyTorch model and return its predictor. ``options`` are arguments of the constructor.
+
+        The model is moved to the device, and its batch normalisations are folded. Raises ``ValueError`` with one
+        sentence if the device or precision is not available.
+        """
+        return cls(_torch_engine(model, device, precision), metadata, **options)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities that the model uses."""
-        return tuple(self._channels)
+        return tuple(self.engine.modalities)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -165,16 +151,11 @@ class Predictor:
 
         Assign another scaling between two predictions. The smoothing of a stream then starts anew.
         """
-        return self._thermal_scaling
+        return self._preparation.scaling
 
     @thermal_scaling.setter
     def thermal_scaling(self, scaling: ThermalScaling) -> None:
-        self._thermal_scaling = scaling
-        self._level_streams: dict[str, LevelStream] = {}
-        for name in self._channels if self._streams else ():
-            stream = modality_named(name).stream
-            if stream is not None:
-                self._level_streams[name] = stream(scaling)
+        self._preparation.scaling = scaling
 
     @property
     def thresholds(self) -> Thresholds:
@@ -195,8 +176,15 @@ class Predictor:
 
     def reset_stream(self) -> None:
         """Reset the smoothing over time (the thermal window), for example after a camera was missing."""
-        for stream in self._level_streams.values():
-            stream.reset()
+        self._preparation.reset()
+
+    def memory_mb(self) -> Mapping[str, float]:
+        """Return the memory that the engine uses outside the process's own, in MiB by name."""
+        return self.engine.memory_mb()
+
+    def free_memory(self) -> None:
+        """Return unused cached memory to the device, for example after a prediction failed."""
+        self.engine.free_memory()
 
     def warm_up(self) -> tuple[float, ...]:
         """Run one prediction per mode and return their times in seconds.
@@ -243,57 +231,69 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
+        rows, prepared = self._infer(batch, reference_size, homography)
+        return self._selected(rows, prepared, [(thresholds, labels)])[0]
+
+    def predict_for(
+        self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
+    ) -> list[Detections]:
+        """Return the detections of one set of images under each of ``thresholds``, in one pass through the network.
+
+        The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
+        """
+        selections = [
+            (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
+        ]
+        rows, prepared = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(rows, prepared, selections)]
+
+    def _infer(
+        self,
+        batch: Sequence[Images],
+        reference_size: Size | None,
+        homography: Homography | Homographies | None,
+    ) -> tuple[npt.NDArray[np.float32], list[PreparedImages]]:
+        """Return the decoded output of the network and the prepared images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
-        prepared = [self._prepare(images, homographies, reference_size) for images in batch]
-        tensors = to_tensors(prepared, self.device)
+        prepared = [self._preparation.prepare(images, homographies, reference_size) for images in batch]
+        inputs = to_batch(prepared)
         ready = time.perf_counter()
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            levels = self._model(tensors)
-            # Check before decoding: a softmax or the score threshold would hide NaN and infinity.
-            finite = are_finite(levels)
-            decoded = self._model.decode(levels)
-        if self.calibration is not None:
-            decoded = torch.cat((decoded[..., :4].float(), self.calibration.apply(decoded[..., 4:])), dim=-1)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        if not finite:
-            raise NonFiniteOutputError(cause_of_non_finite_output(self._model, self.dtype))
-        inferred = time.perf_counter()
+        output = self.engine.run(inputs, self.calibration)
+        if output.problem is not None:
+            raise NonFiniteOutputError(output.problem)
+        self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
+        return output.rows, prepared
+
+    def _selected(
+        self,
+        batch_rows: npt.NDArray[np.float32],
+        prepared: Sequence[PreparedImages],
+        selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
+    ) -> list[list[Detections]]:
+        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        started = time.perf_counter()
         results = [
-            detections_from(
-                rows,
-                item.letterbox,
-                item.mode,
-                score_threshold=thresholds.score_threshold,
-                nms_threshold=thresholds.nms_threshold,
-                max_detections=thresholds.max_detections,
-                classes=labels,
-                multi_label=thresholds.multi_label,
-            )
-            for rows, item in zip(decoded, prepared, strict=True)
+            [
+                detections_from(
+                    rows,
+                    item.letterbox,
+                    item.mode,
+                    score_threshold=thresholds.score_threshold,
+                    nms_threshold=thresholds.nms_threshold,
+                    max_detections=thresholds.max_detections,
+                    classes=labels,
+                    multi_label=thresholds.multi_label,
+                )
+                for rows, item in zip(batch_rows, prepared, strict=True)
+            ]
+            for thresholds, labels in selections
         ]
-        finished = time.perf_counter()
-        self.times = StageTimes(1e3 * (ready - started), 1e3 * (inferred - ready), 1e3 * (finished - inferred))
+        self.times = replace(self.times, postprocess_ms=1e3 * (time.perf_counter() - started))
         return results
 
-    def _prepare(self, images: Images, homographies: Homographies, reference_size: Size | None) -> PreparedImages:
-        known = known_modalities()
-        unknown = sorted(set(images) - set(known))
-        if unknown:
-            raise ValueError(f"unknown image {', '.join(unknown)}: expected {' and '.join(known)}")
-        levels = {}
-        for name, image in images.items():
-            # Prepare the reference image even if the model has no stream for it: its size defines the box coordinates.
-            if image is not None and (name in self._channels or name == REFERENCE):
-                stream = self._level_streams.get(name)
-                levels[name] = (
-                    modality_named(name).levels(image, self._thermal_scaling) if stream is None else stream.scale(image)
-                )
-        return prepare(
-            levels,
-            channels=self._channels,
-            canvas_size=self.metadata.input_size,
-            homographies=homographies,
-            reference_size=reference_size,
-        )
+
+def _torch_engine(model: Any, device: str, precision: str) -> Engine:
+    from fusion_mamba_ros.perception.torch_engine import TorchEngine
+
+    return TorchEngine(model, device=device, precision=precision)

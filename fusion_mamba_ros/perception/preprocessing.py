@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn 8-bit images into the network's input: register and letterbox them, and convert them to tensors."""
+"""Turn 8-bit images into the network's input: register and letterbox them, and join them to a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fusion_mamba_ros.perception.letterbox import Letterbox, Size, size_of
 from fusion_mamba_ros.perception.modality import REFERENCE, Levels, in_order, modality_named
@@ -78,14 +77,11 @@ def with_channels(canvas: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.u
     return canvas[:, :, None] if canvas.ndim == 2 else canvas
 
 
-def to_tensors(prepared: Sequence[PreparedImages], device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the network's input for several pairs: modality name to (B, C, H, W) float32 in [0, 1].
-
-    The images are copied to the device as bytes and converted to float there, which needs a quarter of the transfer.
-    """
-    tensors = {}
+def to_batch(prepared: Sequence[PreparedImages]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return the input of an engine for several pairs: modality name to (B, C, H, W) uint8, a view of (B, H, W, C)."""
+    batch = {}
     for name in prepared[0].canvases:
         canvases = [item.canvases[name] for item in prepared]
-        stacked = torch.from_numpy(canvases[0][None] if len(canvases) == 1 else np.stack(canvases))
-        tensors[name] = stacked.to(device).permute(0, 3, 1, 2).float().div_(255.0)
-    return tensors
+        stacked = canvases[0][None] if len(canvases) == 1 else np.stack(canvases)
+        batch[name] = stacked.transpose(0, 3, 1, 2)
+    return batch

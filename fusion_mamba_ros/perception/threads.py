@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Set the number of CPU threads of the network."""
+"""Set the number of CPU threads of PyTorch."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-
-import torch
 
 
 def set_threads(count: int) -> None:
@@ -16,11 +14,15 @@ def set_threads(count: int) -> None:
     """
     if count < 0:
         raise ValueError(f"the number of threads is {count}: expected 0 (automatic) or more")
+    import torch
+
     automatic = _automatic()
     torch.set_num_threads(count or automatic)
 
 
 @lru_cache(maxsize=1)
 def _automatic() -> int:
+    import torch
+
     # Torch derives this number from the cores and OMP_NUM_THREADS. Read it before the first change.
     return torch.get_num_threads()

@@ -28,6 +28,9 @@ from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 # Must stay below the 2 s after which whoever sent the signal may send SIGKILL.
 _GRACE_SEC = 1.8
 _POLL_SEC = 0.1
+# Python's default of 5 ms is how long the inference thread may wait for the executor thread. With 0.5 ms the node adds
+# about 2 ms less to each array (docs/explanation/node-performance.md); with 0.1 ms it adds more again.
+_THREAD_SWITCH_SEC = 0.0005
 # After this many failed callbacks in a row the process ends, so that its supervisor can restart it.
 _FAILURES_TO_GIVE_UP = 100
 
@@ -61,6 +64,7 @@ def run_node(
     * 2, with one sentence on stderr, if ROS cannot start or parse its arguments, or if the node refuses its
       parameters (``ValueError``).
     """
+    sys.setswitchinterval(_THREAD_SWITCH_SEC)
     code = _run(create_node, parser)
     # A lifecycle node keeps its DDS participant and its shared memory while the Python object lives. Node and callbacks
     # refer to each other, so only the garbage collector frees them.

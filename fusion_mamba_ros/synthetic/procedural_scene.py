@@ -101,7 +101,8 @@ class ProceduralScene:
         for distance, occluder in occluders:
             painted.cover(occluder, self._recorded(occluder), distance)
 
-        boxes, labels = self._boxes(painted.owner, extents)
+        boxes, actors = self._boxes(painted.owner, extents)
+        passages = [self.actors[index].place(frame_index / self.frames_per_second).passage for index in actors]
         rng = np.random.default_rng([self.seed, frame_index])
         # All are recorded, so that an image does not depend on which others are asked for.
         images = {
@@ -113,7 +114,8 @@ class ProceduralScene:
             name=f"{'night' if self.night else 'day'}_{self.seed}_{frame_index:06d}",
             images={name: images[name] for name in self.modalities},
             boxes=boxes,
-            labels=labels,
+            labels=np.array([self.actors[index].label for index in actors], np.int64),
+            identities=np.array(actors, np.int64) + len(self.actors) * np.array(passages, np.int64),
             group="night" if self.night else "day",
         )
 
@@ -142,16 +144,17 @@ class ProceduralScene:
 
     def _boxes(
         self, owner: npt.NDArray[np.int16], extents: dict[int, _Extent]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """Return the boxes (n, 4) of the visible actors and the indices of these actors."""
         shown = np.bincount(owner.ravel() + 1, minlength=len(self.actors) + 1)[1:]
-        boxes, labels = [], []
+        boxes, actors = [], []
         for index, extent in extents.items():
             x0, y0, x1, y1 = extent.box
             large = x1 - x0 >= _MIN_WIDTH_PX and y1 - y0 >= _MIN_HEIGHT_PX
             if large and shown[index] >= _MIN_VISIBLE_SHARE * extent.area_px:
                 boxes.append(extent.box)
-                labels.append(self.actors[index].label)
-        return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+                actors.append(index)
+        return np.array(boxes, np.float32).reshape(-1, 4), actors
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ class SceneFrame:
 
     ``images``: ``rgb`` (H, W, 3) uint8; ``thermal`` (H', W') uint8 or uint16; ``depth`` (H, W) uint16 in millimetres.
     ``boxes`` (n, 4) float32 x1 y1 x2 y2 in pixels of RGB, also where RGB is not rendered; ``labels`` (n,) int64,
-    indices into ``procedural_scene.CLASS_NAMES``. ``group`` is ``day`` or ``night``.
+    indices into ``procedural_scene.CLASS_NAMES``; ``identities`` (n,) int64, the same number for the same object in all
+    frames of a scene. A vehicle that leaves the street and enters it again is a new object. ``group`` is ``day`` or
+    ``night``.
     """
 
     name: str
@@ -24,3 +26,4 @@ class SceneFrame:
     images: dict[str, npt.NDArray[Any]]
     boxes: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    identities: npt.NDArray[np.int64]

@@ -116,7 +116,7 @@ class Validation:
 
     def _predictor(self, model: FusionMambaDetector, thresholds: Thresholds) -> Predictor:
         # Copy the model, because the predictor folds its batch normalisations.
-        return Predictor(
+        return Predictor.from_model(
             copy.deepcopy(model),
             self.metadata,
             device=str(self.device),

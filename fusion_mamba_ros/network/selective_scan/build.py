@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile the C kernel of the selective scan: `python -m fusion_mamba_ros.network.selective_scan.build`.
 
+There are two libraries: the kernel for PyTorch (`cpu.py`), and the kernel as a custom operator of ONNX Runtime
+(`deployment/onnxruntime_engine.py`), which needs neither PyTorch nor a package of ONNX Runtime to build.
+
 The build needs only a C compiler: `$CC`, otherwise cc, gcc or clang. This module imports only the standard library,
-because setup.py runs it before torch is installed. The library contains code for every supported instruction set of
+because setup.py runs it before torch is installed. Each library contains code for every supported instruction set of
 the architecture and selects one at run time. Therefore it is compiled without -march.
 """
 
@@ -33,6 +36,9 @@ FLAGS = (
 )
 PACKAGE = Path(__file__).resolve().parent
 LIBRARY_NAME = "libfusion_mamba_scan.so"
+# Relative to this folder. It is beside the engine that loads it, because importing this package needs PyTorch.
+OPERATOR_LIBRARY = "../../deployment/libfusion_mamba_onnxruntime.so"
+OPERATOR_SOURCES = ("onnxruntime.c", *SOURCES)
 
 
 class BuildError(RuntimeError):
@@ -49,7 +55,14 @@ def compiler() -> list[str]:
     raise BuildError("no C compiler found (cc, gcc, clang): install one or set CC, then build the scan kernel again")
 
 
-def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = ()) -> Path:
+def build_operator(target: Path = PACKAGE / OPERATOR_LIBRARY) -> Path:
+    """Compile the custom operator of ONNX Runtime into ``target`` and return ``target``. Raises ``BuildError``."""
+    return build(target.resolve(), sources=OPERATOR_SOURCES)
+
+
+def build(
+    target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = (), sources: tuple[str, ...] = SOURCES
+) -> Path:
     """Compile the kernel into ``target`` and return ``target``.
 
     If the compilation fails, an existing library stays in place and ``BuildError`` is raised with the end of the
@@ -61,8 +74,8 @@ def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = 
     command = compiler()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".scan_build_") as scratch:
         result = Path(scratch) / target.name
-        sources = [str(PACKAGE / "kernel" / name) for name in SOURCES]
-        command += [*FLAGS, *extra_flags, "-shared", "-o", str(result), *sources]
+        files = [str(PACKAGE / "kernel" / name) for name in sources]
+        command += [*FLAGS, *extra_flags, "-shared", "-o", str(result), *files]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except OSError as error:
@@ -74,9 +87,10 @@ def build(target: Path = PACKAGE / LIBRARY_NAME, extra_flags: tuple[str, ...] = 
 
 
 def main() -> None:
-    """Build the library in the package folder and print its path."""
+    """Build both libraries in the package folder and print their paths."""
     try:
         print(build())
+        print(build_operator())
     except BuildError as error:
         sys.exit(f"error: {error}")
 

@@ -18,7 +18,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from fusion_mamba_ros.bags.bag_writing import RELIABLE, VERSION
+from fusion_mamba_ros.bags.new_bag import RELIABLE, VERSION
 from fusion_mamba_ros.ros.bag_tools.recorded_qos import recorded_qos, request_all
 
 _PRIMITIVE = re.compile(r"^(bool|byte|char|u?int(8|16|32|64)|float(32|64)|w?string)(<=\d+)?$")

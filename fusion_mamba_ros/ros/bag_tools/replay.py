@@ -13,7 +13,7 @@ import yaml
 from fusion_mamba_ros.bags.bag_reading import IMAGE_TYPES, Bag, BagError
 from fusion_mamba_ros.evaluation.replay_report import ThermalView
 from fusion_mamba_ros.msg import FusionStatus
-from fusion_mamba_ros.perception.checkpoint import read_metadata
+from fusion_mamba_ros.perception.engine_loading import read_model_document
 from fusion_mamba_ros.ros.bag_tools.child_process import ChildProcess, ReplayError
 from fusion_mamba_ros.ros.bag_tools.replay_observer import observe
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
@@ -91,7 +91,7 @@ def thermal_view_of(options: ReplayOptions) -> ThermalView:
     values = {spec.name: spec.default for spec in SPECS}
     values |= {name: yaml.safe_load(text) for name, text in options.parameters.items() if name in values}
     parameters = DetectorParameters.from_values(values)
-    _, metadata = read_metadata(options.checkpoint)
+    metadata = read_model_document(options.checkpoint).metadata
     return ThermalView(
         homography_of(parameters, metadata),
         thermal_scaling_of(parameters, metadata),

@@ -25,8 +25,10 @@ from fusion_mamba_ros.ros.detector.outputs import Outputs
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
 from fusion_mamba_ros.ros.detector.pairing_filter import PairingFilter
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
+from fusion_mamba_ros.ros.detector.predictor_loading import thresholds_of
 from fusion_mamba_ros.ros.detector.refusals import Refusals
 from fusion_mamba_ros.ros.detector.stream_statistics import Output, StreamStatistics
+from fusion_mamba_ros.ros.detector.track_ids import TrackIds
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import Camera, LoneFrame, Pair
@@ -62,6 +64,8 @@ class DetectionSession:
         self.statistics = StreamStatistics()
         self.refusals = Refusals(steady_ns=steady_ns)
         self.parameters = parameters
+        # Fixed while the node is active: a change would make the stamps jump.
+        self._use_arrival_time = parameters.pairing_use_arrival_time
         self._steady_ns = steady_ns
         self._node = node
         self._outputs = outputs
@@ -71,7 +75,9 @@ class DetectionSession:
         self._status = FusionStatus()
         self._offset_estimator = ClockOffsetEstimator()
         self._estimated_offset_sec: float | None = None
-        self._frozen = FrozenImage(_nanoseconds(parameters.thermal_freeze_timeout_sec))
+        self._metadata = predictor.metadata
+        self._frozen = {camera: FrozenImage() for camera in Camera}
+        self._change_freeze_timeouts(parameters)
         predictor.reset_stream()
         self.processor = PairProcessor(
             predictor,
@@ -83,6 +89,7 @@ class DetectionSession:
             further=lambda stamp_ns: self.further.select(stamp_ns),
             monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
             refusals=self.refusals,
+            track_ids=TrackIds(self._score_threshold) if parameters.tracking else None,
             steady_ns=steady_ns,
         )
         compressed = parameters.image_transport == "compressed"
@@ -99,6 +106,7 @@ class DetectionSession:
                 compressed=compressed,
                 queue_size=parameters.pairing_queue_size,
                 max_offset_ns=_nanoseconds(parameters.further_max_offset_sec),
+                use_arrival_time=self._use_arrival_time,
             )
             undo.callback(self.further.close)
             self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
@@ -111,6 +119,7 @@ class DetectionSession:
                 is_fresh=self._is_fresh,
                 refuse=self._fault_of,
                 on_refused=self.refusals.note,
+                use_arrival_time=self._use_arrival_time,
                 steady_ns=steady_ns,
             )
             self._filter.registerCallback(self._on_released)
@@ -138,7 +147,7 @@ class DetectionSession:
         """Apply changed parameters."""
         self.parameters = parameters
         self._filter.pairing.limits = limits_from(parameters)
-        self._frozen.freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+        self._change_freeze_timeouts(parameters)
         self.further.change_limits(
             queue_size=parameters.pairing_queue_size, max_offset_ns=_nanoseconds(parameters.further_max_offset_sec)
         )
@@ -185,13 +194,19 @@ class DetectionSession:
         return fault_of(message)
 
     def _is_fresh(self, camera: Camera, message: Any, now_ns: int) -> bool:
-        stamp_ns = to_nanoseconds(message.header.stamp)
+        stamp_ns = now_ns if self._use_arrival_time else to_nanoseconds(message.header.stamp)
         pixels = motion_image(message) if stamp_ns > 0 else None
         if pixels is not None:
             self._offset_estimator.add(camera, stamp_ns, pixels)
-        if camera is Camera.RGB or self._frozen.freeze_timeout_ns == 0:
-            return True
-        return self._frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
+        frozen = self._frozen[camera]
+        return frozen.freeze_timeout_ns == 0 or frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
+
+    def _change_freeze_timeouts(self, parameters: DetectorParameters) -> None:
+        self._frozen[Camera.RGB].freeze_timeout_ns = _nanoseconds(parameters.rgb_freeze_timeout_sec)
+        self._frozen[Camera.THERMAL].freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+
+    def _score_threshold(self) -> float:
+        return thresholds_of(self.parameters, self._metadata).score_threshold
 
     def _on_released(self, released: Pair | LoneFrame) -> None:
         if isinstance(released, LoneFrame) and self.parameters.missing_modality == "stop":
@@ -220,10 +235,14 @@ class DetectionSession:
     def _on_published(self, result: Result) -> None:
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
+        # The array is already published: an error here loses only the overlays or the debug image.
+        try:
+            self._outputs.publish_overlays(result, class_id_format=self.parameters.class_id_format)
+        except Exception as error:
+            self._report_failure("the overlays could not be published", error)
         try:
             self._outputs.publish_image(result)
         except Exception as error:
-            # The array is already published: an error here loses only the debug image.
             self._report_failure("the debug image could not be published", error)
 
     def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:

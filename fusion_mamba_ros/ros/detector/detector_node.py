@@ -22,6 +22,7 @@ from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import (
     homography_of,
+    inference_thresholds_of,
     load_predictor,
     thermal_scaling_of,
     thresholds_of,
@@ -34,7 +35,8 @@ Pair an RGB and a thermal camera by time and publish what the network sees in th
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
 inputs      rgb/image_raw, thermal/image_raw; NAME/image_raw of each further modality of the checkpoint
-outputs     detections, label_info, debug_image, ~/status, /diagnostics
+outputs     detections, detections_thermal, label_info, debug_image, ~/annotations, ~/annotations_thermal, ~/status,
+            /diagnostics
 parameters  with meaning, range and default: config/detector.yaml of the package
 
 example:
@@ -196,7 +198,7 @@ class DetectorNode(LifecycleNode):
 
     def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
         if self._predictor is not None:
-            self._predictor.thresholds = thresholds_of(parameters, self._predictor.metadata)
+            self._predictor.thresholds = inference_thresholds_of(parameters, self._predictor.metadata)
         if self._session is not None:
             self._session.change_parameters(parameters)
         if self._outputs is not None and self._predictor is not None:

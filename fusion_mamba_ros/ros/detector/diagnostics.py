@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
@@ -145,9 +144,7 @@ class Diagnostics:
             "memory of the process (MB)": _resident_mb(),
             "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
-        if torch.cuda.is_initialized():
-            figures["memory of the device (MB)"] = torch.cuda.memory_allocated() / 2**20
-            figures["memory of the device, peak (MB)"] = torch.cuda.max_memory_allocated() / 2**20
+        figures |= self._predictor.memory_mb()
         modes: Mapping[str, Any] = self._predictor.metadata.metrics.get("modes", {})
         for mode in self._predictor.modes:
             measured = modes.get(mode.value, {})

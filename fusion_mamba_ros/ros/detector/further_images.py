@@ -43,13 +43,23 @@ class FurtherState:
 class FurtherImages:
     """Subscriptions and image queues of the modalities ``names``, which may be empty.
 
-    The executor thread receives images; the inference thread selects them. The constructor raises if a QoS override is
-    not allowed, and then leaves no subscription behind. ``subscriptions`` maps modality names to subscriptions.
+    With ``use_arrival_time`` the time of the node's clock at arrival replaces the stamps. The executor thread receives
+    images; the inference thread selects them. The constructor raises if a QoS override is not allowed, and then leaves
+    no subscription behind. ``subscriptions`` maps modality names to subscriptions.
     """
 
     def __init__(
-        self, node: LifecycleNode, names: Sequence[str], *, compressed: bool, queue_size: int, max_offset_ns: int
+        self,
+        node: LifecycleNode,
+        names: Sequence[str],
+        *,
+        compressed: bool,
+        queue_size: int,
+        max_offset_ns: int,
+        use_arrival_time: bool = False,
     ) -> None:
+        self._clock = node.get_clock()
+        self._use_arrival_time = use_arrival_time
         self.max_offset_ns = max_offset_ns
         self.subscriptions: dict[str, ImageSubscription] = {}
         self._lock = threading.Lock()
@@ -113,7 +123,7 @@ class FurtherImages:
 
     def _on_image(self, message: Any, name: str) -> None:
         reason = _fault_of(message)
-        stamp_ns = to_nanoseconds(message.header.stamp)
+        stamp_ns = self._clock.now().nanoseconds if self._use_arrival_time else to_nanoseconds(message.header.stamp)
         if reason is None and stamp_ns <= 0:
             reason = "its stamp is zero or negative, let the driver set it"
         with self._lock:

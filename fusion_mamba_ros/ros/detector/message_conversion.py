@@ -14,6 +14,7 @@ from fusion_mamba_ros.msg import CameraCounters, FusionStatus
 from fusion_mamba_ros.perception.detection_fields import fill_detection
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
+from fusion_mamba_ros.tracking.tracker import NO_ID
 
 _NANOSECONDS = 1_000_000_000
 
@@ -33,7 +34,8 @@ def detection_array(detections: Detections, header: Header, class_ids: Sequence[
     """Return ``detections`` as an array message, best first.
 
     The array and each of its detections carry ``header``. ``class_ids`` holds the text of ``hypothesis.class_id`` for
-    each label. Centers and sizes are in pixels of the image that ``header`` belongs to. ``id`` and the pose stay empty.
+    each label. Centers and sizes are in pixels of the image that ``header`` belongs to. ``id`` is the id of the
+    track, empty without a track. The pose stays empty.
     """
     array = Detection2DArray(header=header)
     boxes = detections.boxes.tolist()
@@ -41,6 +43,9 @@ def detection_array(detections: Detections, header: Header, class_ids: Sequence[
         _detection(header, box, score, class_ids[label])
         for box, score, label in zip(boxes, detections.scores.tolist(), detections.labels.tolist(), strict=True)
     ]
+    if detections.track_ids is not None:
+        for detection, track_id in zip(array.detections, detections.track_ids.tolist(), strict=True):
+            detection.id = str(track_id) if track_id != NO_ID else ""
     return array
 
 

@@ -21,6 +21,7 @@ from fusion_mamba_ros.perception.drawing import draw_pair
 from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector.message_conversion import detection_array, label_info
+from fusion_mamba_ros.ros.detector.overlay_outputs import OverlayOutputs
 from fusion_mamba_ros.ros.detector.pair_processor import Result
 from fusion_mamba_ros.ros.detector.subscription_qos import MAX_DEPTH
 
@@ -38,7 +39,10 @@ _CLOCK_POLL_SEC = 0.1
 
 
 class Outputs:
-    """Publishers of `detections`, `label_info`, `debug_image` and `~/status`, usable from the inference thread."""
+    """Publishers of `detections`, `label_info`, `debug_image`, `~/status` and the overlays.
+
+    They are usable from the inference thread.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Outputs:
         )
         self._detections = node.create_lifecycle_publisher(Detection2DArray, "detections", 10, **overrides)
         self._debug_image = node.create_lifecycle_publisher(Image, "debug_image", 2, **overrides)
+        self._overlays = OverlayOutputs(node, class_names, homography, overrides)
         self._status = node.create_lifecycle_publisher(FusionStatus, "~/status", 10)
         # Not a lifecycle publisher: the latched message must reach late subscribers while the node is inactive.
         self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
@@ -71,6 +76,7 @@ class Outputs:
         """Destroy the publishers."""
         for publisher in (self._detections, self._debug_image, self._status):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._overlays.close()
         self._node.destroy_publisher(self._label_info)
         self._stop_label_timer()
 
@@ -101,9 +107,8 @@ class Outputs:
 
     def publish_detections(self, result: Result, *, class_id_format: str) -> FusionStatus:
         """Publish the array of ``result``. Return its status without the counters, which the caller fills in."""
-        class_ids = self._class_names if class_id_format == "name" else self._class_indices
         inferred_ns = self._steady_ns()
-        self._detections.publish(detection_array(result.detections, result.header, class_ids))
+        self._detections.publish(detection_array(result.detections, result.header, self._class_ids(class_id_format)))
         published_ns = self._steady_ns()
         status = FusionStatus(header=result.header, mode=result.mode.value)
         status.pair_offset_sec = math.nan if result.offset_ns is None else result.offset_ns * 1e-9
@@ -118,6 +123,10 @@ class Outputs:
     def publish_status(self, status: FusionStatus) -> None:
         """Publish the status of the last array on `~/status`."""
         self._status.publish(status)
+
+    def publish_overlays(self, result: Result, *, class_id_format: str) -> None:
+        """Publish annotations and the detections in pixels of the thermal image, where they have a subscriber."""
+        self._overlays.publish(result, self._class_ids(class_id_format))
 
     def publish_image(self, result: Result) -> None:
         """Draw and publish the debug image if it has a subscriber."""
@@ -134,3 +143,6 @@ class Outputs:
         )
         message = self._bridge.cv2_to_imgmsg(image, encoding="rgb8", header=result.header)
         self._debug_image.publish(message)
+
+    def _class_ids(self, class_id_format: str) -> Sequence[str]:
+        return self._class_names if class_id_format == "name" else self._class_indices

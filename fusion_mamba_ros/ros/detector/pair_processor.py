@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy.typing as npt
-import torch
 from std_msgs.msg import Header
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.mode import modalities_in, mode_of
@@ -22,6 +21,7 @@ from fusion_mamba_ros.ros.detector.further_images import FurtherImage
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.ros.detector.track_ids import TrackIds
 from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
 from fusion_mamba_ros.streams.message_decoding import image_of
@@ -44,6 +44,12 @@ class DetectionSource(Protocol):
     def reset_stream(self) -> None:
         """Reset the state kept from earlier images."""
 
+    def memory_mb(self) -> Mapping[str, float]:
+        """Return the memory used outside the process's own, in MiB by name."""
+
+    def free_memory(self) -> None:
+        """Return unused cached memory to the device after a failure."""
+
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
         """Return the detections of one pair."""
 
@@ -57,7 +63,8 @@ class Result:
     ``offset_ns`` is the thermal stamp minus the RGB stamp, or None unless both images were used. ``arrived_ns`` is the
     steady time at which the later image arrived; ``pairing_ms``, ``queue_ms``, ``decode_ms`` and ``inference_ms`` are
     the stages that follow. ``further_offsets_ns`` holds, for each modality besides RGB and thermal, the stamp of its
-    image minus the stamp of the array.
+    image minus the stamp of the array. ``thermal_header`` is the header of the thermal image in ``images``, or None if
+    there is none.
     """
 
     detections: Detections
@@ -72,6 +79,7 @@ class Result:
     decode_ms: float
     inference_ms: float
     further_offsets_ns: Mapping[str, int] = field(default_factory=dict)
+    thermal_header: Header | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +101,7 @@ class PairProcessor:
     * ``continue_alone()`` returns whether a frame is used alone if its partner cannot be decoded.
     * ``further(stamp_ns)`` returns the images of modalities besides RGB and thermal for an array with this stamp.
     * ``monitor`` receives the current stage of the thread.
+    * ``track_ids``, unless it is None, gives detections the ids of their tracks.
     * ``refusals`` receives the reason why an image could not be decoded.
     """
 
@@ -108,6 +117,7 @@ class PairProcessor:
         further: Callable[[int], Mapping[str, FurtherImage]] = lambda stamp_ns: {},
         monitor: InferenceMonitor | None = None,
         refusals: Refusals | None = None,
+        track_ids: TrackIds | None = None,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._predictor = predictor
@@ -121,6 +131,7 @@ class PairProcessor:
         self._rgb_size: tuple[int, int] | None = None
         self.monitor = monitor or InferenceMonitor(steady_ns=steady_ns)
         self._refusals = refusals or Refusals(steady_ns=steady_ns)
+        self._track_ids = track_ids
         self._steady_ns = steady_ns
 
     def detach(self) -> None:
@@ -163,7 +174,7 @@ class PairProcessor:
             self._record(frames, Outcome.UNPAIRED)
             return
         decoded_ns = self._steady_ns()
-        detections = self._predicted(frames, images)
+        detections = self._predicted(frames, images, to_nanoseconds(header.stamp))
         if detections is None:
             return
         inferred_ns = self._steady_ns()
@@ -181,6 +192,14 @@ class PairProcessor:
             decode_ms=(decoded_ns - taken_ns) * 1e-6,
             inference_ms=(inferred_ns - decoded_ns) * 1e-6,
             further_offsets_ns={name: image.offset_ns for name, image in further.items()},
+            thermal_header=next(
+                (
+                    frame.payload.message.header
+                    for frame in frames
+                    if frame.camera is Camera.THERMAL and Camera.THERMAL.value in images
+                ),
+                None,
+            ),
         )
         self.monitor.enter("publishing the array")
         try:
@@ -223,34 +242,35 @@ class PairProcessor:
                 self._rgb_size = (image.width, image.height)
         return frames, images
 
-    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]]) -> Detections | None:
+    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]], stamp_ns: int) -> Detections | None:
         self.monitor.enter("inference")
         started_ns = self._steady_ns()
         try:
             detections = self._predictor.predict(images, reference_size=self._rgb_size)
+            if self._track_ids is not None:
+                detections = self._track_ids.add_to(detections, stamp_ns=stamp_ns, size=self._rgb_size)
         except Exception as error:
             reason = describe_failure(error)
             self.monitor.record_failure(reason, non_finite=isinstance(error, NonFiniteOutputError))
         else:
             self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
             return detections
-        # Free memory outside the handler: inside it the traceback still refers to the tensors.
+        # Free memory outside the handler: inside it the traceback still refers to the arrays.
         self._record(frames, Outcome.FAILED)
         self._report(f"inference failed, the frame is lost: {reason}")
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        self._predictor.free_memory()
         return None
 
     def _header(self, released: Pair | LoneFrame, images: Mapping[str, object]) -> Header:
         """Return the header of the RGB frame, or a header for the thermal image if there is no RGB image."""
         if isinstance(released, Pair):
             if Camera.RGB.value in images:
-                return released.rgb.payload.message.header
+                return released.rgb.payload.header
             # A damaged RGB image still has a valid stamp. The thermal stamp may be later than the next RGB stamp.
             shift_ns = 0 if Camera.RGB.value in modalities_in(self._predictor.modes) else released.offset_ns
             thermal, stamp_ns = released.thermal, released.stamp_ns + shift_ns
         elif released.frame.camera is Camera.RGB:
-            return released.frame.payload.message.header
+            return released.frame.payload.header
         else:
             thermal, stamp_ns = released.frame, released.stamp_ns
         thermal_frame_id = thermal.payload.message.header.frame_id
@@ -266,6 +286,6 @@ def describe_failure(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteOutputError):
         return text
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "allocate memory" in text:
+    if isinstance(error, MemoryError) or "allocate memory" in text:
         return f"out of memory: {text}"
     return f"{type(error).__name__}: {text}"

@@ -11,8 +11,9 @@ from typing import Any
 import message_filters
 from rclpy.clock import JumpThreshold
 from rclpy.node import Node
+from std_msgs.msg import Header
 
-from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.frames import Camera, Frame
 from fusion_mamba_ros.streams.pairing import Pairing
@@ -27,11 +28,20 @@ _SHORTEST_SEC = 0.001
 class ReceivedImage:
     """The payload of a frame: a message and its arrival time.
 
-    ``steady_ns`` is the arrival time on the steady clock, which never jumps.
+    ``steady_ns`` is the arrival time on the steady clock, which never jumps. ``arrival_stamp_ns`` is the time by the
+    node's clock that stands for the stamp of the message, or None if the message's own stamp is used.
     """
 
     message: Any
     steady_ns: int
+    arrival_stamp_ns: int | None = None
+
+    @property
+    def header(self) -> Any:
+        """Header of what is made of the image: that of the message, or a copy with the arrival time as its stamp."""
+        if self.arrival_stamp_ns is None:
+            return self.message.header
+        return Header(stamp=to_stamp(self.arrival_stamp_ns), frame_id=self.message.header.frame_id)
 
 
 class PairingFilter(message_filters.SimpleFilter):
@@ -40,8 +50,9 @@ class PairingFilter(message_filters.SimpleFilter):
     ``rgb`` and ``thermal`` are message filters whose messages have a header. ``is_fresh(camera, message, now_ns)``
     returns False for a frozen image. ``refuse(camera, message)`` returns why a message is not a valid image, or None.
     ``on_refused(camera, reason)`` is called for each image that is refused for its fields or for a zero or negative
-    stamp, before the image is counted. Unlike ApproximateTimeSynchronizer, this filter continues when an input dies or
-    a bag loops, and it calls back outside any lock. Timeouts run on the node's clock.
+    stamp, before the image is counted. With ``use_arrival_time`` the time of the node's clock at the arrival of a
+    message replaces its stamp. Unlike ApproximateTimeSynchronizer, this filter continues when an input dies or a bag
+    loops, and it calls back outside any lock. Timeouts run on the node's clock.
     """
 
     def __init__(
@@ -54,9 +65,11 @@ class PairingFilter(message_filters.SimpleFilter):
         is_fresh: Callable[[Camera, Any, int], bool] = lambda camera, message, now_ns: True,
         refuse: Callable[[Camera, Any], str | None] = lambda camera, message: None,
         on_refused: Callable[[Camera, str], None] = lambda camera, reason: None,
+        use_arrival_time: bool = False,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__()
+        self._use_arrival_time = use_arrival_time
         self.pairing = Pairing(limits)
         self._node = node
         self._reports = ThrottledReports(node.get_logger())
@@ -97,12 +110,15 @@ class PairingFilter(message_filters.SimpleFilter):
             self.pairing.count_refused(camera)
             self._reports.warning(f"{camera.value} image refused: {reason}")
             return
-        stamp_ns = to_nanoseconds(message.header.stamp)
-        if stamp_ns <= 0:
+        stamp_ns = now_ns if self._use_arrival_time else to_nanoseconds(message.header.stamp)
+        if stamp_ns <= 0 and self._use_arrival_time:
+            self._on_refused(camera, "the node's clock has not started, so the image has no time of arrival")
+        elif stamp_ns <= 0:
             self._on_refused(camera, "its stamp is zero or negative: let the driver set it")
             self._reports.warning(f"{camera.value} image refused, its stamp is zero or negative: let the driver set it")
+        payload = ReceivedImage(message, steady_ns, stamp_ns if self._use_arrival_time else None)
         fresh = self._is_fresh(camera, message, now_ns)
-        self.pairing.add(Frame(camera, stamp_ns, now_ns, ReceivedImage(message, steady_ns), fresh))
+        self.pairing.add(Frame(camera, stamp_ns, now_ns, payload, fresh))
         self._release()
 
     def _release(self) -> None:

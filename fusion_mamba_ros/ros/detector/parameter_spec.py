@@ -11,7 +11,12 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-_TYPES = {str: Parameter.Type.STRING, int: Parameter.Type.INTEGER, float: Parameter.Type.DOUBLE}
+_TYPES = {
+    bool: Parameter.Type.BOOL,
+    str: Parameter.Type.STRING,
+    int: Parameter.Type.INTEGER,
+    float: Parameter.Type.DOUBLE,
+}
 _ARRAY_TYPES = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
 # ROS reads null in a parameter file as one of these texts. `ros2 param dump` writes null for an untyped list.
 _UNSET_WORDS = ("null", "None")
@@ -59,6 +64,8 @@ class ParameterSpec:
 
     def expectation(self) -> str:
         """Return a description of the allowed values."""
+        if self.kind is bool:
+            return "true or false"
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
@@ -80,7 +87,7 @@ class ParameterSpec:
             if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a list, as in [{value}]")
             value = tuple(value or ())
-        elif not isinstance(value, self.kind) or isinstance(value, bool):
+        elif not isinstance(value, self.kind) or isinstance(value, bool) != (self.kind is bool):
             raise ParameterError(f"parameter {self.name} is {value!r}: expected {self.expectation()}")
         if self.choices and value not in self.choices:
             raise ParameterError(f"parameter {self.name} is '{value}': expected {self.expectation()}")

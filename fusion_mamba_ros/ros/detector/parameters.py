@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fusion_mamba_ros.perception.engine_loading import AUTO, engine_names
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
 
@@ -17,8 +18,16 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "checkpoint",
         "",
-        "Path of the .safetensors checkpoint to load; empty: the weights that come with the package.",
+        "Path of the .safetensors checkpoint or of the exported model to load; empty: the weights that come with the "
+        "package.",
         str,
+    ),
+    ParameterSpec(
+        "engine",
+        AUTO,
+        "Software that runs the network; auto: by the suffix of the checkpoint.",
+        str,
+        choices=engine_names(),
     ),
     ParameterSpec(
         "device",
@@ -85,6 +94,12 @@ SPECS: tuple[ParameterSpec, ...] = (
         choices=("name", "index"),
     ),
     ParameterSpec(
+        "tracking",
+        False,
+        "Give the boxes of one object the same id in every array, in Detection2D.id.",
+        bool,
+    ),
+    ParameterSpec(
         "pairing.max_offset_sec",
         0.05,
         "Frames whose stamps differ by more are never paired, seconds.",
@@ -121,6 +136,12 @@ SPECS: tuple[ParameterSpec, ...] = (
         maximum=1000,
     ),
     ParameterSpec(
+        "pairing.use_arrival_time",
+        False,
+        "Use the time at which an image arrives in place of its stamp, for drivers that do not stamp.",
+        bool,
+    ),
+    ParameterSpec(
         "further.max_offset_sec",
         0.05,
         "An image of a modality besides RGB and thermal is used if its stamp differs from the array's by at most this, "
@@ -146,6 +167,15 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         minimum=0.0,
         maximum=3600.0,
+    ),
+    ParameterSpec(
+        "rgb.freeze_timeout_sec",
+        0.0,
+        "An RGB image repeated bit for bit for this long is frozen, seconds; 0: never.",
+        float,
+        live=True,
+        minimum=0.0,
+        maximum=60.0,
     ),
     ParameterSpec(
         "thermal.scaling",
@@ -209,6 +239,7 @@ class DetectorParameters:
     """The checked values of all parameters. Field names are the ROS names with ``_`` in place of ``.``."""
 
     checkpoint: str
+    engine: str
     device: str
     precision: str
     threads: int
@@ -217,13 +248,16 @@ class DetectorParameters:
     max_detections: int
     classes: tuple[str, ...]
     class_id_format: str
+    tracking: bool
     pairing_max_offset_sec: float
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
     pairing_queue_size: int
+    pairing_use_arrival_time: bool
     further_max_offset_sec: float
     missing_modality: str
     inference_timeout_sec: float
+    rgb_freeze_timeout_sec: float
     thermal_scaling: str
     thermal_range_min: float
     thermal_range_max: float

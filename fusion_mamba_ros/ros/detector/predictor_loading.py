@@ -6,14 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
-from fusion_mamba_ros.perception.compute import choose_device, choose_precision
+from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
+from fusion_mamba_ros.perception.engine import EngineOptions
+from fusion_mamba_ros.perception.engine_loading import load_engine
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default_thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.perception.threads import set_threads
 from fusion_mamba_ros.ros.detector.parameters import CHECKPOINT_SCORE_THRESHOLD, DetectorParameters
+from fusion_mamba_ros.tracking.tracker import LEAST_SCORE
 
 
 def load_predictor(parameters: DetectorParameters) -> Predictor:
@@ -21,26 +22,29 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
 
     An empty ``checkpoint`` loads the checkpoint that the package ships. Raises ``ValueError`` with one sentence.
     """
-    set_threads(parameters.threads)
-    # Check the device and precision first: a wrong name should fail before the file is read.
-    choose_precision(parameters.precision, choose_device(parameters.device))
-    model, metadata = load_checkpoint(
-        Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
-    )
+    path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
+    options = EngineOptions(parameters.device, parameters.precision, parameters.threads)
+    engine, metadata = load_engine(path, parameters.engine, options)
     return Predictor(
-        model,
+        engine,
         metadata,
-        device=parameters.device,
-        precision=parameters.precision,
-        thresholds=thresholds_of(parameters, metadata),
+        thresholds=inference_thresholds_of(parameters, metadata),
         thermal=thermal_scaling_of(parameters, metadata),
         homography=homography_of(parameters, metadata),
         stream=True,
     )
 
 
+def inference_thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
+    """Return the thresholds of the predictor. With tracking it also returns weak detections, which continue tracks."""
+    thresholds = thresholds_of(parameters, metadata)
+    if not parameters.tracking:
+        return thresholds
+    return replace(thresholds, score_threshold=min(thresholds.score_threshold, LEAST_SCORE))
+
+
 def thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
-    """Return the post-processing thresholds.
+    """Return the post-processing thresholds of what is published.
 
     If ``score_threshold`` is -1, the threshold stored in the checkpoint is used.
     """

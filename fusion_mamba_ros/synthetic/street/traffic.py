@@ -26,13 +26,14 @@ class Place:
     """Position of an actor.
 
     ``x``, ``z`` are the ground point in metres, ``heading`` is in radians, ``gone`` is the distance covered so far in
-    metres (nan for an actor that stands still).
+    metres (nan for an actor that stands still). ``passage`` counts how often the actor has entered the street anew.
     """
 
     x: float
     z: float
     heading: float
     gone: float = float("nan")
+    passage: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def drive(x: float, speed: float, start: float, *, towards: bool) -> Callable[[f
 
     def place(seconds: float) -> Place:
         gone = start + speed * seconds
-        lap = gone % (FARTHEST + 12)
+        passage, lap = divmod(gone, FARTHEST + 12)
         z = FARTHEST - lap if towards else lap - 6
-        return Place(x, z, -np.pi / 2 if towards else np.pi / 2, gone)
+        return Place(x, z, -np.pi / 2 if towards else np.pi / 2, gone, int(passage))
 
     return place
 
