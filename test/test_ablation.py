@@ -53,7 +53,7 @@ def _torch_as_it_was() -> Iterator[None]:
 def write_plan(folder: Path, **changes: Any) -> Path:
     recipe = {name: value for name, value in scenes.RECIPE.items() if name != "epochs"}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    (folder / "plan.yaml").write_text(yaml.safe_dump({**PLAN, **changes}))
+    (folder / "plan.yaml").write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
     return folder / "plan.yaml"
 
 

@@ -139,7 +139,7 @@ def _measure_size(
         for part, module, inputs in (("detector", detector, (images,)), ("fusion", fusions, tuple(levels))):
             parts[name, part] = (module, inputs)
             rows[name][part] = {
-                "parameters": count_parameters(module),  # type: ignore[arg-type]
+                "parameters": count_parameters(module),
                 "multiply_adds": count_multiply_adds(module, *inputs).to_dict(),
                 "extra_bytes": None,
                 "seconds": [],

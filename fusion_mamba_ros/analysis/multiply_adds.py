@@ -74,12 +74,12 @@ def count_multiply_adds(module: nn.Module, *inputs: Tensor | Mapping[str, Tensor
     scans = (torch.ops.fusion_mamba.selective_scan_2d, torch.ops.fusion_mamba.selective_scan_2d_with_states)
     # Torch has no formula for its attention on a CPU.
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    formulas = {**dict.fromkeys(scans, scan_flops), attention: _attention_flops}
+    formulas: dict[Any, Any] = {**dict.fromkeys(scans, scan_flops), attention: _attention_flops}
     counter = FlopCounterMode(display=False, custom_mapping=formulas)
     fake = FakeTensorMode()
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad():
-        state = {name: fake.from_tensor(tensor.detach()) for name, tensor in tensors.items()}
+        state: dict[str, Tensor] = {name: fake.from_tensor(tensor.detach()) for name, tensor in tensors.items()}
         arguments = tree_map_only(Tensor, fake.from_tensor, inputs)
         with fake, counter:
             torch.func.functional_call(module, state, arguments)

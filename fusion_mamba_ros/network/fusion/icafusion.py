@@ -95,7 +95,8 @@ class IterativeCrossAttentionFusion(nn.Module):
             others = [query for o, query in enumerate(queries) if o != m]
             asked = others[0] if len(others) == 1 else torch.stack(others).mean(dim=0)
             key, value = stream.key_value(normed[m]).chunk(2, dim=-1)
-            read = functional.scaled_dot_product_attention(*(self._split_heads(t) for t in (asked, key, value)))
+            asked, key, value = (self._split_heads(t) for t in (asked, key, value))
+            read = functional.scaled_dot_product_attention(asked, key, value)
             out.append(stream.enhance(tokens[m], read.transpose(1, 2).flatten(2)))
         return out
 
