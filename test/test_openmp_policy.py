@@ -28,7 +28,8 @@ sys.argv = ["program", "info"]
 ENTRY_POINTS = {
     "fusion-mamba": "from fusion_mamba_ros.cli import main; main()",
     "python -m": "import runpy; runpy.run_module('fusion_mamba_ros.cli', run_name='__main__')",
-    "detector_node": "from fusion_mamba_ros.ros.detector.detector_node import main; main()",
+    # The node imports torch when it is configured with a checkpoint that needs it.
+    "detector_node": "import fusion_mamba_ros.ros.detector.detector_node, fusion_mamba_ros.perception.torch_engine",
 }
 
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rosbags.interfaces import MessageDefinition
 
 from fusion_mamba_ros.bags.bag_contents import BagError, BagMessage, BagTopic, BagWarning, decompressed, first_line
 from fusion_mamba_ros.bags.mcap_recovery import RecoveredMcap
 from fusion_mamba_ros.bags.sqlite_recovery import RecoveredSqlite
 from fusion_mamba_ros.datasets.image_sequence import natural_key
+from fusion_mamba_ros.perception.documents import parse_yaml
 
 _READERS: dict[str, type[RecoveredMcap] | type[RecoveredSqlite]] = {".mcap": RecoveredMcap, ".db3": RecoveredSqlite}
 _MOST_METADATA_BYTES = 10_000_000
@@ -102,8 +102,8 @@ def _announced_counts(path: Path) -> int | None:
     try:
         if file.stat().st_size > _MOST_METADATA_BYTES:
             return None
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = parse_yaml(file.read_text(encoding="utf-8"))
         count = content["rosbag2_bagfile_information"]["message_count"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return count if type(count) is int and count >= 0 else None

@@ -38,7 +38,7 @@ def print_evaluation(report: Report, console: Console) -> None:
             f"results, latency p95 {shown(live['latency_ms']['p95'])} ms"
         )
     for problem in report["bag"]["problems"]:
-        console.print(f"problem: {escape(problem)}", highlight=False)
+        console.print(f"problem: {escape(problem)}", highlight=False, soft_wrap=True)
     if report["gate"] is not None:
         _print_gate(report["gate"], console)
 
@@ -83,7 +83,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(table)
     for bag in summary["bags"]:
         for sentence in [bag["error"]] if bag["error"] else bag["problems"]:
-            console.print(f"{escape(bag['name'])}: {escape(sentence)}", highlight=False)
+            console.print(f"{escape(bag['name'])}: {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def _add_group(table: Table, name: str, figures: GroupSummary) -> None:

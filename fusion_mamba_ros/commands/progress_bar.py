@@ -9,10 +9,21 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar. Yield a function that takes the number of steps done and their total, 0 if unknown."""
+    """Show a progress bar from the first step on, so that an error before it stands alone.
+
+    Yield a function that takes the number of steps done and their total, 0 if unknown.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+    progress = Progress(console=Console(stderr=True))
+    task = progress.add_task(title, total=None)
+
+    def show(done: int, total: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total or None)
+
+    try:
+        yield show
+    finally:
+        progress.stop()
