@@ -127,11 +127,11 @@ def test_contact_sheet_of_nothing_is_refused():
 
 
 def test_the_tag_of_a_tracked_box_names_its_id() -> None:
-    picture = np.zeros((240, 320, 3), np.uint8)
+    image = np.zeros((240, 320, 3), np.uint8)
     boxes = np.array([[50, 100, 70, 200]], np.float32)
     plain = Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int64))
     drawings = [
-        draw_boxes(picture, replace(plain, track_ids=ids), ("person",))
+        draw_boxes(image, replace(plain, track_ids=ids), ("person",))
         for ids in (None, np.array([0]), np.array([1]), np.array([123]))
     ]
     assert np.array_equal(drawings[0], drawings[1])

@@ -78,7 +78,7 @@ def test_16_bit_thermal_is_read_in_both_byte_orders(encoding: str, padding: int,
     np.testing.assert_array_equal(image.to_thermal(), counts)
     assert image.to_thermal().dtype == np.uint16
     assert image.to_thermal().dtype.isnative
-    # Whoever scales or resizes the image does it with OpenCV.
+    # Scaling and resizing use OpenCV, which needs the byte order of the machine.
     np.testing.assert_array_equal(cv2.flip(cv2.flip(image.to_thermal(), 0), 0), counts)
     np.testing.assert_array_equal(image.to_rgb()[..., 1], counts // 256)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,28 +87,29 @@ def grey_stem(filters: Tensor, channels: int) -> Tensor:
 
 def _published_names() -> dict[str, str]:
     """Return a mapping from the names in the port of the TensorFlow models to those of our layers."""
-    names = _layer("_conv_stem", "_bn0", "sections.0.1")
-    for place, (number, _, _, expands) in _blocks().items():
-        prefix = f"_blocks.{number}."
-        if expands:
-            names |= _layer(f"{prefix}_expand_conv", f"{prefix}_bn0", f"{place}.expand")
-        names |= _layer(f"{prefix}_depthwise_conv", f"{prefix}_bn1", f"{place}.depthwise")
-        names |= _layer(f"{prefix}_project_conv", f"{prefix}_bn2", f"{place}.project")
-    return names
+    layers = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+    return _layer("_conv_stem", "_bn0", "sections.0.1") | _block_names("_blocks.{number}.", layers, layers[1:])
 
 
 def _timm_names() -> dict[str, str]:
     """Return a mapping from timm's names to those of our layers."""
-    names = _layer("conv_stem", "bn1", "sections.0.1")
-    for place, (_, stage, block, expands) in _blocks().items():
-        prefix = f"blocks.{stage}.{block}."
-        if expands:
-            names |= _layer(f"{prefix}conv_pw", f"{prefix}bn1", f"{place}.expand")
-            names |= _layer(f"{prefix}conv_dw", f"{prefix}bn2", f"{place}.depthwise")
-            names |= _layer(f"{prefix}conv_pwl", f"{prefix}bn3", f"{place}.project")
-        else:
-            names |= _layer(f"{prefix}conv_dw", f"{prefix}bn1", f"{place}.depthwise")
-            names |= _layer(f"{prefix}conv_pw", f"{prefix}bn2", f"{place}.project")
+    expanding = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+    plain = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+    return _layer("conv_stem", "bn1", "sections.0.1") | _block_names("blocks.{stage}.{block}.", expanding, plain)
+
+
+def _block_names(prefix: str, expanding: Sequence[tuple[str, str]], plain: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return a mapping from the names in all blocks to those of our layers.
+
+    ``prefix`` is the name of a block. ``expanding`` and ``plain`` are the names of convolution and norm, in order, in
+    blocks with and without expansion.
+    """
+    names: dict[str, str] = {}
+    for place, (number, stage, block, expands) in _blocks().items():
+        block_name = prefix.format(number=number, stage=stage, block=block)
+        parts = ("expand", "depthwise", "project") if expands else ("depthwise", "project")
+        for part, (conv, norm) in zip(parts, expanding if expands else plain, strict=True):
+            names |= _layer(f"{block_name}{conv}", f"{block_name}{norm}", f"{place}.{part}")
     return names
 
 
