@@ -108,6 +108,12 @@ def register(app: typer.Typer) -> None:
                 homography=None if registration is None else read_homography(registration),
                 stream=source.kind == "video",
             )
+            given = [name for name, path in (("rgb", rgb), ("thermal", thermal)) if path is not None]
+            if not set(given) & set(predictor.modalities):
+                raise ValueError(
+                    f"checkpoint '{checkpoint}' uses {' and '.join(predictor.modalities)}, not {' and '.join(given)}: "
+                    "give an image that it uses"
+                )
             predictor.change(
                 **({} if score_threshold is None else {"score_threshold": score_threshold}),
                 nms_threshold=nms_threshold,

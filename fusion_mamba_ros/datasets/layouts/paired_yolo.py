@@ -8,11 +8,11 @@ from pathlib import Path
 
 from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
-from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import image_stems, list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_splits, list_stems, read_groups, read_names
 from fusion_mamba_ros.datasets.pair_record import LayoutListing
 from fusion_mamba_ros.datasets.yolo_labels import read_yolo_labels
-from fusion_mamba_ros.perception.modality import known_modalities, modality_named
+from fusion_mamba_ros.perception.modality import known_modalities
 
 # MSRS and MFNet name their day images 00123D.png and their night images 00123N.png.
 _DAY_NIGHT = re.compile(r"^\d{5}(?P<group>[DN])$")
@@ -51,8 +51,7 @@ class PairedYoloLayout(Layout):
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of images and label files."""
-        images = {f"{modality_named(name).title} image": set(files) for name, files in self._images().items()}
-        return {**images, "label file": list_stems(self.root / "labels", ".txt")}
+        return {**image_stems(self._images()), "label file": list_stems(self.root / "labels", ".txt")}
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split.
