@@ -45,7 +45,7 @@ def write_dataset(root: Path) -> None:
     (root / "classes.txt").write_text("\n".join(CLASS_NAMES))
 
 
-def test_the_accuracy_is_that_of_eval_on_the_same_pairs(tmp_path):
+def test_the_accuracy_is_that_of_eval_on_the_same_pairs(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data")
     dataset = open_dataset(tmp_path / "data", "val", classes=CLASS_NAMES)
     bag = ImageBagWriter(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ def two_levels() -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.full((SIZE[1], SIZE[0], 3), level, np.uint8) for level in (20, 220))
 
 
-def contrast(change, seed: int) -> np.ndarray:
+def contrast(change: Callable[..., np.ndarray], seed: int) -> np.ndarray:
     """Return the share of the contrast that ``change`` leaves at each pixel (H, W)."""
     dark, bright = (change(image, np.random.default_rng(seed)).astype(float) for image in two_levels())
     return (bright - dark)[..., 0] / 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from fusion_mamba_ros.perception.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
+from fusion_mamba_ros.perception.mode import Mode
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 
 run = CliRunner()
@@ -127,7 +129,7 @@ def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     model = FusionMambaDetector(ModelConfig(classes=3, fusion="add"))
@@ -143,7 +145,7 @@ def images(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint, tmp_path) -> None:
+def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint: Path, tmp_path: Path) -> None:
     model, metadata = load_checkpoint(checkpoint)
     calibration = Calibration((2.0, 2.0, 2.0), 0.125)
     save_checkpoint(tmp_path / "c.safetensors", model, replace(metadata, calibration=calibration))
@@ -174,12 +176,12 @@ def test_certain_scores_stay_numbers() -> None:
         (((1.0, 1.0, 1.0), 1.5), "score_threshold is 1.5"),
     ],
 )
-def test_calibration_out_of_range_is_refused(values, words) -> None:
+def test_calibration_out_of_range_is_refused(values: tuple[tuple[float, float, float], float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Calibration(*values)
 
 
-def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint, tmp_path) -> None:
+def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     path = tmp_path / "bad.safetensors"
@@ -191,12 +193,14 @@ def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint, tm
         load_checkpoint(path)
 
 
-def test_command_stores_the_calibration_and_keeps_the_weights(checkpoint, tmp_path, monkeypatch) -> None:
+def test_command_stores_the_calibration_and_keeps_the_weights(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_paired_yolo(tmp_path / "data", {"val": ["a", "b", "c"]})
     results = random_results(1, images=60, noise_count=4)
 
     class Found:
-        def __init__(self, mode) -> None:
+        def __init__(self, mode: Mode) -> None:
             self.skipped, self.modes = {}, {mode: self}
             self.results = replace(results, class_names=CLASSES, mode=mode)
 
@@ -211,7 +215,7 @@ def test_command_stores_the_calibration_and_keeps_the_weights(checkpoint, tmp_pa
     assert "calibration" not in read_metadata(checkpoint)[1].to_dict()
 
 
-def test_command_says_that_nothing_right_was_found(checkpoint, tmp_path) -> None:
+def test_command_says_that_nothing_right_was_found(checkpoint: Path, tmp_path: Path) -> None:
     folder = write_paired_yolo(tmp_path / "data", {"val": ["a"]}, labels=())
     done = run.invoke(
         app, ["calibrate", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "o"), "--device", "cpu"]
@@ -221,7 +225,7 @@ def test_command_says_that_nothing_right_was_found(checkpoint, tmp_path) -> None
 
 @pytest.mark.parametrize(("options", "threshold"), [([], 0.125), (["--score-threshold", "0.4"], 0.4)])
 def test_predict_uses_the_stored_threshold_where_none_is_given(
-    checkpoint, tmp_path, monkeypatch, options, threshold
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], threshold: float
 ) -> None:
     model, metadata = load_checkpoint(checkpoint)
     calibration = Calibration((1.0, 1.0, 1.0), 0.125)

@@ -24,7 +24,7 @@ class Counted:
 
     multiplications = additions = exponentials = 0
 
-    def __init__(self, value: float):
+    def __init__(self, value: float) -> None:
         self.value = value
 
     def __mul__(self, other: Counted) -> Counted:

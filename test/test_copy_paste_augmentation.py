@@ -11,7 +11,7 @@ from fusion_mamba_ros.datasets import Augmentation, Sample
 from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 
 
-def empty(size=(320, 256), level: int = 0) -> Sample:
+def empty(size: tuple[int, int] = (320, 256), level: int = 0) -> Sample:
     grey = np.full((size[1], size[0]), level, np.uint8)
     return Sample("empty", {"rgb": np.dstack([grey] * 3), "thermal": grey}, group="night")
 

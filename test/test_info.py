@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ from fusion_mamba_ros.commands import info
 from fusion_mamba_ros.network.selective_scan import active_backend
 
 
-def test_json_names_the_active_backend_and_every_reason():
+def test_json_names_the_active_backend_and_every_reason() -> None:
     result = CliRunner().invoke(app, ["info", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -23,7 +24,7 @@ def test_json_names_the_active_backend_and_every_reason():
     assert all(row["available"] or row["note"] for row in found["selective_scan"])
 
 
-def test_missing_ros_is_said_and_is_no_error(monkeypatch):
+def test_missing_ros_is_said_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(info.importlib.util, "find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["info"])
     assert result.exit_code == 0, result.output

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +60,7 @@ class OnePair:
         self.sample = sample
         self.homographies = sample.homographies
 
-    def read(self, class_names):
+    def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Any]]:
         return self.sample, []
 
 
@@ -102,7 +105,12 @@ def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
         ((1000, 700), (640, 512), (320, 320)),
     ],
 )
-def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size, size, depth):
+def test_training_and_inference_show_the_network_the_same(
+    rgb_size: tuple[int, int],
+    thermal_size: tuple[int, int],
+    size: tuple[int, int],
+    depth: type[np.uint8] | type[np.uint16],
+) -> None:
     sample = soft_pair(rgb_size, thermal_size, depth)
     predictor, recorder = predictor_of(size)
     predictor.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
@@ -118,7 +126,9 @@ def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("method", ["percentile", "range", "passthrough"])
-def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, depth, tmp_path):
+def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(
+    method: str, depth: type[np.uint8] | type[np.uint16], tmp_path: Path
+) -> None:
     size = (320, 256)
     sample = soft_pair(size, size, depth)
     scaling = ThermalScaling(method, range_min=29000, range_max=30100, polarity="black_hot")
@@ -139,7 +149,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
+def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth: type[np.uint8] | type[np.uint16]) -> None:
     homography = np.array([[0.8, 0.02, 0.15], [0.0, 0.9, 0.02], [0.0, 0.0, 1.0]])
     sample = replace(soft_pair((320, 240), (160, 128), depth), homographies={"thermal": homography})
     predictor, recorder = predictor_of((320, 256))
@@ -154,7 +164,7 @@ def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
+def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode: Mode) -> None:
     sample = soft_pair((640, 480), (320, 256), np.uint16)
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
@@ -171,7 +181,7 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
         assert bool(served[name].any()) == (name in images)
 
 
-def test_a_stream_dropped_in_training_is_what_a_missing_camera_is():
+def test_a_stream_dropped_in_training_is_what_a_missing_camera_is() -> None:
     sample = soft_pair((320, 256), (320, 256))
     predictor, recorder = predictor_of((320, 256))
     dropping = replace(AugmentationConfig.none((320, 256)), modality_dropout={"rgb": 1.0})

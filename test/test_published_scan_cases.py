@@ -92,7 +92,7 @@ def published(
 
 
 @pytest.mark.parametrize("case", [*MAMBA_SSM, *VMAMBA], ids=name_of)
-def test_scan_meets_the_published_tolerances(case):
+def test_scan_meets_the_published_tolerances(case: Case) -> None:
     generator = torch.Generator().manual_seed(SEED)
     batch, dtype, channels = 2, case.dtype, case.channels
 

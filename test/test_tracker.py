@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,13 @@ SECOND = 1_000_000_000
 BOX = np.array([[100.0, 100.0, 140.0, 200.0]])
 
 
-def update(tracker: Tracker, seconds: float, boxes=BOX, scores=None, labels=None) -> list[int]:
+def update(
+    tracker: Tracker,
+    seconds: float,
+    boxes: np.ndarray = BOX,
+    scores: Sequence[float] | None = None,
+    labels: Sequence[int] | None = None,
+) -> list[int]:
     scores = np.full(len(boxes), 0.9) if scores is None else np.array(scores)
     labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
     ids = tracker.update(boxes, scores, labels, stamp_ns=round(seconds * SECOND), score_threshold=0.5)
