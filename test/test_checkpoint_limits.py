@@ -9,7 +9,7 @@ from typing import Any
 import hostile_files
 import pytest
 
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception import checkpoint
 from fusion_mamba_ros.perception.checkpoint import (
     CheckpointError,
@@ -19,7 +19,7 @@ from fusion_mamba_ros.perception.checkpoint import (
     save_checkpoint,
 )
 
-DEEP = {"fusion": "fusion_mamba", "scale": "n", "state_size": 4, "dssf_count": 10}
+DEEP = {"state_size": 4, "dssf_count": 10}
 
 
 def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
@@ -28,10 +28,11 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
     built: list[int] = []
 
     def build(config: ModelConfig) -> FusionMambaDetector:
-        built.append(config.dssf_count)
+        assert isinstance(config.operator, FusionMamba)
+        built.append(config.operator.dssf_count)
         return FusionMambaDetector(config)
 
-    config = ModelConfig.from_dict({**DEEP, "classes": 2})
+    config = ModelConfig.from_dict({"scale": "n", "fusion_mamba": DEEP, "classes": 2})
     path = tmp_path / "deep.safetensors"
     save_checkpoint(path, FusionMambaDetector(config), CheckpointMetadata(("a", "b"), (96, 64)))
     monkeypatch.setattr(checkpoint, "FusionMambaDetector", build)
@@ -39,7 +40,7 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
     assert built == [1, 10]
     built.clear()
     claimed = hostile_files.checkpoint(
-        tmp_path / "c.safetensors", hostile_files.with_model(**DEEP | {"dssf_count": 64})
+        tmp_path / "c.safetensors", hostile_files.with_fusion_mamba(**DEEP | {"dssf_count": 64})
     )
     with pytest.raises(CheckpointError, match="another model's tensors"):
         load_checkpoint(claimed)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bright_rectangle import CLASSES, rgb_image
 
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Predictor
@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.torch_engine import are_finite, cause_of_non_fi
 
 def small_predictor() -> Predictor:
     torch.manual_seed(0)
-    model = FusionMambaDetector(ModelConfig(classes=2, dssf_count=1, levels=(5,)))
+    model = FusionMambaDetector(ModelConfig(classes=2, operator=FusionMamba(dssf_count=1), levels=(5,)))
     return Predictor.from_model(model, CheckpointMetadata(CLASSES, (96, 64)), device="cpu")
 
 

@@ -35,16 +35,14 @@ HUGE_NAMES = "[" + ", ".join(f'"c{n}"' for n in range(20_000)) + "]"
 
 CASES: dict[str, Callable[[Inputs], list[object]]] = {
     # Checkpoints
-    "dssf count of a billion": predict_with(hostile.with_model(fusion="fusion_mamba", dssf_count=10**9)),
-    "dssf count at the limit without the tensors": predict_with(
-        hostile.with_model(fusion="fusion_mamba", dssf_count=64, width="n")
-    ),
-    "dssf count is a text": predict_with(hostile.with_model(fusion="fusion_mamba", dssf_count="8")),
+    "dssf count of a billion": predict_with(hostile.with_fusion_mamba(dssf_count=10**9)),
+    "dssf count at the limit without the tensors": predict_with(hostile.with_fusion_mamba(dssf_count=64)),
+    "dssf count is a text": predict_with(hostile.with_fusion_mamba(dssf_count="8")),
     "a billion classes": predict_with(hostile.with_model(classes=10**9)),
-    "a billion states": predict_with(hostile.with_model(fusion="fusion_mamba", state_size=10**9)),
+    "a billion states": predict_with(hostile.with_fusion_mamba(state_size=10**9)),
     "a billion bins": predict_with(hostile.with_model(reg_max=10**9)),
     "a billion channels": predict_with(hostile.with_model(modalities={"rgb": 10**9})),
-    "a billion fusion channels": predict_with(hostile.with_model(fusion="fusion_mamba", fusion_channels=4 * 10**9)),
+    "a billion fusion channels": predict_with(hostile.with_fusion_mamba(max_channels=4 * 10**9)),
     "model is a list": predict_with({"model": [1]}),
     "levels are a mapping": predict_with(hostile.with_model(levels={"3": 1})),
     "backbone is a list": predict_with(hostile.with_model(backbone=["yolov8"])),

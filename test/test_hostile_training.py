@@ -26,7 +26,7 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
     "recipe with a model that is a list": train(recipe="model: [1]"),
     "recipe with an augmentation that is a number": train(recipe="augmentation: 5"),
     "recipe with a canvas of a million": train(recipe="input_size: [32000000, 32000000]"),
-    "recipe with a billion modules": train("--set", "model.dssf_count=1000000000"),
+    "recipe with a billion modules": train("--set", "model.fusion_mamba.dssf_count=1000000000"),
     "recipe with an infinite rate": train("--set", "learning_rate=.inf"),
     "recipe with a field in a field": train("--set", "epochs.a=1"),
     "setting nested 5000 deep": train("--set", "epochs=" + hostile.nested(5000)),
@@ -42,7 +42,7 @@ CASES: dict[str, Callable[[Inputs], list[object]]] = {
     ],
     "training to 10 kB": lambda inputs: ["train", "--data", inputs.dataset(), "--out", LONG_NAME, "--config", "nano"],
     "training from a hostile checkpoint": lambda inputs: [
-        *train("--weights", inputs.checkpoint(hostile.with_model(fusion="fusion_mamba", dssf_count=10**9)))(inputs)
+        *train("--weights", inputs.checkpoint(hostile.with_fusion_mamba(dssf_count=10**9)))(inputs)
     ],
     "training goes on from a text": lambda inputs: [
         *("train", "--resume", "--data", inputs.dataset(), "--out", inputs.text("out/state.pt", "x").parent)
