@@ -63,7 +63,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "nms_threshold",
         0.5,
-        "If two boxes of one class overlap by more than this IoU, the one with the lower score is removed.",
+        "Of two boxes of one class that overlap by more (IoU), the weaker goes.",
         float,
         live=True,
         minimum=0.0,
@@ -72,7 +72,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "max_detections",
         300,
-        "Maximum number of detections in one array; the best are kept.",
+        "At most this many detections in one array, the best.",
         int,
         live=True,
         minimum=1,
@@ -88,7 +88,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "class_id_format",
         "name",
-        "Content of hypothesis.class_id.",
+        "What hypothesis.class_id holds.",
         str,
         live=True,
         choices=("name", "index"),
@@ -187,7 +187,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.range_min",
         0.0,
-        "Counts that the scaling 'range' makes black.",
+        "Counts drawn black by the scaling 'range'.",
         float,
         minimum=0.0,
         maximum=65535.0,
@@ -195,7 +195,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.range_max",
         65535.0,
-        "Counts that the scaling 'range' makes white.",
+        "Counts drawn white by the scaling 'range'.",
         float,
         minimum=0.0,
         maximum=65535.0,
@@ -203,7 +203,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.polarity",
         "checkpoint",
-        "Whether the camera shows heat bright or dark; checkpoint: as in training.",
+        "Whether the camera draws heat bright or dark; checkpoint: as the camera of training.",
         str,
         choices=("checkpoint", "white_hot", "black_hot"),
     ),
