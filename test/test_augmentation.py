@@ -258,7 +258,7 @@ def test_missing_image_stays_missing() -> None:
     assert list(changed.images) == ["rgb"]
 
 
-class BrokenDataset(list):
+class BrokenDataset(list[Any]):
     names = ("a", "b", "c")
 
     def __getitem__(self, index: Any) -> Any:

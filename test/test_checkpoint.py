@@ -250,7 +250,8 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
     built: list[int] = []
 
     def build(config: ModelConfig) -> FusionMambaDetector:
-        built.append(config.dssf_count)
+        old_names: Any = config
+        built.append(old_names.dssf_count)
         return FusionMambaDetector(config)
 
     config = ModelConfig.from_dict({**DEEP, "classes": 2})

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network.fusion.fusion_mamba import FusionMamba
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, save_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
-from fusion_mamba_ros.perception.torch_engine import are_finite, cause_of_non_finite_output
+from fusion_mamba_ros.perception.torch_engine import TorchEngine, are_finite, cause_of_non_finite_output
 
 CLASSES = ("person", "car")
 METADATA = CheckpointMetadata(CLASSES, (320, 256))
@@ -28,7 +29,7 @@ METADATA = CheckpointMetadata(CLASSES, (320, 256))
 class BrightRectangle(nn.Module):
     """Stands where the network stands: one box around what is bright, class 0 in RGB and class 1 in thermal."""
 
-    def __init__(self, modalities: Sequence[str] | dict[str, int] = ("rgb", "thermal")) -> None:
+    def __init__(self, modalities: Any = ("rgb", "thermal")) -> None:
         super().__init__()
         self.config = ModelConfig(classes=2, modalities=modalities)
         self.seen: list[dict[str, torch.Tensor]] = []
@@ -51,6 +52,15 @@ class BrightRectangle(nn.Module):
         return torch.stack(rows).reshape(-1, batch, 6).transpose(0, 1)
 
 
+def stand_in(modalities: Sequence[str] | dict[str, int] = ("rgb", "thermal")) -> Any:
+    return BrightRectangle(modalities)
+
+
+def model_of(predictor: Predictor) -> Any:
+    assert isinstance(predictor.engine, TorchEngine)
+    return predictor.engine.model
+
+
 def filled_image(
     width: int, height: int, box: Sequence[int] | None = None, level: int = 255, channels: tuple[int, ...] = ()
 ) -> npt.NDArray[np.uint8]:
@@ -67,7 +77,7 @@ def rgb_image(width: int = 640, height: int = 480, box: Sequence[int] | None = N
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor.from_model(BrightRectangle(), METADATA, device="cpu")
+    return Predictor.from_model(stand_in(), METADATA, device="cpu")
 
 
 @pytest.mark.parametrize("rgb_size", [(640, 480), (1280, 720), (320, 256), (301, 520)])
@@ -90,7 +100,7 @@ def test_boxes_are_in_rgb_pixels_whatever_the_sizes(
 
 def test_thermal_boxes_follow_the_homography() -> None:
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", homography=homography)
     thermal = filled_image(640, 512, (0, 0, 320, 256))
     result = predictor.predict({"rgb": rgb_image(), "thermal": thermal})
     np.testing.assert_allclose(result.boxes, [[160, 120, 320, 240]], atol=3)
@@ -100,7 +110,7 @@ def test_thermal_boxes_follow_the_homography() -> None:
 
 def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels() -> None:
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", homography=homography)
     result = predictor.predict({"thermal": filled_image(320, 256, (64, 32, 128, 96))})
     np.testing.assert_allclose(result.boxes, [[64, 32, 128, 96]], atol=1)
 
@@ -110,12 +120,12 @@ def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels() -> Non
 def test_missing_image_is_a_map_of_zeros_and_is_said(
     predictor: Predictor, missing: str, mode: Mode, absent: bool
 ) -> None:
-    images = {"rgb": rgb_image(), "thermal": filled_image(640, 512)}
+    images: dict[str, Any] = {"rgb": rgb_image(), "thermal": filled_image(640, 512)}
     images[missing] = None
     if absent:
         del images[missing]
     assert predictor.predict(images).mode is mode
-    seen = predictor.engine.model.seen[-1]
+    seen = model_of(predictor).seen[-1]
     assert not seen[missing].any()
     other = "rgb" if missing == "thermal" else "thermal"
     assert seen[other].min() > 0
@@ -123,7 +133,7 @@ def test_missing_image_is_a_map_of_zeros_and_is_said(
 
 @pytest.mark.parametrize("modality,mode", [("rgb", Mode.RGB_ONLY), ("thermal", Mode.THERMAL_ONLY)])
 def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality: str, mode: Mode) -> None:
-    predictor = Predictor.from_model(BrightRectangle([modality]), METADATA, device="cpu")
+    predictor = Predictor.from_model(stand_in([modality]), METADATA, device="cpu")
     box = (100, 100, 200, 200)
     result = predictor.predict({"rgb": rgb_image(box=box), "thermal": filled_image(640, 480, box)})
     assert result.mode is mode
@@ -135,7 +145,7 @@ def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality: 
 
 
 def test_three_channel_stem_gets_grey_three_times() -> None:
-    model = BrightRectangle({"rgb": 3, "thermal": 3})
+    model = stand_in({"rgb": 3, "thermal": 3})
     Predictor.from_model(model, METADATA, device="cpu").predict(
         {"rgb": rgb_image(), "thermal": filled_image(640, 480, (0, 0, 9, 9))}
     )
@@ -149,7 +159,7 @@ def test_sixteen_bit_and_black_hot_thermal_reach_the_network_white_hot() -> None
     counts = filled_image(640, 480).astype(np.uint16) * 100
     counts[100:200, 100:200] = 1000
     scaling = ThermalScaling(polarity="black_hot")
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", thermal=scaling)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", thermal=scaling)
     result = predictor.predict({"rgb": rgb_image(), "thermal": counts})
     np.testing.assert_allclose(result.boxes, [[100, 100, 200, 200]], atol=2)
 
@@ -158,12 +168,12 @@ def test_network_sees_rgb_order_and_values_in_zero_to_one(predictor: Predictor) 
     rgb = np.zeros((256, 320, 3), np.uint8)
     rgb[...] = (255, 51, 0)
     predictor.predict({"rgb": rgb})
-    np.testing.assert_allclose(predictor.engine.model.seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(model_of(predictor).seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
 
 
 def test_batch_gives_what_each_pair_gives_alone(predictor: Predictor) -> None:
     box = (60, 60, 160, 160)
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"rgb": rgb_image(640, 480, box), "thermal": filled_image(320, 256, (10, 10, 30, 30))},
         {"rgb": rgb_image(300, 400, box), "thermal": None},
         {"rgb": rgb_image(1000, 400, box), "thermal": filled_image(80, 60, (10, 10, 30, 30))},
@@ -183,6 +193,7 @@ def test_folded_batch_norms_leave_the_output_as_it_was() -> None:
     model = FusionMambaDetector(ModelConfig(classes=2, fusion="add")).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
     images = {"rgb": torch.rand(1, 3, 64, 96), "thermal": torch.rand(1, 1, 64, 96)}
@@ -265,9 +276,9 @@ def test_malformed_input_is_one_sentence(predictor: Predictor, images: dict[str,
 def test_warm_up_runs_every_mode_once_and_returns_the_seconds_of_each(predictor: Predictor) -> None:
     seconds = predictor.warm_up()
     assert len(seconds) == 3 and min(seconds) > 0
-    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in predictor.engine.model.seen]
+    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in model_of(predictor).seen]
     assert len(zeroed) == 3
-    assert len(predictor.engine.model.seen) == len(predictor.modes)
+    assert len(model_of(predictor).seen) == len(predictor.modes)
 
 
 def test_times_of_the_stages_are_there_after_a_prediction(predictor: Predictor) -> None:
@@ -291,7 +302,7 @@ def test_predictor_of_a_file_predicts(tmp_path: Path) -> None:
 
 def test_model_of_an_unknown_modality_is_refused() -> None:
     with pytest.raises(CheckpointError, match="wants the modalities radar"):
-        Predictor.from_model(BrightRectangle(["rgb", "radar"]), METADATA, device="cpu")
+        Predictor.from_model(stand_in(["rgb", "radar"]), METADATA, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "tpu:0", "mps", "cuda:99"])
@@ -319,7 +330,7 @@ def test_precision_that_the_device_lacks_is_one_sentence() -> None:
 
 def small_predictor() -> Predictor:
     torch.manual_seed(0)
-    model = FusionMambaDetector(ModelConfig(classes=2, dssf_count=1, levels=(5,)))
+    model = FusionMambaDetector(ModelConfig(classes=2, operator=FusionMamba(dssf_count=1), levels=(5,)))
     return Predictor.from_model(model, CheckpointMetadata(CLASSES, (96, 64)), device="cpu")
 
 
@@ -327,7 +338,7 @@ def small_predictor() -> Predictor:
 @pytest.mark.parametrize("branch", ["box_branches", "class_branches"])
 def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value: float, branch: str) -> None:
     predictor = small_predictor()
-    weight = getattr(predictor.engine.model.head, branch)[1][-1].bias
+    weight = getattr(model_of(predictor).head, branch)[1][-1].bias
     with torch.no_grad():
         weight[0] = value
     with pytest.raises(NonFiniteOutputError, match=rf"'head\.{branch}\.1\.2\.bias': use another checkpoint"):
@@ -339,11 +350,11 @@ def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value: flo
 def test_activations_that_overflow_are_refused_though_the_weights_are_finite() -> None:
     predictor = small_predictor()
     with torch.no_grad():
-        for parameter in predictor.engine.model.head.class_branches.parameters():
+        for parameter in model_of(predictor).head.class_branches.parameters():
             parameter.fill_(1e30)
     with pytest.raises(NonFiniteOutputError, match="activations overflow in fp32"):
         predictor.predict({"rgb": rgb_image(96, 64)})
-    model = predictor.engine.model
+    model = model_of(predictor)
     assert "in precision fp16: try precision bf16 or fp32" in cause_of_non_finite_output(model, torch.float16)
     assert "in precision bf16: try precision fp32" in cause_of_non_finite_output(model, torch.bfloat16)
 

@@ -11,7 +11,8 @@ does not run, are not supported.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -105,7 +106,7 @@ def test_scan_meets_the_published_tolerances(case: Case) -> None:
     def optional(wanted: bool, value: Tensor) -> Tensor | None:
         return value if wanted else None
 
-    tensors = {
+    tensors: dict[str, Any] = {
         "u": normal(batch, channels, case.steps),
         "delta": uniform(batch, channels, case.steps),
         "A": -uniform(channels, case.states, dtype=torch.float32),
@@ -137,4 +138,6 @@ def test_scan_meets_the_published_tolerances(case: Case) -> None:
             rtol, atol = tolerances.get(name, (weight_rtol, weight_atol))
             wanted = theirs[name]
             assert wanted is not None
-            torch.testing.assert_close(found.grad, wanted.grad, rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                found.grad, wanted.grad, rtol=rtol, atol=atol, msg=partial("{}: {}".format, name)
+            )

@@ -71,9 +71,9 @@ class ThermalSensor:
         )
         if self.radiometric:
             return (kelvin * 100).astype(np.uint16)
-        gain: float = 255.0 / (self._white - self._black)
-        levels = np.clip((kelvin - np.float32(self._black + 273.15)) * np.float32(gain), 0, 255)
-        return levels.astype(np.uint8)
+        gain = 255.0 / (self._white - self._black)
+        levels: npt.NDArray[np.float32] = (kelvin - np.float32(self._black + 273.15)) * np.float32(gain)
+        return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def _fixed_pattern(rng: np.random.Generator, width: int, height: int) -> npt.NDArray[np.float32]:
