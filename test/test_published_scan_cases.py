@@ -116,10 +116,11 @@ def test_scan_meets_the_published_tolerances(case: Case) -> None:
         "z": optional(case.z, normal(batch, channels, case.steps)),
         "delta_bias": optional(case.bias, uniform(channels, dtype=torch.float32)),
     }
-    ours, theirs = (
-        {name: None if tensor is None else tensor.clone().requires_grad_() for name, tensor in tensors.items()}
-        for _ in range(2)
-    )
+
+    def leaves() -> dict[str, Any]:
+        return {name: None if tensor is None else tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+
+    ours, theirs = leaves(), leaves()
     y, state = selective_scan(**ours, delta_softplus=case.softplus, return_last_state=True)
     expected, expected_state = published(*theirs.values(), case.softplus)
     rtol, atol = TOLERANCES[dtype]
