@@ -36,6 +36,7 @@ METADATA = CheckpointMetadata(
     training={"data": ["msrs"], "split": "train", "commit": "abc"},
     metrics={"modes": {"fused": {"mAP": 0.4, "mAP50": 0.7, "per_class": {"person": 0.8}}}},
 )
+Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,7 @@ def path(tmp_path: Path, model: FusionMambaDetector) -> Path:
 
 
 def rewrite(
-    path: Path,
-    *,
-    document: Callable[[dict[str, Any]], object] | None = None,
-    tensors: Callable[[dict[str, torch.Tensor]], object] | None = None,
-    drop_metadata: bool = False,
+    path: Path, *, document: Change | None = None, tensors: Change | None = None, drop_metadata: bool = False
 ) -> None:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
@@ -185,7 +182,7 @@ def test_a_format_that_was_never_written_is_refused(path: Path, version: bool | 
         lambda content: content.update(homography="none"),
     ],
 )
-def test_unusable_metadata_is_refused(path: Path, spoil: Callable[..., Any]) -> None:
+def test_unusable_metadata_is_refused(path: Path, spoil: Change) -> None:
     rewrite(path, document=spoil)
     with pytest.raises(CheckpointError, match="unusable metadata"):
         load_checkpoint(path)
@@ -249,9 +246,8 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
 ) -> None:
     built: list[int] = []
 
-    def build(config: ModelConfig) -> FusionMambaDetector:
-        old_names: Any = config
-        built.append(old_names.dssf_count)
+    def build(config: Any) -> FusionMambaDetector:
+        built.append(config.dssf_count)
         return FusionMambaDetector(config)
 
     config = ModelConfig.from_dict({**DEEP, "classes": 2})

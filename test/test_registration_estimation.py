@@ -43,8 +43,8 @@ def crop(image: np.ndarray, homography: np.ndarray, seed: int) -> np.ndarray:
     matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ to_image @ from_pixel
     seen = cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     noisy = cv2.GaussianBlur(seen, (0, 0), 0.8) + np.random.default_rng(seed).normal(0, 4, seen.shape)
-    image_seen: np.ndarray = np.clip(noisy, 0, 255).astype(np.uint8)
-    return image_seen
+    recorded: np.ndarray = np.clip(noisy, 0, 255).astype(np.uint8)
+    return recorded
 
 
 def synthetic_pairs(homography: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
