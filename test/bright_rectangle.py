@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from torch import nn
 
 from fusion_mamba_ros.network import ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
+from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.perception.torch_engine import TorchEngine
 
 CLASSES = ("person", "car")
 METADATA = CheckpointMetadata(CLASSES, (320, 256))
@@ -20,7 +23,7 @@ METADATA = CheckpointMetadata(CLASSES, (320, 256))
 class BrightRectangle(nn.Module):
     """Stands where the network stands: one box around what is bright, class 0 in RGB and class 1 in thermal."""
 
-    def __init__(self, modalities: Sequence[str] | dict[str, int] = ("rgb", "thermal")) -> None:
+    def __init__(self, modalities: Any = ("rgb", "thermal")) -> None:
         super().__init__()
         self.config = ModelConfig(classes=2, modalities=modalities)
         self.seen: list[dict[str, torch.Tensor]] = []
@@ -41,6 +44,15 @@ class BrightRectangle(nn.Module):
                 rows.append(torch.tensor([*box, *scores]))
         batch = len(next(iter(images.values())))
         return torch.stack(rows).reshape(-1, batch, 6).transpose(0, 1)
+
+
+def stand_in(modalities: Sequence[str] | dict[str, int] = ("rgb", "thermal")) -> Any:
+    return BrightRectangle(modalities)
+
+
+def model_of(predictor: Predictor) -> Any:
+    assert isinstance(predictor.engine, TorchEngine)
+    return predictor.engine.model
 
 
 def filled_image(

@@ -43,7 +43,7 @@ class Message:
 
     topic: str
     stamp_ns: int
-    content: object
+    content: Any
     received_ns: int | None = None
     encoding: str | None = None
 
@@ -60,7 +60,7 @@ def thermal(index: float, **options: object) -> Message:
     return Message("/thermal/image_raw", stamp(index), pixels, **options)  # type: ignore[arg-type]
 
 
-def boxes(topic: str, index: float, rows: Iterable[tuple], **options: object) -> Message:
+def boxes(topic: str, index: float, rows: Iterable[tuple[Any, ...]], **options: object) -> Message:
     """Return an array of (class name, box, score)."""
     return Message(topic, stamp(index), tuple(rows), **options)  # type: ignore[arg-type]
 
@@ -70,7 +70,7 @@ def write_bag(path: Path, messages: Iterable[Message], *, plugin: StoragePlugin 
     store = detection_typestore()
     for name, text in _MESSAGES.items():
         store.register(get_types_from_msg(text, name))
-    connections: dict[str, object] = {}
+    connections: dict[str, Any] = {}
     with Writer(path, version=VERSION, storage_plugin=plugin) as writer:
         for message in messages:
             kind, data = _serialized(store, message)
@@ -125,7 +125,11 @@ class OneBoxDetector:
         """Nothing is kept."""
 
     def predict_for(
-        self, images: Mapping[str, Any], thresholds: Thresholds, *, reference_size: tuple[int, int] | None = None
+        self,
+        images: Mapping[str, Any],
+        thresholds: Iterable[Thresholds],
+        *,
+        reference_size: tuple[int, int] | None = None,
     ) -> list[Detections]:
         """Return the box, or both if the thresholds allow."""
         self.seen.append(set(images))

@@ -16,7 +16,7 @@ SIZE = (100, 80)
 
 
 def resolve(
-    boxes: Any, classes: Iterable[int | str], *, normalised: bool = False
+    boxes: Any, classes: Iterable[Any], *, normalised: bool = False
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], list[Any]]:
     annotation = Annotation(np.array(boxes, np.float64).reshape(-1, 4), tuple(classes), normalised)
     return annotation.resolve("pair", SIZE, CLASSES)

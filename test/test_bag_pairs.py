@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def make_bag(folders: Path, bag: Path, *options: object) -> Path:
 
 def test_pairs_are_of_the_same_moment_and_spread_over_the_bag(folders: Path, tmp_path: Path) -> None:
     bag = make_bag(folders, tmp_path / "bag", "--thermal-offset", 0.015)
-    pairs = sample_bag_pairs(bag, *TOPICS, count=5)
+    pairs: list[Any] = sample_bag_pairs(bag, *TOPICS, count=5)
     numbers = [int(pair.rgb[0, 0, 0]) // 10 for pair in pairs]
     assert numbers[0] == 0 and numbers[-1] == 19 and len(numbers) == 5
     assert [int(pair.thermal[0, 0]) // 1000 for pair in pairs] == numbers
@@ -55,7 +56,7 @@ def test_cameras_that_never_look_at_one_moment_are_refused(folders: Path, tmp_pa
 
 def test_clocks_that_differ_are_brought_together(folders: Path, tmp_path: Path) -> None:
     bag = make_bag(folders, tmp_path / "bag", "--thermal-offset", 0.35)
-    pairs = sample_bag_pairs(bag, *TOPICS, count=4, thermal_offset_sec=-0.35)
+    pairs: list[Any] = sample_bag_pairs(bag, *TOPICS, count=4, thermal_offset_sec=-0.35)
     assert [int(pair.thermal[0, 0]) // 1000 for pair in pairs] == [int(pair.rgb[0, 0, 0]) // 10 for pair in pairs]
 
 

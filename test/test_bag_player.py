@@ -50,7 +50,7 @@ class Listener:
         self.node = rclpy.create_node("listener", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.received = []
+        self.received: list[tuple[str, float, Any]] = []
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self.spin, daemon=True)
         self.thread.start()
@@ -67,7 +67,10 @@ class Listener:
 
     def heard(self, topic: str, count: int) -> list[tuple[float, Any]]:
         """Return the messages of ``topic`` with their times of arrival, once there are ``count``."""
-        of_topic = lambda: [(at, message) for name, at, message in list(self.received) if name == topic]  # noqa: E731
+
+        def of_topic() -> list[tuple[float, Any]]:
+            return [(at, message) for name, at, message in list(self.received) if name == topic]
+
         wait_until(lambda: len(of_topic()) >= count, f"{count} messages on {topic}")
         return of_topic()
 
@@ -112,7 +115,8 @@ def finish(process: subprocess.Popen[str], seconds: float = 90) -> tuple[str, st
 
 
 def nanoseconds(stamp: Any) -> int:
-    return stamp.sec * 10**9 + stamp.nanosec
+    total: int = stamp.sec * 10**9 + stamp.nanosec
+    return total
 
 
 def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path: Path, listener: Listener) -> None:

@@ -120,7 +120,7 @@ def test_register_on_a_bag_with_a_damaged_message_is_one_sentence(tmp_path: Path
 
 def test_vision_messages_are_those_of_the_underlay() -> None:
     typestore = detection_typestore()
-    from_files = {}
+    from_files: dict[str, Any] = {}
     for file in UNDERLAY.glob("*.msg"):
         from_files |= get_types_from_msg(file.read_text(), f"vision_msgs/msg/{file.stem}")
     ours = {name: fields for name, fields in typestore.fielddefs.items() if name.startswith("vision_msgs/")}

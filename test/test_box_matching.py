@@ -15,7 +15,7 @@ A, B, C = (10, 10, 50, 50), (100, 10, 140, 60), (200, 200, 300, 300)
 def test_overlap_of_known_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
     np.testing.assert_allclose(
-        intersection_over_union(boxes, boxes), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]], atol=1e-12
+        intersection_over_union(boxes, boxes), [[1.0, 1 / 3, 0.0], [1 / 3, 1.0, 0.0], [0.0, 0.0, 1.0]], atol=1e-12
     )
 
 
@@ -75,10 +75,12 @@ def test_operating_point_is_the_best_of_all_thresholds_tried_one_by_one(seed: in
         return 2 * hits / max(1, 2 * hits + wrong)
 
     point = best_operating_point(cases)
+    assert point is not None
     assert point.f1 == pytest.approx(max(map(f1, scores)))
     assert f1(point.score_threshold) == pytest.approx(point.f1)
 
 
 def test_operating_point_needs_something_to_find() -> None:
     assert best_operating_point(results([image("a", [], [(A, 0, 0.9)])], ["person"])) is None
-    assert best_operating_point(results([image("a", [(A, 0)], [])], ["person"])).f1 == 0.0
+    point = best_operating_point(results([image("a", [(A, 0)], [])], ["person"]))
+    assert point is not None and point.f1 == 0.0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def test_temperature_is_that_of_highest_likelihood(seed: int, temperature: float
 
     def loss(log_temperature: float) -> float:
         p = 1 / (1 + np.exp(-logits / np.exp(log_temperature)))
-        return -np.log(np.where(correct, p, 1 - p)).sum()
+        value: float = -np.log(np.where(correct, p, 1 - p)).sum()
+        return value
 
     expected = np.exp(minimize_scalar(loss, bounds=(-2.3, 2.3), method="bounded", options={"xatol": 1e-8}).x)
     fitted = fit_temperature(logits, correct)
@@ -105,7 +107,8 @@ def test_calibration_keeps_the_order_within_a_class_and_lowers_the_error() -> No
         assert second.per_class[name].ap == pytest.approx(item.ap, abs=1e-4)
     lowered = expected_calibration_error(after.scores, after.correct)
     assert lowered < calibration.fitted["expected_calibration_error_before"]
-    assert calibration.score_threshold == pytest.approx(best_operating_point(calibrated).score_threshold)
+    best = best_operating_point(calibrated)
+    assert best is not None and calibration.score_threshold == pytest.approx(best.score_threshold)
 
 
 def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
@@ -115,9 +118,11 @@ def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
         images=tuple(
             replace(
                 image,
-                detections=type(image.detections)(
-                    *(np.concatenate([getattr(image.detections, name)] * 2) for name in ("boxes", "scores", "labels")),
-                    image.detections.mode,
+                detections=replace(
+                    image.detections,
+                    boxes=np.concatenate([image.detections.boxes] * 2),
+                    scores=np.concatenate([image.detections.scores] * 2),
+                    labels=np.concatenate([image.detections.labels] * 2),
                 ),
             )
             for image in results.images
@@ -164,7 +169,7 @@ def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint: Pat
 
 
 def test_certain_scores_stay_numbers() -> None:
-    calibrated = Calibration((0.5, 2.0), 0.3).apply(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    calibrated = Calibration((0.5, 2.0), 0.3).apply(cast(Any, torch.tensor([[0.0, 1.0], [1.0, 0.0]])))
     assert calibrated.tolist() == [[0.0, 1.0], [1.0, 0.0]]
 
 
@@ -201,7 +206,8 @@ def test_command_stores_the_calibration_and_keeps_the_weights(
 
     class Found:
         def __init__(self, mode: Mode) -> None:
-            self.skipped, self.modes = {}, {mode: self}
+            self.skipped: dict[str, str] = {}
+            self.modes = {mode: self}
             self.results = replace(results, class_names=CLASSES, mode=mode)
 
     monkeypatch.setattr("fusion_mamba_ros.evaluation.evaluate.evaluate", lambda *a, **_: Found(a[2][0]))
@@ -210,6 +216,7 @@ def test_command_stores_the_calibration_and_keeps_the_weights(
     assert done.exit_code == 0, done.output
     (model, metadata), (before, _) = load_checkpoint(out), load_checkpoint(checkpoint)
     assert is_half(out) and all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert metadata.calibration is not None
     assert metadata.calibration.fitted["data"] == "data" and metadata.calibration.fitted["split"] == "val"
     assert f"{metadata.calibration.score_threshold:.3f}" in done.output
     assert "calibration" not in read_metadata(checkpoint)[1].to_dict()

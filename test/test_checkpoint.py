@@ -34,6 +34,7 @@ METADATA = CheckpointMetadata(
     training={"data": ["msrs"], "split": "train", "commit": "abc"},
     metrics={"modes": {"fused": {"mAP": 0.4, "mAP50": 0.7, "per_class": {"person": 0.8}}}},
 )
+Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,7 @@ def path(tmp_path: Path, model: FusionMambaDetector) -> Path:
 
 
 def rewrite(
-    path: Path,
-    *,
-    document: Callable[[dict[str, Any]], object] | None = None,
-    tensors: Callable[[dict[str, torch.Tensor]], object] | None = None,
-    drop_metadata: bool = False,
+    path: Path, *, document: Change | None = None, tensors: Change | None = None, drop_metadata: bool = False
 ) -> None:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
@@ -183,7 +180,7 @@ def test_a_format_that_was_never_written_is_refused(path: Path, version: bool | 
         lambda content: content.update(homography="none"),
     ],
 )
-def test_unusable_metadata_is_refused(path: Path, spoil: Callable[..., Any]) -> None:
+def test_unusable_metadata_is_refused(path: Path, spoil: Change) -> None:
     rewrite(path, document=spoil)
     with pytest.raises(CheckpointError, match="unusable metadata"):
         load_checkpoint(path)

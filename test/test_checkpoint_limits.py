@@ -9,7 +9,7 @@ from typing import Any
 import hostile_files
 import pytest
 
-from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception import checkpoint
 from fusion_mamba_ros.perception.checkpoint import (
     CheckpointError,
@@ -27,8 +27,7 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
 ) -> None:
     built: list[int] = []
 
-    def build(config: ModelConfig) -> FusionMambaDetector:
-        assert isinstance(config.operator, FusionMamba)
+    def build(config: Any) -> FusionMambaDetector:
         built.append(config.operator.dssf_count)
         return FusionMambaDetector(config)
 

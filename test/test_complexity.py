@@ -77,7 +77,7 @@ def convolution_formula(model: nn.Module, images: dict[str, torch.Tensor]) -> in
     """Output positions times the weights of each convolution, from the shapes that a forward pass has."""
     total = 0
 
-    def count(layer: nn.Module, inputs: Any, out: torch.Tensor) -> None:
+    def count(layer: Any, inputs: Any, out: torch.Tensor) -> None:
         nonlocal total
         total += out.shape[0] * out.shape[2] * out.shape[3] * layer.weight.numel()
 

@@ -19,6 +19,7 @@ def test_folded_batch_norms_leave_the_output_as_it_was() -> None:
     model = FusionMambaDetector(ModelConfig(classes=2, fusion="add")).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
     images = {"rgb": torch.rand(1, 3, 64, 96), "thermal": torch.rand(1, 1, 64, 96)}

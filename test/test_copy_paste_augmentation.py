@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_no_place_no_object_and_a_stream_less_no_object() -> None:
 
 
 def test_objects_come_from_pairs_of_the_same_group() -> None:
-    class Grouped(list):
+    class Grouped(list[Any]):
         groups = ("night", "day", "night")
 
     # Label 1 by day, 2 by night.

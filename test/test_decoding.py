@@ -22,7 +22,8 @@ def test_boxes_are_in_pixels_of_the_original_image_best_first() -> None:
     np.testing.assert_allclose(result.boxes, [[200, 200, 280, 320], [20, 20, 100, 100]])
     np.testing.assert_allclose(result.scores, [0.9, 0.4])
     assert result.labels.tolist() == [1, 0]
-    assert (result.boxes.dtype, result.scores.dtype, result.labels.dtype) == (np.float32, np.float32, np.int64)
+    assert result.boxes.dtype == result.scores.dtype == np.float32
+    assert result.labels.dtype == np.int64
     assert result.mode is Mode.FUSED
 
 
@@ -62,7 +63,7 @@ def test_multi_label_counts_an_anchor_for_every_class() -> None:
 def test_overlapping_boxes_of_one_class_leave_the_best() -> None:
     rows = [[10, 18, 50, 58, 0.4, 0.0], [11, 18, 51, 58, 0.6, 0.0], [11, 18, 51, 58, 0.0, 0.5]]
     result = detect(rows)
-    assert result.scores.tolist() == np.float32([0.6, 0.5]).tolist()
+    assert result.scores.tolist() == np.array([0.6, 0.5], np.float32).tolist()
     assert result.labels.tolist() == [0, 1]
 
 

@@ -53,7 +53,7 @@ def decoded(bag: Path) -> list[tuple[Any, Any, Any, Any]]:
 
 
 def test_official_reader_decodes_every_message_with_the_stamps_of_the_images(bag: Path) -> None:
-    found = {}
+    found: dict[str, list[tuple[str, Any, int]]] = {}
     for channel, schema, message, fields in decoded(bag):
         found.setdefault(channel.topic, []).append((schema.name, fields, message.log_time))
     assert {topic: [kind for kind, _, _ in rows] for topic, rows in found.items()} == {
@@ -100,13 +100,15 @@ def test_boxes_and_scores_survive(bag: Path) -> None:
 def test_file_is_whole_for_the_mcap_library(bag: Path) -> None:
     with (bag / "detections.mcap").open("rb") as file:
         reader = make_reader(file, validate_crcs=True)
-        assert reader.get_summary().statistics.message_count == len(list(reader.iter_messages())) == 6
+        summary = reader.get_summary()
+        assert summary is not None and summary.statistics is not None
+        assert summary.statistics.message_count == len(list(reader.iter_messages())) == 6
 
 
 def test_definitions_are_those_of_the_underlay() -> None:
     typestore = get_typestore(Stores.ROS2_JAZZY)
     register_annotation_messages(typestore)
-    from_files = {}
+    from_files: dict[str, Any] = {}
     for file in UNDERLAY.glob("*.msg"):
         from_files |= get_types_from_msg(file.read_text(), f"foxglove_msgs/msg/{file.stem}")
     ours = {name: fields for name, fields in typestore.fielddefs.items() if name.startswith("foxglove_msgs/")}

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from fusion_mamba_ros.datasets import DatasetError, Sample, UnreadableImageError
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
-from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
+from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, Images, evaluate
 from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.registration import Homographies
 
 MODES = (Mode.FUSED, Mode.RGB_ONLY, Mode.THERMAL_ONLY)
 
 
-class LabelledPairs(list):
+class LabelledPairs(list[Any]):
     """Two objects in each pair: a person that only thermal shows, a car that only RGB shows."""
 
     class_names = ("person", "car")
@@ -53,17 +55,17 @@ class BrightRegions:
         self.homographies: list[dict[str, list[list[float]]]] = []
 
     def __call__(
-        self, batch: list[dict[str, Any]], *, reference_size: tuple[int, int] | None, homography: dict[str, np.ndarray]
+        self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homographies
     ) -> list[Detections]:
         self.homographies.append({name: matrix.tolist() for name, matrix in homography.items()})
-        self.batches.append([images["rgb"].shape[:2] for images in batch if images.get("rgb") is not None])
+        self.batches.append([rgb.shape[:2] for images in batch if (rgb := images.get("rgb")) is not None])
         found = []
         for images in batch:
             boxes, labels = [], []
             for label, name in enumerate(("thermal", "rgb")):
-                if images.get(name) is None:
+                if (given := images.get(name)) is None:
                     continue
-                image = images[name] if images[name].ndim == 2 else images[name][..., 0]
+                image = given if given.ndim == 2 else given[..., 0]
                 rows, columns = np.nonzero(image)
                 scale = np.array(reference_size * 2) / np.array(image.shape[::-1] * 2)
                 boxes.append(np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) * scale)
@@ -91,7 +93,8 @@ def test_groups_are_measured_apart_and_cover_all_pairs() -> None:
 
 
 def test_batches_hold_neighbours_of_one_size_and_each_pair_is_read_once() -> None:
-    detector, dataset, done = BrightRegions(), LabelledPairs(9), []
+    detector, dataset = BrightRegions(), LabelledPairs(9)
+    done: list[int] = []
     evaluate(detector, dataset, MODES, batch_size=2, on_progress=done.append)
     assert dataset.read == list(range(9))
     sizes = [batch for batch in detector.batches if batch]
@@ -190,4 +193,4 @@ def test_pickled_arrays_are_not_loaded(tmp_path: Path) -> None:
 def test_what_evaluation_needs_is_asked_for_before_the_work(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else True)
     with pytest.raises(ImportError, match=f"pip install {package}$"):
-        evaluate(lambda *images, **options: pytest.fail("predicted"), [])
+        evaluate(lambda *images, **options: pytest.fail("predicted"), cast(Any, []))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_p
     messages.append(boxes(TRUTH, 30.5, TRUE, received_ns=stamp(20)))
     evaluation = evaluate(write_bag(tmp_path / "bag", messages))
     report = evaluation.report
-    by_index = {}
+    by_index: dict[float, list[Any]] = {}
     for record in evaluation.records:
         by_index.setdefault((record.stamp_ns - stamp(0)) / PERIOD_NS, []).append(record)
     assert [record.reason.value for record in by_index[4] if record.reason] == ["corrupt", "unpaired"]
@@ -65,7 +66,7 @@ def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_p
 
 def test_messages_in_any_order_are_read_in_the_order_of_their_receive_times(tmp_path: Path) -> None:
     messages = drive(12)
-    np.random.default_rng(3).shuffle(messages)  # type: ignore[arg-type]
+    np.random.default_rng(3).shuffle(messages)
     report = evaluate(write_bag(tmp_path / "bag", messages, plugin=StoragePlugin.SQLITE3)).report
     assert report["outcomes"] == {"evaluated": 12, "skipped": {}}
 

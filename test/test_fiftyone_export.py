@@ -29,7 +29,7 @@ def export(folder: Path) -> None:
     found = detections_of([[10, 10, 30, 40], [40, 5, 60, 20]], [0, 2], [0.9, 0.6])
     writer.add(rgb, found, stamp_ns=1_700_000_000_123_456_789, true_boxes=truth, true_labels=person)
     thermal = np.full((20, 30), 40_000, np.uint16)
-    writer.add(thermal, detections_of([], [], []), stamp_ns=2, true_boxes=truth / 2, true_labels=person)
+    writer.add(thermal, detections_of([], [], []), stamp_ns=2, true_boxes=truth / np.float32(2), true_labels=person)
     writer.add(rgb, detections_of([], [], []), stamp_ns=3)
     writer.close()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bright_rectangle import CLASSES, rgb_image
+from bright_rectangle import CLASSES, model_of, rgb_image
 
-from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
+from fusion_mamba_ros.network.fusion.fusion_mamba import FusionMamba
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import Predictor
@@ -24,7 +25,7 @@ def small_predictor() -> Predictor:
 @pytest.mark.parametrize("branch", ["box_branches", "class_branches"])
 def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value: float, branch: str) -> None:
     predictor = small_predictor()
-    weight = getattr(predictor.engine.model.head, branch)[1][-1].bias
+    weight = getattr(model_of(predictor).head, branch)[1][-1].bias
     with torch.no_grad():
         weight[0] = value
     with pytest.raises(NonFiniteOutputError, match=rf"'head\.{branch}\.1\.2\.bias': use another checkpoint"):
@@ -36,11 +37,11 @@ def test_output_that_is_not_finite_is_refused_with_the_damaged_weight(value: flo
 def test_activations_that_overflow_are_refused_though_the_weights_are_finite() -> None:
     predictor = small_predictor()
     with torch.no_grad():
-        for parameter in predictor.engine.model.head.class_branches.parameters():
+        for parameter in model_of(predictor).head.class_branches.parameters():
             parameter.fill_(1e30)
     with pytest.raises(NonFiniteOutputError, match="activations overflow in fp32"):
         predictor.predict({"rgb": rgb_image(96, 64)})
-    model = predictor.engine.model
+    model = model_of(predictor)
     assert "in precision fp16: try precision bf16 or fp32" in cause_of_non_finite_output(model, torch.float16)
     assert "in precision bf16: try precision fp32" in cause_of_non_finite_output(model, torch.bfloat16)
 

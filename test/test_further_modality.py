@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
 from fusion_mamba_ros.training.recipe import Recipe
 from fusion_mamba_ros.training.train import Run, train
@@ -62,7 +64,8 @@ def test_depth_stream_is_trained_and_every_subset_is_validated(trained: tuple[Pa
     model, metadata = load_checkpoint(trained[1])
     assert dict(model.config.modalities) == {"rgb": 3, "thermal": 1, "depth": 1}
     assert set(metadata.metrics["modes"]) == MODES
-    statistics = model.backbones["depth"].sections[0][0].norm.running_mean
+    backbone: Any = model.backbones["depth"]
+    statistics = backbone.sections[0][0].norm.running_mean
     assert bool(statistics.abs().sum() > 0)
 
 
@@ -84,6 +87,7 @@ def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(
     predictor = Predictor.from_checkpoint(checkpoint, "cpu", thresholds=Thresholds(score_threshold=0.0))
     names = {"fused": tuple(sample.images)}.get(mode, mode.removesuffix("_only").split("+"))
     seen: list[dict[str, torch.Tensor]] = []
+    assert isinstance(predictor.engine, TorchEngine)
     predictor.engine.model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     detections = predictor.predict({name: sample.images[name] for name in names}, reference_size=sample.size)
     assert detections.mode is Mode(mode) and len(detections) > 0

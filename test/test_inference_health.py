@@ -14,6 +14,7 @@ from healthy_observation import GOOD, SECOND, THERMAL, thermal
 from fusion_mamba_ros.ros.detector.health import Level
 from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity, InferenceMonitor
+from fusion_mamba_ros.streams.frames import Camera
 from fusion_mamba_ros.streams.presence import Absence
 
 
@@ -41,7 +42,7 @@ def test_failed_inferences(in_a_row: int, level: Level) -> None:
     ],
 )
 def test_an_inference_that_does_not_end_is_an_error(
-    absences: dict, set_sec: float, typical_sec: float | None, stage_sec: float, level: Level
+    absences: dict[Camera, Absence], set_sec: float, typical_sec: float | None, stage_sec: float, level: Level
 ) -> None:
     activity = InferenceActivity(stage="inference", stage_sec=stage_sec, typical_sec=typical_sec)
     seen = replace(GOOD, inference=activity, inference_timeout_sec=set_sec, absences=absences)

@@ -168,6 +168,7 @@ def test_a_pair_that_lacks_a_modality_of_its_folder_is_still_left_out(tmp_path: 
 
 def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path: Path) -> None:
     coco(tmp_path / "data")
+    record: Any
     for record in open_dataset(tmp_path / "data", "train").records:
         assert record.images["thermal"].stem.endswith(record.images["rgb"].stem)
 
@@ -177,7 +178,8 @@ def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path: Path) -> N
     (root / "thermal" / "b.png").unlink()
     write_image(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
-    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [
+    records: Any = dataset.records
+    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in records] == [
         ("c", "c"),
         ("d", "d"),
     ]

@@ -4,11 +4,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import ConnectionExtRosbag2
 from typer.testing import CliRunner, Result
 
 from fusion_mamba_ros.bags.bag_reading import Bag
@@ -49,7 +51,9 @@ def test_folders_become_images_that_another_reader_reads_back(tmp_path: Path) ->
                       "--fps", 10, "--start", 100, "--thermal-offset", 0.02)  # fmt: skip
     assert result.exit_code == 0, result.output
     with AnyReader([tmp_path / "bag"]) as reader:
-        fields = [(c.topic, time, reader.deserialize(data, c.msgtype)) for c, time, data in reader.messages()]
+        fields: list[tuple[str, int, Any]] = [
+            (c.topic, time, reader.deserialize(data, c.msgtype)) for c, time, data in reader.messages()
+        ]
     rgb = [(time, m) for topic, time, m in fields if topic == "/rgb/image_raw"]
     thermal = [(time, m) for topic, time, m in fields if topic == "/thermal/image_raw"]
     assert [time for time, _ in rgb] == [100_000_000_000, 100_100_000_000, 100_200_000_000]
@@ -148,6 +152,7 @@ def test_bag_names_types_hashes_and_quality_of_service(tmp_path: Path) -> None:
     # As in rosbag2's own recordings of sensor_msgs/Image, Jazzy.
     assert image.digest == "RIHS01_d31d41a9a4c4bc8eae9be757b0beed306564f7526c88ea6a4588fb9582527d47"
     assert "uint8[] data" in image.msgdef.data
+    assert isinstance(image.ext, ConnectionExtRosbag2)
     assert image.ext.offered_qos_profiles[0].reliability.name == "RELIABLE"
     assert by_topic["/ground_truth"].digest == typestore.hash_rihs01("vision_msgs/msg/Detection2DArray")
 
@@ -231,6 +236,7 @@ def test_existing_bag_is_not_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(DATA is None, reason="FUSION_MAMBA_DATA is not set")
 def test_real_videos_keep_every_frame(tmp_path: Path) -> None:
+    assert DATA is not None
     folder = Path(DATA) / "m3svd"
     rgb, thermal = folder / "0111_1716_visible.mp4", folder / "0111_1716_infrared.mp4"
     result = make_bag("--rgb", rgb, "--thermal", thermal, "--out", tmp_path / "bag")

@@ -23,7 +23,7 @@ def table_of(results: DetectionResults) -> MatchTable:
 
 
 def assert_equal_to_pycocotools(
-    table: MatchTable, results: DetectionResults, frames: npt.NDArray[np.int64] | None = None
+    table: MatchTable, results: DetectionResults, frames: npt.NDArray[np.bool_] | None = None
 ) -> None:
     expected = measure(results)
     found = table.average_precision(frames)
@@ -33,6 +33,7 @@ def assert_equal_to_pycocotools(
         for mine, theirs in ((one.ap, item.ap), (one.ap50, item.ap50), (one.ap75, item.ap75)):
             assert mine == pytest.approx(theirs, abs=1e-12) if theirs is not None else mine is None
         if item.curve is not None:
+            assert one.curve is not None
             np.testing.assert_allclose(one.curve.precision, item.curve.precision, atol=1e-12)
             np.testing.assert_allclose(one.curve.scores, item.curve.scores, atol=1e-7)
 
@@ -54,7 +55,7 @@ def test_equal_scores_and_equal_overlaps_are_ordered_as_pycocotools_does() -> No
             truth_labels=np.concatenate([image.truth_labels, image.truth_labels]),
             detections=Detections(
                 image.detections.boxes.round(),
-                (image.detections.scores * 4).round().astype(np.float32) / 4,
+                (image.detections.scores * 4).round().astype(np.float32) / np.float32(4),
                 image.detections.labels,
             ),
         )

@@ -21,7 +21,7 @@ from fusion_mamba_ros.perception.engine import EngineOptions
 pytest.importorskip("onnx")
 
 CLASSES = ("person", "car", "bus")
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "fusion_mamba": {
         "fusion": "fusion_mamba",
         "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16},
@@ -48,6 +48,7 @@ def write_checkpoint(path: Path, config: dict[str, Any]) -> Path:
     detector = FusionMambaDetector(ModelConfig.from_dict({"levels": [5], "classes": len(CLASSES), **config}))
     for module in detector.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     save_checkpoint(path, detector, CheckpointMetadata(CLASSES, (96, 64)))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnx import ModelProto
 from operator_library import compiled_library
 
 from fusion_mamba_ros.datasets import open_dataset
@@ -105,7 +106,7 @@ def test_it_applies_the_calibration_to_the_scores(loaded: LoadedEngine) -> None:
     assert not np.array_equal(raw, calibrated)
 
 
-def changed(path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+def changed(path: Path, change: Callable[[ModelProto], object]) -> Path:
     """Write the shipped model with a change to ``path``."""
     model = onnx.load(MODEL)
     change(model)
@@ -113,8 +114,8 @@ def changed(path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
     return path
 
 
-def with_property(key: str, value: str | Callable[[str], str]) -> Callable[[onnx.ModelProto], None]:
-    def change(model: onnx.ModelProto) -> None:
+def with_property(key: str, value: str | Callable[[str], str]) -> Callable[[ModelProto], None]:
+    def change(model: ModelProto) -> None:
         for entry in model.metadata_props:
             if entry.key == key:
                 entry.value = value(entry.value) if callable(value) else value
@@ -122,7 +123,7 @@ def with_property(key: str, value: str | Callable[[str], str]) -> Callable[[onnx
     return change
 
 
-def without_properties(model: onnx.ModelProto) -> None:
+def without_properties(model: ModelProto) -> None:
     del model.metadata_props[:]
 
 
@@ -134,7 +135,7 @@ def larger_input(text: str) -> str:
     return json.dumps({**json.loads(text), "input_size": [640, 512]})
 
 
-def of_unknown_operator(model: onnx.ModelProto) -> None:
+def of_unknown_operator(model: ModelProto) -> None:
     model.graph.node[-1].op_type = "Nonsense"
 
 
@@ -210,7 +211,7 @@ def test_a_missing_or_unfit_operator_library_is_one_sentence(
         header = bytearray(library.read_bytes())
         header[18:20] = (0xF3).to_bytes(2, "little")  # e_machine of ELF: RISC-V
         path.write_bytes(header)
-    elif content is not None:
+    elif isinstance(content, bytes):
         path.write_bytes(content)
     monkeypatch.setattr(onnxruntime_engine, "OPERATOR_LIBRARY", path)
     with pytest.raises(EngineError, match=message):
@@ -230,7 +231,7 @@ def test_settings_that_it_cannot_honour_are_refused(options: EngineOptions, mess
 
 
 def test_output_that_is_not_finite_is_a_problem(tmp_path: Path) -> None:
-    def poison(model: onnx.ModelProto) -> None:
+    def poison(model: ModelProto) -> None:
         bias = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 1)
         values = onnx.numpy_helper.to_array(bias).copy()
         values[:] = np.nan

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def library() -> Path:
     return compiled_library()
 
 
-def session(present: Sequence[str] = NAMES, softplus: bool = True, threads: int = 2) -> onnxruntime.InferenceSession:
+def session(present: Sequence[str] = NAMES, softplus: bool = True, threads: int = 2) -> Any:
     """Return a session that runs one operator with these inputs, all of unknown size."""
     names = [name if name in present else "" for name in NAMES]
     node = onnx.helper.make_node("selective_scan_2d", names, ["y"], domain="fusion_mamba", delta_softplus=int(softplus))
@@ -48,6 +49,7 @@ def session(present: Sequence[str] = NAMES, softplus: bool = True, threads: int 
 def answer(arguments: Sequence[torch.Tensor | None], softplus: bool = True) -> np.ndarray:
     """Return y of the float64 time loop; B and C get their dimension of groups."""
     u, delta, A, B, C, D, bias = (None if tensor is None else tensor.double() for tensor in arguments)
+    assert u is not None and delta is not None and A is not None and B is not None and C is not None
     return scan_maps(u, delta, A, B.unsqueeze(2), C.unsqueeze(2), D, bias, delta_softplus=softplus).numpy()
 
 
@@ -62,7 +64,8 @@ def test_it_agrees_with_the_time_loop_on_random_scans() -> None:
         sizes = [choose.randint(1, 2), choose.randint(1, 40), choose.randint(1, 17), *choose.choices(range(1, 40), k=2)]
         softplus, optional = choose.random() < 0.5, choose.choice([(), ("D",), ("delta_bias",), ("D", "delta_bias")])
         print(f"sizes {sizes}, softplus {softplus}, without {optional}")
-        arguments = list(random_map_arguments(*sizes, seed=seed))
+        batch, channels, state_size, height, width = sizes
+        arguments: list[Any] = list(random_map_arguments(batch, channels, state_size, height, width, seed))
         if not softplus:
             arguments[1], arguments[6] = arguments[1].abs(), arguments[6].abs()
         for name in optional:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,7 +164,8 @@ def test_scenes_are_the_same_each_time_and_differ_between_splits(tmp_path: Path)
     assert sorted(train.groups) == ["day", "day", "night", "night"]
     np.testing.assert_array_equal(train[0].images["rgb"], again[0].images["rgb"])
     assert not np.array_equal(train[0].images["rgb"], val[0].images["rgb"])
-    assert not {record.seed for record in train.records} & {record.seed for record in val.records}
+    records: tuple[Any, Any] = (train.records, val.records)
+    assert not {record.seed for record in records[0]} & {record.seed for record in records[1]}
 
 
 def test_different_classes_need_a_list(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ class FakePublisher:
 
     def __init__(self) -> None:
         self.subscribers = 0
-        self.sent = []
+        self.sent: list[Any] = []
         self.publish = self.sent.append
 
     def get_subscription_count(self) -> int:
@@ -36,8 +36,8 @@ class FakePublisher:
 
 class FakeNode:
     def __init__(self) -> None:
-        self.said = []
-        self.publishers = {}
+        self.said: list[str] = []
+        self.publishers: dict[str, FakePublisher] = {}
 
     def create_lifecycle_publisher(self, kind: Any, topic: str, depth: Any, **options: Any) -> FakePublisher:
         return self.publishers.setdefault(topic, FakePublisher())
@@ -49,7 +49,7 @@ class FakeNode:
         return SimpleNamespace(info=self.said.append)
 
 
-def result_of(*cameras: str) -> SimpleNamespace:
+def result_of(*cameras: str) -> Any:
     """A result with one box, made of the images of these cameras."""
     images = {"rgb": np.zeros((48, 64, 3), np.uint8), "thermal": np.zeros((96, 128), np.uint8)}
     detections = Detections(
@@ -73,7 +73,7 @@ def overlays() -> tuple[FakeNode, OverlayOutputs]:
     if annotation_conversion.ImageAnnotations is None:
         pytest.skip("foxglove_msgs is not installed: it is optional")
     node = FakeNode()
-    return node, OverlayOutputs(node, ("person", "car"), np.eye(3), {})
+    return node, OverlayOutputs(cast(Any, node), ("person", "car"), np.eye(3), {})
 
 
 def test_nothing_is_made_without_a_subscriber(
@@ -117,7 +117,7 @@ def test_each_overlay_is_made_for_its_subscriber_where_its_image_is_there(
 def test_without_foxglove_msgs_the_log_says_so_and_the_array_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlay_outputs, "ImageAnnotations", None)
     node = FakeNode()
-    outputs = OverlayOutputs(node, ("person", "car"), np.eye(3), {})
+    outputs = OverlayOutputs(cast(Any, node), ("person", "car"), np.eye(3), {})
     assert node.said == ["no topics ~/annotations: the package foxglove_msgs is not installed"]
     node.publishers["detections_thermal"].subscribers = 1
     outputs.publish(result_of("rgb", "thermal"), ("0", "1"))

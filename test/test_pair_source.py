@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ def test_two_images_are_one_pair_of_rgb_and_counts(tmp_path: Path) -> None:
     source = open_pairs(tmp_path / "a.png", thermal)
     (pair,) = source
     assert (source.kind, source.count, pair.name) == ("image", 1, "a")
+    assert pair.rgb is not None and pair.thermal is not None
     assert pair.rgb[0, 0].tolist() == [0, 0, 255]
     assert pair.thermal.dtype == np.uint16
     assert (pair.thermal == 7000).all()
@@ -76,7 +78,7 @@ def test_folder_of_nothing_but_unreadable_images_is_refused(tmp_path: Path) -> N
 
 def test_videos_are_paired_frame_by_frame(tmp_path: Path) -> None:
     source = open_pairs(write_video(tmp_path / "a.mp4", 5), write_video(tmp_path / "b.mp4", 5))
-    pairs = list(source)
+    pairs: list[Any] = list(source)
     assert (source.kind, source.count, round(source.rate_hz)) == ("video", 5, 30)
     assert [pair.name for pair in pairs] == [f"{number:06d}" for number in range(5)]
     assert all(pair.rgb.shape == (48, 64, 3) and pair.thermal.shape == (48, 64) for pair in pairs)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ from fusion_mamba_ros.streams.presence import Absence
         ({"estimated_thermal_offset_sec": -0.03, "thermal_offset_sec": -0.03}, Level.OK, ""),
     ],
 )
-def test_pairing(change: dict, level: Level, words: str) -> None:
+def test_pairing(change: dict[str, Any], level: Level, words: str) -> None:
     status = pairing_status(replace(GOOD, **change))
     assert status.level == level, status.message
     assert words in status.message

@@ -10,16 +10,18 @@ from camera_streams import SimulatedCamera, play, two_cameras
 
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import SkipReason
 from fusion_mamba_ros.evaluation.bag_evaluation.pairing_replay import FrameFate, PairingReplay, RecordedFrame
-from fusion_mamba_ros.streams.frames import Camera, Pair
+from fusion_mamba_ros.streams.frames import Pair
 from fusion_mamba_ros.streams.pairing import Pairing
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 MS = 1_000_000
 
 
-def replayed(frames: Iterable[tuple[Camera, int, int, bool]]) -> tuple[list[FrameFate], list[Any]]:
+def replayed(frames: Iterable[tuple[str, int, int, bool]]) -> tuple[list[FrameFate], list[Any]]:
     """Return the fates of (camera, stamp, receive time, fresh) and the released results."""
-    replay, fates, results = PairingReplay(PairingLimits()), [], []
+    replay = PairingReplay(PairingLimits())
+    fates: list[FrameFate] = []
+    results: list[Any] = []
     for camera, stamp_ns, received_ns, fresh in frames:
         fates.append(FrameFate(camera, stamp_ns, received_ns))
         results += replay.add(RecordedFrame(fates[-1]), fresh=fresh)
@@ -49,7 +51,7 @@ def test_each_frame_has_the_reason_of_its_fate() -> None:
     frames.append(("rgb", 2000, 2000, True))
     frames.append(("thermal", 2000, 2000, False))  # frozen: RGB is released alone
     fates, _ = replayed([(camera, MS * sent, MS * received, fresh) for camera, sent, received, fresh in frames])
-    odd = {fate.stamp_ns // MS: fate.reason for fate in fates if fate.reason is not None}
+    odd = {fate.stamp_ns // MS: fate.reason for fate in fates if fate.reason is not None and fate.stamp_ns is not None}
     assert odd == {
         1300: SkipReason.LATE,
         0: SkipReason.REFUSED,

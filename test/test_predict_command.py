@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ RUNNER = CliRunner()
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = FusionMambaDetector(ModelConfig(classes=2, fusion="add"))
+    branch: Any
     for branch in model.head.class_branches:
         torch.nn.init.constant_(branch[-1].bias, 1.0)  # Untrained, but not silent.
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
@@ -49,8 +51,9 @@ def run(checkpoint: Path, out: Path, *arguments: object) -> Result:
     )
 
 
-def read(out: Path) -> dict:
-    return json.loads((out / "detections.json").read_text())
+def read(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "detections.json").read_text())
+    return content
 
 
 def test_image_pair_gives_a_image_and_coco_json(checkpoint: Path, tmp_path: Path) -> None:
@@ -187,7 +190,8 @@ def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(
 ) -> None:
     model, metadata = load_checkpoint(checkpoint)
     with torch.no_grad():
-        model.head.class_branches[0][-1].bias[0] = value
+        branches: Any = model.head.class_branches
+        branches[0][-1].bias[0] = value
     damaged = tmp_path / "damaged.safetensors"
     save_checkpoint(damaged, model, metadata)
     result = run(damaged, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bright_rectangle import CLASSES, METADATA, BrightRectangle, filled_image, rgb_image
+from bright_rectangle import CLASSES, METADATA, filled_image, model_of, rgb_image, stand_in
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import CheckpointError, CheckpointMetadata, save_checkpoint
@@ -18,7 +18,7 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor.from_model(BrightRectangle(), METADATA, device="cpu")
+    return Predictor.from_model(stand_in(), METADATA, device="cpu")
 
 
 @pytest.mark.parametrize("rgb_size", [(640, 480), (1280, 720), (320, 256), (301, 520)])
@@ -41,7 +41,7 @@ def test_boxes_are_in_rgb_pixels_whatever_the_sizes(
 
 def test_thermal_boxes_follow_the_homography() -> None:
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", homography=homography)
     thermal = filled_image(640, 512, (0, 0, 320, 256))
     result = predictor.predict({"rgb": rgb_image(), "thermal": thermal})
     np.testing.assert_allclose(result.boxes, [[160, 120, 320, 240]], atol=3)
@@ -51,7 +51,7 @@ def test_thermal_boxes_follow_the_homography() -> None:
 
 def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels() -> None:
     homography = np.array([[0.5, 0, 0.25], [0, 0.5, 0.25], [0, 0, 1]])
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", homography=homography)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", homography=homography)
     result = predictor.predict({"thermal": filled_image(320, 256, (64, 32, 128, 96))})
     np.testing.assert_allclose(result.boxes, [[64, 32, 128, 96]], atol=1)
 
@@ -61,12 +61,12 @@ def test_without_any_reference_thermal_boxes_are_in_thermals_own_pixels() -> Non
 def test_missing_image_is_a_map_of_zeros_and_is_said(
     predictor: Predictor, missing: str, mode: Mode, absent: bool
 ) -> None:
-    images = {"rgb": rgb_image(), "thermal": filled_image(640, 512)}
+    images: dict[str, Any] = {"rgb": rgb_image(), "thermal": filled_image(640, 512)}
     images[missing] = None
     if absent:
         del images[missing]
     assert predictor.predict(images).mode is mode
-    seen = predictor.engine.model.seen[-1]
+    seen = model_of(predictor).seen[-1]
     assert not seen[missing].any()
     other = "rgb" if missing == "thermal" else "thermal"
     assert seen[other].min() > 0
@@ -74,7 +74,7 @@ def test_missing_image_is_a_map_of_zeros_and_is_said(
 
 @pytest.mark.parametrize("modality,mode", [("rgb", Mode.RGB_ONLY), ("thermal", Mode.THERMAL_ONLY)])
 def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality: str, mode: Mode) -> None:
-    predictor = Predictor.from_model(BrightRectangle([modality]), METADATA, device="cpu")
+    predictor = Predictor.from_model(stand_in([modality]), METADATA, device="cpu")
     box = (100, 100, 200, 200)
     result = predictor.predict({"rgb": rgb_image(box=box), "thermal": filled_image(640, 480, box)})
     assert result.mode is mode
@@ -86,7 +86,7 @@ def test_checkpoint_of_one_modality_takes_a_pair_and_looks_at_its_own(modality: 
 
 
 def test_three_channel_stem_gets_grey_three_times() -> None:
-    model = BrightRectangle({"rgb": 3, "thermal": 3})
+    model = stand_in({"rgb": 3, "thermal": 3})
     Predictor.from_model(model, METADATA, device="cpu").predict(
         {"rgb": rgb_image(), "thermal": filled_image(640, 480, (0, 0, 9, 9))}
     )
@@ -100,7 +100,7 @@ def test_sixteen_bit_and_black_hot_thermal_reach_the_network_white_hot() -> None
     counts = filled_image(640, 480).astype(np.uint16) * 100
     counts[100:200, 100:200] = 1000
     scaling = ThermalScaling(polarity="black_hot")
-    predictor = Predictor.from_model(BrightRectangle(), METADATA, device="cpu", thermal=scaling)
+    predictor = Predictor.from_model(stand_in(), METADATA, device="cpu", thermal=scaling)
     result = predictor.predict({"rgb": rgb_image(), "thermal": counts})
     np.testing.assert_allclose(result.boxes, [[100, 100, 200, 200]], atol=2)
 
@@ -109,12 +109,12 @@ def test_network_sees_rgb_order_and_values_in_zero_to_one(predictor: Predictor) 
     rgb = np.zeros((256, 320, 3), np.uint8)
     rgb[...] = (255, 51, 0)
     predictor.predict({"rgb": rgb})
-    np.testing.assert_allclose(predictor.engine.model.seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(model_of(predictor).seen[-1]["rgb"][0, :, 5, 5], [1.0, 0.2, 0.0], atol=1e-6)
 
 
 def test_batch_gives_what_each_pair_gives_alone(predictor: Predictor) -> None:
     box = (60, 60, 160, 160)
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"rgb": rgb_image(640, 480, box), "thermal": filled_image(320, 256, (10, 10, 30, 30))},
         {"rgb": rgb_image(300, 400, box), "thermal": None},
         {"rgb": rgb_image(1000, 400, box), "thermal": filled_image(80, 60, (10, 10, 30, 30))},
@@ -149,9 +149,9 @@ def test_malformed_input_is_one_sentence(predictor: Predictor, images: dict[str,
 def test_warm_up_runs_every_mode_once_and_returns_the_seconds_of_each(predictor: Predictor) -> None:
     seconds = predictor.warm_up()
     assert len(seconds) == 3 and min(seconds) > 0
-    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in predictor.engine.model.seen]
+    zeroed = [{name: not tensor.any() for name, tensor in images.items()} for images in model_of(predictor).seen]
     assert len(zeroed) == 3
-    assert len(predictor.engine.model.seen) == len(predictor.modes)
+    assert len(model_of(predictor).seen) == len(predictor.modes)
 
 
 def test_times_of_the_stages_are_there_after_a_prediction(predictor: Predictor) -> None:
@@ -175,4 +175,4 @@ def test_predictor_of_a_file_predicts(tmp_path: Path) -> None:
 
 def test_model_of_an_unknown_modality_is_refused() -> None:
     with pytest.raises(CheckpointError, match="wants the modalities radar"):
-        Predictor.from_model(BrightRectangle(["rgb", "radar"]), METADATA, device="cpu")
+        Predictor.from_model(stand_in(["rgb", "radar"]), METADATA, device="cpu")

@@ -57,7 +57,7 @@ def test_second_reading_comes_from_memory_until_the_limit(tmp_path: Path) -> Non
     root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b", "c"]})
     one_pair = WIDTH * HEIGHT * 4
     prepared = PreparedDataset(open_dataset(root, "train"), (64, 64), limit_bytes=2 * one_pair)
-    counts = []
+    counts: list[int] = []
     assert prepared.preload(counts.append) == {}
     assert counts == [1, 2, 3] and prepared.cached_bytes == 2 * one_pair
     assert prepared[0] is prepared[0] and prepared[2] is not prepared[2]

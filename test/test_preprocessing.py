@@ -43,7 +43,7 @@ class Recorder(nn.Module):
         self.seen.append(images)
         return list(images.values())
 
-    def __deepcopy__(self, memo: dict) -> Recorder:
+    def __deepcopy__(self, memo: dict[str, Any]) -> Recorder:
         return self
 
     def decode(self, levels: list[Tensor]) -> Tensor:
@@ -67,7 +67,8 @@ class OnePair:
 def soft_image(size: Size, seed: int, channels: int) -> np.ndarray:
     """Return an image (H, W, channels) without detail that resampling would lose."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, channels), dtype=np.uint8)
-    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
+    image: np.ndarray = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return image.reshape(size[1], size[0], channels)
 
 
 def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sample:
@@ -88,8 +89,8 @@ def shown_in_training(sample: Sample, size: Size, scaling: ThermalScaling = WHIT
     return collate([plain], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
 
 
-def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
-    recorder = Recorder()
+def predictor_of(size: Size) -> tuple[Predictor, Any]:
+    recorder: Any = Recorder()
     return Predictor.from_model(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
 
 
@@ -133,7 +134,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(
     sample = soft_pair(size, size, depth)
     scaling = ThermalScaling(method, range_min=29000, range_max=30100, polarity="black_hot")
     metadata = CheckpointMetadata(("thing",), size, scaling)
-    recorder = Recorder()
+    recorder: Any = Recorder()
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)

@@ -92,7 +92,7 @@ def test_a_box_is_where_the_images_change_when_its_object_is_removed() -> None:
 
 
 def test_people_at_night_stand_out_in_thermal_more_than_in_rgb() -> None:
-    contrast = {"rgb": [], "thermal": []}
+    contrast: dict[str, list[float]] = {"rgb": [], "thermal": []}
     for seed in range(6):
         sample = ProceduralScene(seed, thermal_size=(640, 480)).render(30)
         grey = cv2.cvtColor(sample.images["rgb"], cv2.COLOR_RGB2GRAY)

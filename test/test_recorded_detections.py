@@ -10,7 +10,7 @@ import pytest
 from evaluation_bags import BOX, FAR_BOX, PERIOD_NS, Message, boxes, rgb, stamp, thermal, write_bag
 
 from fusion_mamba_ros.bags.bag_reading import BagError
-from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import BagEvaluation, evaluate_bag
+from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag
 from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
 
 FOUND = [("person", BOX, 0.9)]
@@ -24,7 +24,7 @@ def refuse() -> NoReturn:
     raise AssertionError("recorded detections need no detector")
 
 
-def evaluate(path: Path, **options: Any) -> BagEvaluation:
+def evaluate(path: Path, **options: Any) -> Any:
     options = {"detections": DETECTIONS, "ground_truth": TRUTH, **options}
     return evaluate_bag(path, BagEvaluationOptions(**options), load_predictor=refuse)
 

@@ -41,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def record(
     folders: Path, path: Path, *, compressed: bool = False, **faults: Any
-) -> tuple[Any, dict[str, list[tuple[int, Any]]]]:
+) -> tuple[Any, dict[str, list[tuple[int, int | None]]]]:
     """Record the folders at 10 Hz. Return the summary, and (stamp, level or None if corrupt) by topic."""
     options = RecordingOptions(
         frames_per_second=10.0,
@@ -51,19 +51,19 @@ def record(
         faults=RecordingFaults(**faults),
     )
     recording = record_sequences(path, options, rgb=folders / "rgb", thermal=folders / "thermal")
-    found = {}
+    found: dict[str, list[tuple[int, int | None]]] = {}
     with Bag(path) as bag:
         for message, fields in bag.read():
             assert stamp_ns_of(fields) == message.recorded_ns
             try:
-                level = int(image_of(fields).pixels.flat[0])
+                level: int | None = int(image_of(fields).pixels.flat[0])
             except ImageDecodingError:
                 level = None
             found.setdefault(message.topic.removesuffix("/compressed"), []).append((message.recorded_ns, level))
     return recording, found
 
 
-def numbers(frames: list[tuple[int, Any]], step: int) -> list[int | None]:
+def numbers(frames: list[tuple[int, int | None]], step: int) -> list[int | None]:
     return [None if level is None else level // step for _, level in frames]
 
 
@@ -144,7 +144,7 @@ def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path: Path) -> None:
     assert (recording.rgb_count, recording.thermal_count) == (5, 5)
     dataset = open_dataset(data, "val")
     with Bag(tmp_path / "bag") as bag:
-        by_topic = {}
+        by_topic: dict[str, list[Any]] = {}
         for message, fields in bag.read():
             by_topic.setdefault(message.topic, []).append(fields)
     for index in range(5):

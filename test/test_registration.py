@@ -27,7 +27,8 @@ def smooth_image(width: int, height: int) -> np.ndarray:
 
 
 def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return 128 + 60 * np.sin(5 * x + 1) + 50 * np.cos(4 * y)
+    level: np.ndarray = 128 + 60 * np.sin(5 * x + 1) + 50 * np.cos(4 * y)
+    return level
 
 
 def test_identity_is_a_plain_resize() -> None:

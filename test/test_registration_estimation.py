@@ -43,7 +43,8 @@ def crop(image: np.ndarray, homography: np.ndarray, seed: int) -> np.ndarray:
     matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ to_image @ from_pixel
     seen = cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     noisy = cv2.GaussianBlur(seen, (0, 0), 0.8) + np.random.default_rng(seed).normal(0, 4, seen.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    recorded: np.ndarray = np.clip(noisy, 0, 255).astype(np.uint8)
+    return recorded
 
 
 def synthetic_pairs(homography: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -115,6 +116,7 @@ def test_known_homography_of_real_pairs_is_recovered() -> None:
     pairs = []
     for name in names:
         rgb, thermal = (cv2.imread(str(folder / modality / f"{name}.jpg"), 0) for modality in ("rgb", "thermal"))
+        assert rgb is not None and thermal is not None
         height, width = thermal.shape
         matrix = np.diag([width, height, 1]) @ NARROWER @ np.diag([1 / width, 1 / height, 1])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])

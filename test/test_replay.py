@@ -24,7 +24,7 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_chec
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.ros.bag_tools.replay import ReplayError, ReplayOptions, replay
 
-TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
+TOPICS: dict[str, Any] = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 CLASSES = ("person", "bicycle", "car")
 
 
@@ -109,7 +109,7 @@ def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_fr
             path.parent.mkdir(exist_ok=True)
             assert cv2.imwrite(str(path), image)
     source = tmp_path / "cameras"
-    cameras = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
+    cameras: dict[str, Any] = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
     record_sequences(source, RecordingOptions(frames_per_second=10.0), **cameras)
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.15))
     assert status.rgb.paired == status.thermal.paired == 9
@@ -117,7 +117,7 @@ def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_fr
 
 def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path: Path, checkpoint: Path) -> None:
     source = scene_bag(tmp_path / "cameras", compressed=True)
-    topics = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
+    topics: dict[str, Any] = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.5, **topics))
     assert status.rgb.received == status.thermal.received == 15
     assert status.rgb.paired >= 10

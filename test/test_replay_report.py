@@ -3,6 +3,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from fusion_mamba_ros.evaluation.replay_report import (
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
-TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
+TOPICS: dict[str, Any] = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 START_NS, PERIOD_NS = 10**9, 10**8
 
 
@@ -59,7 +60,7 @@ def camera_counters(**counts: int) -> SimpleNamespace:
     return SimpleNamespace(**(dict.fromkeys(COUNTERS, 0) | counts))
 
 
-def recording(*arrays: PublishedArray, ages_sec: Sequence[float] = (), **changed: SimpleNamespace) -> RecordedReplay:
+def recording(*arrays: PublishedArray, ages_sec: Sequence[float] = (), **changed: Any) -> RecordedReplay:
     counts = {name: camera_counters(received=4, paired=3, dropped=1) for name in ("rgb", "thermal")} | changed
     statuses = [
         SimpleNamespace(mode="fused", age_sec=age, inference_ms=7.0, published=len(arrays), **counts)
@@ -85,13 +86,13 @@ def test_numbers_are_those_of_the_bags(source: Path) -> None:
     [
         ((array(1), array(0)), {}, "stamps of the arrays do not strictly increase"),
         ((array(1), array(1)), {}, "stamps of the arrays do not strictly increase"),
-        ((array(0.5),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
+        ((array(cast(int, 0.5)),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
         ((array(0, frame_id="thermal"),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
         ((array(0),), {"rgb": camera_counters(received=4, paired=3)}, "rgb: 4 frames received, 3 accounted for"),
     ],
 )
 def test_what_a_node_must_never_do_is_a_fault(
-    source: Path, arrays: tuple[PublishedArray, ...], changed: dict[str, SimpleNamespace], sentence: str
+    source: Path, arrays: tuple[PublishedArray, ...], changed: dict[str, Any], sentence: str
 ) -> None:
     arrays = tuple(PublishedArray(int(a.stamp_ns), a.frame_id, a.detections) for a in arrays)
     assert summarise(source, recording(*arrays, **changed), **TOPICS)["faults"] == [sentence]

@@ -75,6 +75,7 @@ def test_use_backend_names_the_choices_and_the_reason() -> None:
 def test_backward_on_another_backend_than_forward_is_refused() -> None:
     if CpuBackend().unavailable_reason() is not None:
         pytest.skip("the kernel is not compiled")
+    others: list[Any]
     u, *others = random_map_arguments()
     y = selective_scan_2d(u.requires_grad_(), *others)
     with use_backend("reference"), pytest.raises(RuntimeError, match="not made by backend 'reference'"):
@@ -110,7 +111,7 @@ def test_broken_mamba_ssm_is_reported_and_skipped(
 
 
 def test_absent_mamba_ssm_is_reported_as_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "mamba_ssm" in sys.modules or backends.MambaSsmBackend().unavailable_reason() is None:
+    if "mamba_ssm" in sys.modules or MambaSsmBackend().unavailable_reason() is None:
         pytest.skip("mamba_ssm is installed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert "not installed" in (MambaSsmBackend().unavailable_reason() or "")
@@ -146,7 +147,7 @@ class StandInFunction:
 
 
 def test_mamba_ssm_backend_folds_directions_into_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    interface = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
+    interface: Any = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
     interface.SelectiveScanFn = StandInFunction
     monkeypatch.setitem(sys.modules, "mamba_ssm", types.ModuleType("mamba_ssm"))
     monkeypatch.setitem(sys.modules, "mamba_ssm.ops", types.ModuleType("mamba_ssm.ops"))
@@ -158,5 +159,5 @@ def test_mamba_ssm_backend_folds_directions_into_groups(monkeypatch: pytest.Monk
     assert relative_error(y, expected_y) < 1e-6
     gradients = MambaSsmBackend().backward(inputs, grad_y, states)
     for field, found, wanted in zip(Gradients._fields, gradients, expected, strict=True):
-        assert found.shape == wanted.shape
+        assert found is not None and wanted is not None and found.shape == wanted.shape
         assert relative_error(found, wanted) < 1e-5, field

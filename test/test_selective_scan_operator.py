@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from scan_problems import random_map_arguments
@@ -12,14 +14,14 @@ from fusion_mamba_ros.network.selective_scan import selective_scan_2d, use_backe
 OPERATORS = torch.ops.fusion_mamba
 
 
-def arguments_of(form: str) -> tuple:
+def arguments_of(form: str) -> tuple[Any, ...]:
     u, delta, A, B, C, D, bias = random_map_arguments()
     if form == "selective_scan":
         return u[:, :, 0], delta[:, 0, :, 0], A[0], B[:, :1, :, 0], C[:, :1, :, 0], D[0], bias[0], True
     return u, delta, A, B, C, D, bias, True
 
 
-def with_gradients(arguments: tuple) -> tuple:
+def with_gradients(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a.detach().clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments)
 
 
@@ -54,7 +56,7 @@ def test_plain_operator_differentiates_like_the_one_with_states() -> None:
 
 
 def test_wrong_shapes_are_refused_by_the_operator_itself() -> None:
-    arguments = [*arguments_of("selective_scan_2d")]
+    arguments: list[Any] = [*arguments_of("selective_scan_2d")]
     arguments[2] = arguments[2][:3]
     with pytest.raises(ValueError, match="A has shape"):
         OPERATORS.selective_scan_2d(*arguments)
@@ -67,7 +69,7 @@ def test_compiled_without_graph_breaks_it_equals_eager() -> None:
 
 
 class ScanModule(torch.nn.Module):
-    def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
+    def forward(self, *arguments: Any) -> torch.Tensor:
         return selective_scan_2d(*arguments)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def assert_agrees_with_float64(name: str, inputs: ScanInputs) -> None:
     expected_y, expected = float64_answer(inputs, grad_y)
     assert relative_error(y, expected_y) < FORWARD_ERROR
     for field, found, wanted in zip(Gradients._fields, gradients, expected, strict=True):
-        assert found.shape == wanted.shape
+        assert found is not None and wanted is not None and found.shape == wanted.shape
         assert relative_error(found, wanted) < GRADIENT_ERROR, field
 
 
@@ -71,7 +72,7 @@ def test_large_steps_and_fast_decay_stay_finite_and_right(name: str, decay: str)
 
 @pytest.mark.parametrize("decay", FORMS)
 def test_other_backends_get_the_free_form_and_agree(decay: str) -> None:
-    leaves = [tensor.requires_grad_() for tensor in random_map_arguments()]
+    leaves: list[Any] = [tensor.requires_grad_() for tensor in random_map_arguments()]
     A = leaves[2]
     results = []
     for backend in ("reference", CpuBackend()):
@@ -130,7 +131,8 @@ def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(decay: str) ->
     finally:
         torch.set_num_threads(before)
     assert torch.equal(results[0][0], results[1][0])
-    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
+    gradients: list[Any] = [result[1] for result in results]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_unknown_form_and_wrong_rates_are_named() -> None:

@@ -30,7 +30,7 @@ def mapped(boxes: Any, homography: Any) -> Detections:
 
 def test_aligned_cameras_only_change_the_scale() -> None:
     found = mapped([[64, 48, 128, 96], [0, 0, 640, 480]], np.eye(3))
-    np.testing.assert_allclose(found.boxes, [[32, 25.6, 64, 51.2], [0, 0, 320, 256]], atol=1e-4)
+    np.testing.assert_allclose(found.boxes, [[32.0, 25.6, 64.0, 51.2], [0.0, 0.0, 320.0, 256.0]], atol=1e-4)
 
 
 def test_boxes_in_thermal_pixels_stay_as_they_are() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,7 +129,7 @@ def test_patience_counts_from_start_weights_that_are_the_best(few: Path) -> None
 def test_overflow_in_fp16_leaves_a_step_out_and_the_scale_is_resumed(few: Path, tmp_path: Path) -> None:
     path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 1, "precision": "fp16"}
 
-    def run(state: TrainingState | None = None) -> Trainer:
+    def run(state: TrainingState | None = None) -> Any:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
         return scenes.trainer(few, changes, state, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
 

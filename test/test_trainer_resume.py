@@ -40,7 +40,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def uninterrupted(data: Path) -> Trainer:
     torch.set_num_threads(1)
-    trainer = scenes.trainer(data)
+    trainer: Trainer = scenes.trainer(data)
     assert trainer.run(events())
     return trainer
 
@@ -118,8 +118,8 @@ def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
 
         return work
 
-    def run(state: TrainingState | None, **others: Any) -> Trainer:
-        trainer = scenes.trainer(few, changes, state)
+    def run(state: TrainingState | None, **others: Any) -> Any:
+        trainer: Any = scenes.trainer(few, changes, state)
         prepare = trainer.augmentation.draw_size
         trainer.augmentation.draw_size = lambda generator: takes(10.0)() or prepare(generator)
         done = takes(1000.0, {"fitness": 0.0})

@@ -12,7 +12,7 @@ from bright_patches import PLAIN, patch_sample
 from fusion_mamba_ros.datasets import Augmentation, DatasetError, UnreadableImageError
 
 
-class BrokenDataset(list):
+class BrokenDataset(list[Any]):
     names = ("a", "b", "c")
 
     def __getitem__(self, index: Any) -> Any:

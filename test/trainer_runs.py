@@ -33,5 +33,5 @@ def assert_same(model: Trainer, other: Trainer) -> None:
     for mine, theirs in ((model.detector, other.detector), (model.average.model, other.average.model)):
         for (name, tensor), expected in zip(mine.state_dict().items(), theirs.state_dict().values(), strict=True):
             assert torch.equal(tensor, expected), name
-    for mine, theirs in zip(model.state.history, other.state.history, strict=True):
-        assert {**mine, "epoch_seconds": 0} == {**theirs, "epoch_seconds": 0}
+    for epoch, same in zip(model.state.history, other.state.history, strict=True):
+        assert {**epoch, "epoch_seconds": 0} == {**same, "epoch_seconds": 0}

@@ -8,4 +8,5 @@ from torch import Tensor
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """Return tokens (B, L, C) as (B, heads, L, C / heads)."""
-    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+    split: Tensor = tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return split

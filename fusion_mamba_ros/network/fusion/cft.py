@@ -42,7 +42,8 @@ class TransformerLayer(nn.Module):
         query, key, value = (split_heads(part, self.heads) for part in parts)
         read = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.out(read.transpose(1, 2).flatten(2))
-        return tokens + self.perceptron(tokens)
+        out: Tensor = tokens + self.perceptron(tokens)
+        return out
 
 
 class CftBlock(nn.Module):

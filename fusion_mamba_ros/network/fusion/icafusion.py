@@ -52,7 +52,8 @@ class EnhancedStream(nn.Module):
         """Return the tokens with what the attention has read."""
         a, b, c, d = self.coefficients
         mixed = a * tokens + b * self.out(read)
-        return c * mixed + d * self.perceptron(mixed)
+        enhanced: Tensor = c * mixed + d * self.perceptron(mixed)
+        return enhanced
 
 
 class IterativeCrossAttentionFusion(nn.Module):
