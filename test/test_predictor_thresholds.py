@@ -7,9 +7,14 @@ import threading
 from typing import Any
 
 import pytest
-from bright_rectangle import filled_image, rgb_image
+from bright_rectangle import METADATA, filled_image, rgb_image, stand_in
 
 from fusion_mamba_ros.perception.predictor import Predictor
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor.from_model(stand_in(), METADATA, device="cpu")
 
 
 def test_thresholds_and_class_filter_change_while_running(predictor: Predictor) -> None:
