@@ -9,12 +9,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from onnx import ModelProto
 from operator_library import compiled_library
 
 from fusion_mamba_ros.datasets import open_dataset
@@ -32,6 +31,9 @@ from fusion_mamba_ros.perception.preprocessing import to_batch
 from fusion_mamba_ros.perception.registration import homographies_from
 from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.perception.torch_engine import load_engine as load_torch_engine
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 onnx = pytest.importorskip("onnx")
 
