@@ -156,14 +156,14 @@ def test_checkpoint_of_the_first_format_loads_without_a_warning(path: Path, mode
 
 def test_newer_format_is_refused_with_the_advice_to_update_this_package(path: Path) -> None:
     rewrite(path, document=lambda content: content.update(format=99))
-    with pytest.raises(CheckpointError, match="format 99, this package reads formats up to 2: update fusion_mamba_ros"):
+    with pytest.raises(CheckpointError, match="format 99, this package reads formats up to 3: update fusion_mamba_ros"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "1", 1.0, None])
 def test_a_format_that_was_never_written_is_refused(path: Path, version: bool | str | float | None) -> None:
     rewrite(path, document=lambda content: content.update(format=version))
-    with pytest.raises(CheckpointError, match="expected a whole number from 1 to 2"):
+    with pytest.raises(CheckpointError, match="expected a whole number from 1 to 3"):
         load_checkpoint(path)
 
 
