@@ -34,7 +34,7 @@ def test_a_sample_is_drawn_as_detections_are() -> None:
 
 
 def test_a_sample_with_one_image_has_one_panel() -> None:
-    sample = Sample("thermal", {"thermal": pair().images["thermal"]}, BOXES / 2, LABELS)
+    sample = Sample("thermal", {"thermal": pair().images["thermal"]}, (BOXES / 2).astype(np.float32), LABELS)
     assert draw_sample(sample, ("person", "car"), image_width_px=320).shape[1] == 320
 
 

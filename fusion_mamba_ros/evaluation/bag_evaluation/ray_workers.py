@@ -36,7 +36,7 @@ def connect_ray(address: str, workers: int | None = None) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise ImportError(_MISSING) from error
-    local = {"num_cpus": workers, "include_dashboard": False} if address == LOCAL else {}
+    local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, **local, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
