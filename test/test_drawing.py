@@ -11,7 +11,6 @@ from fusion_mamba_ros.perception.drawing import (
     PALETTE,
     banner,
     contact_sheet,
-    detection_boxes,
     draw_boxes,
     draw_pair,
 )
@@ -35,7 +34,7 @@ def has_colour(image: np.ndarray, colour: tuple[int, int, int]) -> bool:
 
 def test_boxes_are_drawn_on_a_copy_where_they_are() -> None:
     image = np.full((240, 320, 3), 90, np.uint8)
-    drawn = draw_boxes(image, detection_boxes(detections([100, 80, 200, 160]), NAMES))
+    drawn = draw_boxes(image, detections([100, 80, 200, 160]), NAMES)
     assert (image == 90).all()
     assert drawn[120, 100].tolist() == list(PALETTE[0])
     assert drawn[159, 150].tolist() == list(PALETTE[0])
@@ -44,8 +43,7 @@ def test_boxes_are_drawn_on_a_copy_where_they_are() -> None:
 
 
 def test_each_class_has_its_colour_beyond_the_named_ones_too() -> None:
-    boxes = detection_boxes(detections([20, 40, 90, 100], [150, 40, 250, 100]), NAMES[:1])
-    drawn = draw_boxes(np.zeros((240, 320, 3), np.uint8), boxes)
+    drawn = draw_boxes(np.zeros((240, 320, 3), np.uint8), detections([20, 40, 90, 100], [150, 40, 250, 100]), NAMES[:1])
     assert has_colour(drawn, PALETTE[0])
     assert has_colour(drawn, PALETTE[1])
 
@@ -54,7 +52,7 @@ def test_each_class_has_its_colour_beyond_the_named_ones_too() -> None:
 @pytest.mark.parametrize("size", [(240, 320), (24, 32), (5, 3)])
 def test_boxes_at_the_edge_and_images_smaller_than_a_letter_are_drawn(box: list[int], size: tuple[int, int]) -> None:
     image = np.zeros((*size, 3), np.uint8)
-    assert draw_boxes(image, detection_boxes(detections(box), NAMES)).shape == image.shape
+    assert draw_boxes(image, detections(box), NAMES).shape == image.shape
 
 
 def test_pair_shows_both_cameras_with_the_boxes_on_both() -> None:
@@ -139,7 +137,7 @@ def test_the_tag_of_a_tracked_box_names_its_id() -> None:
     boxes = np.array([[50, 100, 70, 200]], np.float32)
     plain = Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int64))
     drawings = [
-        draw_boxes(image, detection_boxes(replace(plain, track_ids=ids), ("person",)))
+        draw_boxes(image, replace(plain, track_ids=ids), ("person",))
         for ids in (None, np.array([0]), np.array([1]), np.array([123]))
     ]
     assert np.array_equal(drawings[0], drawings[1])

@@ -5,7 +5,7 @@ import numpy as np
 
 from fusion_mamba_ros.datasets.sample import Sample
 from fusion_mamba_ros.datasets.sample_drawing import draw_sample, draw_side_by_side
-from fusion_mamba_ros.perception.drawing import PALETTE, DrawnBox, draw_boxes
+from fusion_mamba_ros.perception.drawing import PALETTE, DrawnBox, draw_tagged_boxes
 
 BOXES = np.array([[80, 60, 240, 180]], np.float32)
 LABELS = np.array([1], np.int64)
@@ -30,7 +30,7 @@ def test_a_sample_is_drawn_as_detections_are() -> None:
     boxes = [DrawnBox(2 * BOXES[0], (255, 60, 60), "person 0.40"), DrawnBox(2 * BOXES[0] + 9, (60, 200, 90))]
     small = [DrawnBox(item.box / 2, item.colour, item.text) for item in boxes]
     drawn = draw_side_by_side(pair(), small, "night")
-    assert np.array_equal(drawn[-480:, :640], draw_boxes(image, boxes))
+    assert np.array_equal(drawn[-480:, :640], draw_tagged_boxes(image, boxes))
 
 
 def test_a_sample_with_one_image_has_one_panel() -> None:

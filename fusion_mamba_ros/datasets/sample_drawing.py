@@ -11,6 +11,8 @@ from fusion_mamba_ros.datasets.sample import Sample
 from fusion_mamba_ros.perception.drawing import DrawnBox, Image, class_colour, resized, side_by_side
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
+__all__ = ["DrawnBox", "draw_sample", "draw_side_by_side"]
+
 
 def draw_sample(sample: Sample, class_names: Sequence[str], *, image_width_px: int = 640) -> Image:
     """Return the images side by side, (H, W, 3) uint8 RGB, each with the labelled boxes and class names."""

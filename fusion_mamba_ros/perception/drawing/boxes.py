@@ -38,7 +38,12 @@ def detection_boxes(detections: Detections, class_names: Sequence[str]) -> list[
     return boxes
 
 
-def draw_boxes(image: Image, boxes: Sequence[DrawnBox]) -> Image:
+def draw_boxes(image: Image, detections: Detections, class_names: Sequence[str]) -> Image:
+    """Return a copy of ``image`` with the boxes of ``detections``, best on top, tagged with class and percentage."""
+    return draw_tagged_boxes(image, detection_boxes(detections, class_names))
+
+
+def draw_tagged_boxes(image: Image, boxes: Sequence[DrawnBox]) -> Image:
     """Return a copy of ``image`` with ``boxes``. Earlier boxes cover later boxes.
 
     A tag that would cover the tag of an earlier box is omitted; its box is still drawn.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
-from fusion_mamba_ros.perception.drawing.boxes import DrawnBox, detection_boxes, draw_boxes
+from fusion_mamba_ros.perception.drawing.boxes import DrawnBox, detection_boxes, draw_tagged_boxes
 from fusion_mamba_ros.perception.drawing.colours import (
     BACKGROUND,
     COMPLETE,
@@ -136,7 +136,7 @@ def _mode_text(mode: Mode) -> str:
 
 def _panel(levels: Image, boxes: Sequence[DrawnBox]) -> Image:
     colour = levels if levels.ndim == 3 else np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
-    return draw_boxes(colour, boxes)
+    return draw_tagged_boxes(colour, boxes)
 
 
 def _missing_panel(size: Size, text: str) -> Image:
