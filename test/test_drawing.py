@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
-from fusion_mamba_ros.perception.drawing import (
-    PALETTE,
-    banner,
-    contact_sheet,
-    draw_boxes,
-    draw_pair,
-)
+from fusion_mamba_ros.perception.drawing import PALETTE, banner, contact_sheet, draw_boxes, draw_pair
 
 NAMES = ("person", "car")
 
