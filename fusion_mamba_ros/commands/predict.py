@@ -108,18 +108,18 @@ def register(app: typer.Typer) -> None:
                 homography=None if registration is None else read_homography(registration),
                 stream=source.kind == "video",
             )
-            given = [name for name, path in (("rgb", rgb), ("thermal", thermal)) if path is not None]
-            if not set(given) & set(predictor.modalities):
-                raise ValueError(
-                    f"checkpoint '{checkpoint}' uses {' and '.join(predictor.modalities)}, not {' and '.join(given)}: "
-                    "give an image that it uses"
-                )
             predictor.change(
                 **({} if score_threshold is None else {"score_threshold": score_threshold}),
                 nms_threshold=nms_threshold,
                 max_detections=max_detections,
                 classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
+            given = [name for name, path in (("rgb", rgb), ("thermal", thermal)) if path is not None]
+            if not set(given) & set(predictor.modalities):
+                raise ValueError(
+                    f"checkpoint '{checkpoint}' uses {' and '.join(predictor.modalities)}, not {' and '.join(given)}: "
+                    "give an image that it uses"
+                )
             track_ids = _track_ids(predictor, source.rate_hz or frame_rate) if track else None
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
             _run(

@@ -102,12 +102,12 @@ class TrainingState:
             raise TrainingError(f"training state '{path}' is damaged: start again in another folder") from error
 
 
-def with_current_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of a saved model by their current names. An older package named them as format 2 does."""
-    return {new: tensors[old] for new, old in current_tensor_names(tensors, version=2).items()}
-
-
 def fingerprint(names: Sequence[str], class_names: Sequence[str]) -> str:
     """Return a short text that changes when the pairs or the classes of a dataset change."""
     digest = hashlib.sha256("\n".join((*class_names, "", *names)).encode()).hexdigest()[:16]
     return f"{len(names)} pairs {digest}"
+
+
+def with_current_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a saved model by their current names. An older package named them as format 2 does."""
+    return {new: tensors[old] for new, old in current_tensor_names(tensors, version=2).items()}
