@@ -60,3 +60,8 @@ def current_tensor_names(stored: Iterable[str], version: int) -> dict[str, str]:
         return {name: name for name in names}
     current = {name: ".".join(_RENAMED_IN_VERSION_3.get(part, part) for part in name.split(".")) for name in names}
     return {name if new != name and new in names else new: name for name, new in current.items()}
+
+
+def with_current_names(tensors: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Return tensors, stored by name in a file of ``version``, by the names of the present version."""
+    return {new: tensors[old] for new, old in current_tensor_names(tensors, version).items()}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from fusion_mamba_ros.perception.atomic_write import write_atomically
-from fusion_mamba_ros.perception.checkpoint_format import current_tensor_names
+from fusion_mamba_ros.perception.checkpoint_format import with_current_names
 from fusion_mamba_ros.training.recipe import TrainingError
 
 FORMAT_VERSION = 1
@@ -90,7 +90,8 @@ class TrainingState:
                 raise TrainingError(
                     f"training state '{path}' has format {version}: this version reads {FORMAT_VERSION}"
                 )
-            values |= {name: with_current_names(values[name]) for name in ("model", "average")}
+            # States carry no version of the names: old ones are recognised.
+            values |= {name: with_current_names(values[name], version=2) for name in ("model", "average")}
             known = {entry.name for entry in fields(cls)}
             # An older file also holds `seconds`, the time of all epochs so far, which is ignored.
             return cls(**{name: value for name, value in values.items() if name in known})
@@ -106,8 +107,3 @@ def fingerprint(names: Sequence[str], class_names: Sequence[str]) -> str:
     """Return a short text that changes when the pairs or the classes of a dataset change."""
     digest = hashlib.sha256("\n".join((*class_names, "", *names)).encode()).hexdigest()[:16]
     return f"{len(names)} pairs {digest}"
-
-
-def with_current_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of a saved model by their current names. An older package named them as format 2 does."""
-    return {new: tensors[old] for new, old in current_tensor_names(tensors, version=2).items()}
