@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros.commands.failure import fail, is_missing_torch
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 _FORMATS = ("onnx",)
 _PRECISIONS = ("fp32",)
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
         size: Annotated[str | None, typer.Option(help="Canvas WxH; without it the checkpoint's.")] = None,
         batch: Annotated[str, typer.Option(help="Images in each run: dynamic, or a number.")] = "dynamic",
         precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+        threads: ThreadsOption = 0,
     ) -> None:
         """Write a checkpoint as one file that runs without PyTorch, and check that it computes the same.
 
@@ -39,7 +41,9 @@ def register(app: typer.Typer) -> None:
             _require_choice("--precision", precision, _PRECISIONS)
             canvas, images = _parse_size(size), _parse_batch(batch)
             from fusion_mamba_ros.deployment.onnx_export import OnnxOptions, export_onnx
+            from fusion_mamba_ros.perception.threads import set_threads
 
+            set_threads(threads)
             agreement = export_onnx(checkpoint, out, OnnxOptions(canvas, images))
         except ImportError as error:
             remedy = "install it with 'pip install onnx onnxruntime'"

@@ -62,6 +62,7 @@ class OnnxRuntimeEngine:
     """An `Engine` that runs a session of ONNX Runtime on the CPU."""
 
     name = "onnxruntime"
+    version: str = onnxruntime.__version__
     device = "cpu"
 
     def __init__(self, session: onnxruntime.InferenceSession, modalities: Mapping[str, int], precision: str) -> None:
