@@ -126,8 +126,12 @@ class BenchProcess:
         except BaseException:
             self._process.kill()
             raise
-        answer = json.loads(line) if line else {"error": f"it ended with exit code {self._process.wait()}"}
+        if not line:
+            code = self._process.wait()
+            self.close()
+            raise ValueError(f"the process that ran '{self._request.model}' ended with exit code {code}")
+        answer = json.loads(line)
         if "error" in answer:
             self.close()
-            raise ValueError(f"'{self._request.model}' cannot be measured: {answer['error']}")
+            raise ValueError(answer["error"])
         return answer
