@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.deployment.onnx_graph import OnnxGraph
 
-CHUNK = 16
+CHUNK = 32
 """Steps of a chunk. More steps need less memory at once and more nodes."""
 
 FloatArray = npt.NDArray[np.float32]
