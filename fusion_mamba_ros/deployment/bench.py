@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fusion_mamba_ros.deployment.bench_process import BenchProcess, BenchRequest, BenchTimes
+from fusion_mamba_ros.perception.checkpoint_metadata import StoredDocument
 from fusion_mamba_ros.perception.engine_loading import TORCH, EngineKind, choose_engine, read_model_document
 
 OnProgress = Callable[[int, int], None]
@@ -87,19 +88,12 @@ def _cases(plan: BenchPlan, images: Path, folder: Path, notes: list[str]) -> lis
     """Return the cases in the order of the rows, after the peers have been written to ``folder``."""
     kinds = {model: choose_engine(model, plan.engine) for model in plan.models}
     documents = {model: read_model_document(model) for model in plan.models}
-    exported = [model for model in plan.models if kinds[model].name != TORCH]
-    canvases = {
-        model: list(
-            dict.fromkeys(
-                documents[other].metadata.input_size for other in (model, *(exported if model not in exported else ()))
-            )
-        )
-        for model in plan.models
-    }
+    exported = {model: documents[model].metadata.input_size for model in plan.models if kinds[model].name != TORCH}
     cases: list[_Case] = []
     known_peers: set[tuple[str, str, tuple[int, int]]] = set()
     for model in plan.models:
-        for canvas in canvases[model]:
+        others = () if model in exported else exported.values()
+        for canvas in dict.fromkeys((documents[model].metadata.input_size, *others)):
             files = {model.name: (model, False)}
             key = (kinds[model].name, str(dict(documents[model].model)), canvas)
             if plan.peers and key not in known_peers:
@@ -108,23 +102,22 @@ def _cases(plan: BenchPlan, images: Path, folder: Path, notes: list[str]) -> lis
                 target.mkdir()
                 peers = _peers(documents[model], canvas, target, kinds[model], notes)
                 files |= {name: (path, True) for name, path in peers.items()}
-            for name, (path, random_weights) in files.items():
-                for precision in plan.precisions if model not in exported else ("auto",):
-                    for threads in plan.threads:
-                        request = BenchRequest(
-                            path.absolute(),
-                            images,
-                            plan.engine,
-                            plan.device,
-                            precision,
-                            threads,
-                            None if model in exported else canvas,
-                        )
-                        cases.append(_Case(name, random_weights, request, canvas))
+            for precision in ("auto",) if model in exported else plan.precisions:
+                settings = (plan.engine, plan.device, precision)
+                new_canvas = None if model in exported else canvas
+                cases += [
+                    _Case(
+                        name, is_random, BenchRequest(path.absolute(), images, *settings, threads, new_canvas), canvas
+                    )
+                    for name, (path, is_random) in files.items()
+                    for threads in plan.threads
+                ]
     return cases
 
 
-def _peers(document: Any, canvas: tuple[int, int], folder: Path, kind: EngineKind, notes: list[str]) -> dict[str, Path]:
+def _peers(
+    document: StoredDocument, canvas: tuple[int, int], folder: Path, kind: EngineKind, notes: list[str]
+) -> dict[str, Path]:
     try:
         from fusion_mamba_ros.deployment.bench_peers import write_peers
 

@@ -44,8 +44,8 @@ class BenchRequest:
         """Return the request that ``to_text`` wrote."""
         values = json.loads(text)
         canvas = values.pop("canvas")
-        paths = {name: Path(values.pop(name)) for name in ("model", "images")}
-        return cls(**paths, **values, canvas=None if canvas is None else (canvas[0], canvas[1]))
+        model, images = Path(values.pop("model")), Path(values.pop("images"))
+        return cls(model, images, **values, canvas=None if canvas is None else (canvas[0], canvas[1]))
 
 
 @dataclass(frozen=True)
