@@ -13,7 +13,7 @@ from operator_library import compiled_library
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.deployment.bench import BenchPlan
+from fusion_mamba_ros.deployment.bench import BenchPlan, _peers
 from fusion_mamba_ros.deployment.bench_peers import peer_configs
 from fusion_mamba_ros.deployment.bench_process import BenchProcess, BenchRequest, BenchTimes
 from fusion_mamba_ros.deployment.bench_worker import BenchWorker
@@ -21,6 +21,7 @@ from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.checkpoint import save_checkpoint
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
+from fusion_mamba_ros.perception.engine_loading import choose_engine, read_model_document
 
 RUNNER = CliRunner()
 
@@ -115,6 +116,19 @@ def test_peers_keep_everything_but_the_fusion_or_the_cameras() -> None:
     assert peers["add"].fusion == "add" and peers["add"].modalities == config.modalities
     assert "add" not in peer_configs(ModelConfig(fusion="add"))
     assert peer_configs(ModelConfig(modalities={"rgb": 3})) == {}
+
+
+def test_peers_that_cannot_be_built_are_noted(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("fusion_mamba_ros.deployment.bench_peers.write_peers", fail)
+    notes: list[str] = []
+    kind = choose_engine("model.onnx")
+    assert _peers(read_model_document(checkpoint), (64, 64), tmp_path, kind, notes) == {}
+    assert notes == ["no models to compare with for ONNX Runtime: they need torch, which is not installed"]
 
 
 def test_a_process_measures_until_it_ends_and_then_says_so(tmp_path: Path) -> None:
