@@ -42,7 +42,7 @@ def markdown(rows: Sequence[dict[str, Any]], machine: dict[str, Any], notes: Seq
             "*Random weights*: a model of the same scale and architecture, built for this table. It finds next to no",
             "objects, so that its postprocessing is no measure of that of a trained model.",
         ]
-    return "\n".join([*lines, *notes]) + "\n"
+    return "\n".join([*lines, *(f"\nNote: {note}." for note in notes)]) + "\n"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
