@@ -91,8 +91,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
         random = np.random.default_rng(0)
-        shapes = {"rgb": (480, 640, 3), "thermal": (480, 640)}
-        np.savez(images, **{name: random.integers(0, 256, shape, np.uint8) for name, shape in shapes.items()})
+        rgb, thermal = (random.integers(0, 256, shape, np.uint8) for shape in ((480, 640, 3), (480, 640)))
+        np.savez(images, rgb=rgb, thermal=thermal)
         rows = [
             row
             for policy in options.policies
