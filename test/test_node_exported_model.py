@@ -48,7 +48,7 @@ def test_unusable_models_and_a_missing_library_leave_the_node_unconfigured(
     rclpy.init(context=context)
     node = DetectorNode(context=context)
     said: list[str] = []
-    node.get_logger().error = lambda sentence, **_: said.append(sentence)  # type: ignore[method-assign]
+    node.get_logger().error = lambda sentence, **_: said.append(sentence)
 
     def configure(model: Path) -> TransitionCallbackReturn:
         (result,) = node.set_parameters([Parameter("checkpoint", value=str(model))])

@@ -63,7 +63,7 @@ def test_it_agrees_with_the_time_loop_on_random_scans() -> None:
         directions, softplus = choose.randint(1, 4), choose.random() < 0.5
         without = choose.choice([(), (5,), (6,), (5, 6)])
         print(f"seed {seed}, sizes {sizes}, {directions} directions, softplus {softplus}, without {without}")
-        arguments: list[torch.Tensor | None] = list(random_map_arguments(*sizes, seed=seed))
+        arguments: list[torch.Tensor | None] = list(random_map_arguments(*sizes, seed))
         for index in (1, 3, 4):
             arguments[index] = arguments[index][:, :directions]  # type: ignore[index]
         for index in (2, 5, 6):

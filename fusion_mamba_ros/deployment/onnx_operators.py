@@ -241,6 +241,6 @@ def _standard_scan(t: Translation, shape: Shape, tensors: Sequence[Any], softplu
     u, delta, A, B, C, D, delta_bias = tensors
     if not isinstance(A, torch.Tensor):
         raise ExportError("the decay rates of a scan depend on the input: export it with --scan operator")
-    arrays = [None if tensor is None else tensor.detach().numpy() for tensor in (A, D, delta_bias)]
-    scan = StandardScan(t.graph, arrays[0], *shape[1:])
-    return scan.add(u.name, delta.name, B.name, C.name, arrays[1], arrays[2], softplus=bool(softplus))
+    skip, bias = (None if tensor is None else tensor.detach().numpy() for tensor in (D, delta_bias))
+    scan = StandardScan(t.graph, A.detach().numpy(), *shape[1:])
+    return scan.add(u.name, delta.name, B.name, C.name, skip, bias, softplus=bool(softplus))
