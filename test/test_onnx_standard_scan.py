@@ -59,11 +59,13 @@ def test_it_agrees_with_the_time_loop_on_random_scans() -> None:
     seed = random.SystemRandom().randrange(2**31)
     choose = random.Random(seed)
     for _ in range(5):
-        sizes = [choose.randint(1, 2), choose.randint(1, 9), choose.randint(1, 17), *choose.choices(range(1, 25), k=2)]
+        batch, channels, states = choose.randint(1, 2), choose.randint(1, 9), choose.randint(1, 17)
+        height, width = choose.choices(range(1, 25), k=2)
+        sizes = (batch, channels, states, height, width)
         directions, softplus = choose.randint(1, 4), choose.random() < 0.5
         without = choose.choice([(), (5,), (6,), (5, 6)])
         print(f"seed {seed}, sizes {sizes}, {directions} directions, softplus {softplus}, without {without}")
-        arguments: list[torch.Tensor | None] = list(random_map_arguments(*sizes, seed))
+        arguments: list[torch.Tensor | None] = list(random_map_arguments(batch, channels, states, height, width, seed))
         for index in (1, 3, 4):
             arguments[index] = arguments[index][:, :directions]  # type: ignore[index]
         for index in (2, 5, 6):
