@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
                 raise ValueError("--track needs a video or a folder: one image has no tracks")
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)
-            checkpoint = checkpoint or default_checkpoint()
+            checkpoint = checkpoint or default_checkpoint(engine=engine)
             predictor = Predictor.from_checkpoint(
                 checkpoint,
                 device=device,

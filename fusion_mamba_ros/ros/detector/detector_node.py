@@ -171,7 +171,9 @@ class DetectorNode(LifecycleNode):
         self._outputs.publish_labels(thresholds_of(parameters, metadata).score_threshold)
         self._diagnostics = Diagnostics(self, predictor)
         modes = ", ".join(mode.value for mode in predictor.modes)
-        self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
+        self.get_logger().info(
+            f"checkpoint {checkpoint} on {predictor.device} by {predictor.engine_description}, modes {modes}"
+        )
 
     def _answer_illegal_transitions(self) -> None:
         """Answer a request for an illegal transition with failure. By default rclpy raises."""
