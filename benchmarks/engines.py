@@ -6,7 +6,7 @@
 
 Each exported model is compared with the checkpoint in PyTorch on a canvas of its size. Every engine and number of
 threads has a process of its own, with the waiting policy of the node. The processes take turns, so that a change of the
-machine's speed meets all of them; while one works, the others sleep. Run it on a machine that is otherwise at rest. The
+machine's speed affects all of them; while one works, the others sleep. Run it on a machine that is otherwise at rest. The
 table has the median time of one image, from bytes to decoded boxes, in milliseconds.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 
 
 def run_on_request(model: Path, threads: int, size: tuple[int, int]) -> None:
-    """Answer each line "COUNT" of stdin with the times of so many runs, milliseconds, as JSON. Ends with stdin."""
+    """Read a number from each line of stdin and print the times of as many runs, in milliseconds, as JSON."""
     from fusion_mamba_ros.openmp_policy import set_waiting_policy
 
     set_waiting_policy()

@@ -112,7 +112,7 @@ def test_command_leaves_a_start_for_training_and_refuses_a_folder_in_use(inputs:
     assert (tmp_path / "run" / "losses.csv").read_text().startswith("step,rgb_8,")
     again = CliRunner().invoke(app, ["distill", *options, *sets])
     assert again.exit_code == 2
-    assert "holds a run already" in again.output
+    assert "already holds a run" in again.output
     complete = CliRunner().invoke(app, ["distill", "--out", str(tmp_path / "run"), "--resume"])
     assert complete.exit_code == 0, complete.output
 

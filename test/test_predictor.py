@@ -238,8 +238,8 @@ def test_thresholds_may_change_in_another_thread_during_prediction(predictor):
 @pytest.mark.parametrize(
     "images,message",
     [
-        ({}, "no image to look at"),
-        ({"rgb": None, "thermal": None}, "no image to look at"),
+        ({}, "no image for the model"),
+        ({"rgb": None, "thermal": None}, "no image for the model"),
         ({"rgb": np.zeros((0, 10, 3), np.uint8)}, "rgb image has shape"),
         ({"rgb": np.zeros((10, 10), np.uint8)}, "rgb image has shape"),
         ({"rgb": np.zeros((10, 10, 3), np.float32)}, "rgb image has shape"),
@@ -280,7 +280,7 @@ def test_predictor_of_a_file_predicts(tmp_path):
 
 
 def test_model_of_an_unknown_modality_is_refused():
-    with pytest.raises(CheckpointError, match="wants the modalities radar"):
+    with pytest.raises(CheckpointError, match="inputs for the modalities radar"):
         Predictor.from_model(BrightRectangle(["rgb", "radar"]), METADATA, device="cpu")
 
 

@@ -113,7 +113,7 @@ def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(r
 
 @pytest.mark.parametrize(
     ("states_written", "remedy", "again"),
-    [(0, "make room and start again", ["--config", "{recipe}"]), (1, "continue with --resume", ["--resume"])],
+    [(0, "free disk space and start again", ["--config", "{recipe}"]), (1, "continue with --resume", ["--resume"])],
     ids=["before the first step", "at the end of the first epoch"],
 )
 def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(
@@ -257,7 +257,7 @@ def test_disk_that_is_full_at_the_start_is_one_sentence_with_the_path(room: int,
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files, timeout=240)
     assert done.returncode == 2, done.stderr
     lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "make room" in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "free disk space" in lines[0]
 
 
 @pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])

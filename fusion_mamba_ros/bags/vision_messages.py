@@ -39,7 +39,7 @@ def detection_typestore() -> Typestore:
 
 
 def register_vision_messages(typestore: Typestore) -> None:
-    """Add the message types of 2D detections to ``typestore``. Types that it has already stay as they are."""
+    """Add the message types of 2D detections to ``typestore``. Types that it already has are not changed."""
     for name, definition in _DEFINITIONS.items():
         if name not in typestore.types:
             typestore.register(get_types_from_msg(definition, name))

@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 5000,
         batch_size: Annotated[int, typer.Option(help="Images of each modality in a step.")] = 16,
-        learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 0.002,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-        threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
+        learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the cosine schedule.")] = 0.002,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+        threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: torch decides.")] = 0,
     ) -> None:
         """Teach each stream the features of a pretrained backbone. Use the result with `train --weights`.
 
@@ -47,11 +47,11 @@ def register(app: typer.Typer) -> None:
         try:
             if resume:
                 if teacher is not None or images is not None:
-                    raise TrainingError("--resume goes on with the run's own inputs: leave out --teacher and --images")
+                    raise TrainingError("--resume uses the run's own inputs: leave out --teacher and --images")
                 complete = resume_distillation(out, console)
             else:
                 if teacher is None or images is None:
-                    raise TrainingError("a new run needs --teacher and --images; --resume goes on with an old one")
+                    raise TrainingError("a new run needs --teacher and --images; --resume continues an old one")
                 recipe = Recipe.read(config, parse_assignments(set_ or []))
                 settings = DistillationSettings(
                     steps,

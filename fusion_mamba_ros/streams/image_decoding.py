@@ -56,7 +56,8 @@ class _Layout:
     """Memory layout of an encoding.
 
     ``convert`` converts the data to RGB or to one channel. It is None if no conversion is needed. ``rows`` is the
-    number of data rows per two image rows: 3 if a chroma plane of half height lies below the luma plane.
+    number of data rows per two image rows: 3 if a chroma plane of half height lies below the luma plane, 4 if one of
+    full height does.
     """
 
     channels: int
