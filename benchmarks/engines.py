@@ -6,7 +6,7 @@
 
 Each exported model is compared with the checkpoint in PyTorch on a canvas of its size. Every engine and number of
 threads has a process of its own, with the waiting policy of the node. The processes take turns, so that a change of the
-machine's speed affects all of them; while one works, the others sleep. Run it on a machine that is otherwise at rest. The
+machine's speed affects all of them. While one works, the others sleep. Run it on a machine that is otherwise idle. The
 table has the median time of one image, from bytes to decoded boxes, in milliseconds.
 """
 

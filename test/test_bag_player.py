@@ -242,3 +242,4 @@ def test_message_classes_are_found_by_the_name_in_the_bag():
     assert message_class_of("sensor_msgs/msg/Image") is Image
     assert message_class_of("zoo_msgs/msg/Animal") is None
     assert message_class_of("sensor_msgs/msg/Nothing") is None
+    assert message_class_of("foxglove.CompressedImage") is None

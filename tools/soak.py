@@ -67,7 +67,7 @@ def make_checkpoint(path: Path) -> None:
 
 
 def soak(detector: DetectorProcess, graph: Graph, seconds: float, every_sec: float) -> tuple[list[Sample], list[str]]:
-    """Drive the node for ``seconds`` with a fault every ``every_sec``; return its resources over time, and the failures."""
+    """Drive the node for ``seconds`` with a fault every ``every_sec``; return its resources and the failures."""
     cameras = Cameras(graph)
     wait_until(lambda: graph.statuses and graph.statuses[-1].mode == "fused", "fused output")
     injector = FaultInjector(graph, cameras, every_sec=every_sec)
@@ -115,9 +115,9 @@ def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
 
 def judge(samples: list[Sample]) -> list[str]:
     """Return one sentence for each resource that grew; the first fifth of the samples is warm-up."""
-    settled = samples[len(samples) // 5 :]
-    third = max(1, len(settled) // 3)
-    early, late = settled[:third], settled[-third:]
+    steady = samples[len(samples) // 5 :]
+    third = max(1, len(steady) // 3)
+    early, late = steady[:third], steady[-third:]
     before, after = (float(np.median([s.memory_mb for s in part])) for part in (early, late))
     growth = after / before - 1
     print(f"\nmemory {before:.1f} MB, at the end {after:.1f} MB: {growth:+.2%}")

@@ -103,8 +103,11 @@ class GridPlan:
         base_name, base_set = str(base.get("name", "base")), _mapping("base.set", base.get("set"))
         variants = {base_name: base_set}
         for name, changes in _mapping("variants", values.get("variants")).items():
-            if name in variants:
-                raise TrainingError(f"variant {name!r} has the name of the base: choose another")
+            # YAML reads a name such as 8 as a number.
+            if str(name) == base_name:
+                raise TrainingError(f"variant '{name}' has the name of the base: choose another")
+            if str(name) in variants:
+                raise TrainingError(f"two variants have the name '{name}': choose another for one of them")
             variants[str(name)] = {**base_set, **_mapping(f"variants.{name}", changes)}
         for name, choices in _mapping("factors", values.get("factors")).items():
             if not isinstance(choices, list) or not choices:

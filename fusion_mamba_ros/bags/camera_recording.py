@@ -13,7 +13,6 @@ from fusion_mamba_ros.datasets.image_sequence import (
     FolderFrames,
     Image,
     ImageSequence,
-    ImageSequenceError,
     align_folders,
     open_image_sequence,
 )
@@ -84,8 +83,6 @@ def record_sequences(
             counts[camera] += 1
             last_sec[camera] = seconds
             on_progress(sum(counts.values()), total)
-        if not counts["rgb"] or not counts["thermal"]:
-            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no image")
     recording = recorder.recording
     notes += _length_note(rates, counts, last_sec, {"rgb": rgb, "thermal": thermal}, options.shortest)
     recording.notes += notes

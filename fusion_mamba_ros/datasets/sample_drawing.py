@@ -77,22 +77,26 @@ def draw_boxes(image: npt.NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> None:
         cv2.rectangle(image, (left, top), (right, bottom), item.colour, 1, cv2.LINE_AA)
     taken: list[tuple[int, int, int, int]] = []
     for item in boxes:
-        (width, height), _ = cv2.getTextSize(item.text, _FONT, _TEXT_SCALE, 1)
+        text = _ascii(item.text)
+        (width, height), _ = cv2.getTextSize(text, _FONT, _TEXT_SCALE, 1)
         left = min(max(int(item.box[0]), 0), image.shape[1] - width)
         for base in (int(item.box[1]) - 3, int(item.box[3]) + height + 3):
             place = (left, base - height, left + width, base + 2)
             free = all(place[0] >= x2 or place[2] <= x1 or place[1] >= y2 or place[3] <= y1 for x1, y1, x2, y2 in taken)
             if free and place[1] >= 0 and place[3] <= image.shape[0]:
-                cv2.putText(image, item.text, (left, base), _FONT, _TEXT_SCALE, (0, 0, 0), 3, cv2.LINE_AA)
-                cv2.putText(image, item.text, (left, base), _FONT, _TEXT_SCALE, item.colour, 1, cv2.LINE_AA)
+                cv2.putText(image, text, (left, base), _FONT, _TEXT_SCALE, (0, 0, 0), 3, cv2.LINE_AA)
+                cv2.putText(image, text, (left, base), _FONT, _TEXT_SCALE, item.colour, 1, cv2.LINE_AA)
                 taken.append(place)
                 break
 
 
 def _with_caption(image: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uint8]:
     """Return ``image`` with one line of text above it."""
-    # The font of OpenCV only has ASCII characters. A text that is not UTF-8 would abort the process.
-    caption = caption.encode("ascii", "replace").decode()
     bar = np.full((_CAPTION_PX, image.shape[1], 3), 24, np.uint8)
-    cv2.putText(bar, caption, (6, _CAPTION_PX - 7), _FONT, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(bar, _ascii(caption), (6, _CAPTION_PX - 7), _FONT, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
     return np.vstack([bar, image])
+
+
+def _ascii(text: str) -> str:
+    # The font of OpenCV only has ASCII characters. A text that is not UTF-8 would abort the process.
+    return text.encode("ascii", "replace").decode()

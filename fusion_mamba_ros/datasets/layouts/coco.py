@@ -116,7 +116,8 @@ class CocoLayout(Layout):
         with np.errstate(over="ignore", invalid="ignore"):  # Non-finite boxes are reported when the pair is read.
             corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
-        return PairRecord(name, paths, annotation, str(image.get("group", "")))
+        group = image.get("group")
+        return PairRecord(name, paths, annotation, "" if group is None else str(group))
 
     def _file(self, split: str) -> Path | None:
         names = (f"{split}.json", f"instances_{split}.json")

@@ -166,6 +166,9 @@ class BagPlayer(Node):
 def message_class_of(message_type: str) -> type | None:
     """Return the class of `package/msg/Name`, or None if it is not installed."""
     package, _, name = message_type.replace("/msg/", "/").rpartition("/")
+    # Bags may also hold messages that are not of ROS, for example `foxglove.CompressedImage` in Protobuf.
+    if not package.isidentifier():
+        return None
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
     except ImportError:
