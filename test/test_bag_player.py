@@ -38,7 +38,7 @@ def listener(domain):
 
 
 class Listener:
-    """Subscribes in this process and keeps what arrives, with the time of arrival."""
+    """Subscriber in this process that keeps the received messages with their times of arrival."""
 
     def __init__(self):
         self.context = rclpy.Context()
@@ -94,7 +94,7 @@ def player(*arguments):
 
 
 def played(*arguments):
-    """Play for a listener, however long the two take to find each other on a busy machine; return what was said."""
+    """Play a bag and wait up to 60 s for its subscriber; return stdout, stderr and the exit code."""
     return finish(player(*arguments, "--require-subscribers", "--wait-for-subscribers", 60))
 
 
@@ -126,7 +126,7 @@ def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
 
 
 class SimulatedTime:
-    """Stands where the module `time` does: only sleeping takes time, and it takes as long as asked."""
+    """Stand-in for the module `time`: time passes only in ``sleep``, by exactly the requested seconds."""
 
     def __init__(self):
         self.now = 100.0

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,13 @@ def fleet(tmp_path_factory):
 def serial(fleet, tmp_path_factory):
     """Return the summary of the bags, evaluated one after the other in one worker."""
     return evaluate_bags(read_bag_list(fleet / "bags.txt"), OPTIONS, tmp_path_factory.mktemp("serial"))
+
+
+def test_parent_folder_in_a_list_gets_the_name_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "drive" / "lists").mkdir(parents=True)
+    listed = tmp_path / "drive" / "lists" / "bags.txt"
+    listed.write_text("..\n.\n")
+    assert [bag.name for bag in read_bag_list(listed)] == ["drive", "lists"]
 
 
 def test_precision_is_that_of_the_pooled_detections(serial):

@@ -72,7 +72,7 @@ A = (10.0, 10.0, 50.0, 50.0)
     ("second", "message"),
     [
         (results([image("a", [(A, 0)], [])], ["car"]), "different classes"),
-        (results([image("b", [(A, 0)], [])], ["person"]), "one of the two only"),
+        (results([image("b", [(A, 0)], [])], ["person"]), "only one of the results"),
         (results([image("a", [], [])], ["person"]), "different true boxes"),
     ],
 )

@@ -17,7 +17,9 @@ Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint (.safetensors)
 Detections = Annotated[
     str | None, typer.Option(help="Score this recorded topic (Detection2DArray) and run no detector.")
 ]
-DetectionsBag = Annotated[Path | None, typer.Option(help="Bag of --detections, if it is another.")]
+DetectionsBag = Annotated[
+    Path | None, typer.Option(help="Bag with the topic of --detections, if not the evaluated bag.")
+]
 ScenarioFile = Annotated[Path | None, typer.Option(help="YAML with limits; the exit code says if they hold.")]
 Topics = Annotated[tuple[str, str], typer.Option(help="Topics of the RGB and the thermal camera.")]
 ScoreThreshold = Annotated[

@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
         for sentence in failed:
             typer.echo(f"error: {sentence}", err=True)
         if stop.is_set():
-            typer.echo("interrupted: the same command goes on")
+            typer.echo("interrupted: run the same command again to continue")
             raise typer.Exit(130)
         raise typer.Exit(1 if failed else 0)
 
