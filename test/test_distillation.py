@@ -123,6 +123,8 @@ def test_command_leaves_a_start_for_training_and_refuses_a_folder_in_use(inputs:
         (["--resume"], "there is nothing to resume"),
         ([], "a new run needs --teacher and --images"),
         (["--resume", "--teacher", "a"], "leave out --teacher and --images"),
+        (["--resume", "--set", "model.scale=s"], "leave out --set"),
+        (["--resume", "--batch-size", "16"], "leave out --batch-size"),
     ],
 )
 def test_command_names_what_is_missing(options: list[str], words: str, tmp_path: Path) -> None:

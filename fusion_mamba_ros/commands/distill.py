@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("distill")
     def distill(
+        context: typer.Context,
         out: Annotated[Path, typer.Option(help="Folder of the run: start weights, state, losses.")],
         teacher: Annotated[Path | None, typer.Option(help="Checkpoint that import-weights wrote.")] = None,
         images: Annotated[Path | None, typer.Option(help="YAML list of image folders and videos per modality.")] = None,
@@ -48,6 +49,11 @@ def register(app: typer.Typer) -> None:
             if resume:
                 if teacher is not None or images is not None:
                     raise TrainingError("--resume uses the run's own inputs: leave out --teacher and --images")
+                names = ("config", "set_", "steps", "batch_size", "learning_rate")
+                given = [name for name in names if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+                if given:
+                    option = given[0].rstrip("_").replace("_", "-")
+                    raise TrainingError(f"--resume uses the run's own settings: leave out --{option}")
                 complete = resume_distillation(out, console)
             else:
                 if teacher is None or images is None:
