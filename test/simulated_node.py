@@ -66,9 +66,9 @@ class Timer:
 
 
 class World:
-    """Both clocks, and everything that is due; stands where the node and its executor do.
+    """Stand-in for the node and its executor: both clocks, and everything that is due.
 
-    An inference runs as a nested `run_until`: frames, timers and clocks go on while it lasts.
+    An inference runs as a nested `run_until`: frames, timers and clocks continue during it.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ METADATA = CheckpointMetadata(CLASSES, (320, 256))
 
 
 class BrightRectangle(nn.Module):
-    """Stands where the network stands: one box around what is bright, class 0 in RGB and class 1 in thermal."""
+    """Stand-in for the network: one box around the bright pixels, of class 0 in RGB and class 1 in thermal."""
 
     def __init__(self, modalities=("rgb", "thermal")) -> None:
         super().__init__()

@@ -89,7 +89,7 @@ class Bag:
     def _recover(self, reason: str) -> BagSource:
         """Open the bag without its index. Raises `BagError` if nothing can be read."""
         source = RecoveredBag(self.path)
-        self._warn(BagWarning(f"bag '{self.path}' is damaged ({reason}): reading what is there"))
+        self._warn(BagWarning(f"bag '{self.path}' is damaged ({reason}): reading what can be read"))
         self._warn_of(source)
         return source
 

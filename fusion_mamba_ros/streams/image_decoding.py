@@ -76,7 +76,7 @@ def to_8_bit(pixels: Array) -> Array:
 
 
 def _nv16_to_rgb(planes: Array) -> Array:
-    """Convert NV16 to RGB by way of YUYV: interleave its luma and chroma plane, because OpenCV has no NV16."""
+    """Convert NV16 to RGB through YUYV: interleave its luma and chroma plane, because OpenCV has no NV16."""
     height = planes.shape[0] // 2
     return np.asarray(
         cv2.cvtColor(
