@@ -74,9 +74,7 @@ def register(app: typer.Typer) -> None:
         set_threads(threads)
         try:
             if resume and (config is not None or set_ or weights is not None):
-                raise TrainingError(
-                    "--resume uses the run's own recipe: leave out --config, --set and --weights"
-                )
+                raise TrainingError("--resume uses the run's own recipe: leave out --config, --set and --weights")
             if not resume and config is None:
                 raise TrainingError("no recipe was given: pass --config nano, finetune, paper or a YAML file")
             recipe = Recipe()
