@@ -94,7 +94,7 @@ check_machine() {
 check_disk() {
   local free_mb
   free_mb=$(df -Pm "$venv" | awk 'NR == 2 { print $4 }')
-  ((free_mb >= $1)) || stop "$venv needs $1 MB of disk for $2, $free_mb MB are free: free disk space, or build elsewhere with FUSION_MAMBA_VENV=/other/disk"
+  ((free_mb >= $1)) || stop "$venv needs $1 MB of disk for $2, $free_mb MB are available: free disk space, or build elsewhere with FUSION_MAMBA_VENV=/other/disk"
 }
 
 # --- steps: each leaves a stamp with the hash of its inputs ---------------------------------------------------------------
