@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The bag player over real DDS: order, timing, topics, signals and wrong arguments."""
+
 from __future__ import annotations
 
 import signal

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Saving and loading of checkpoints, and the refusal of damaged or foreign files."""
+
 from __future__ import annotations
 
 import errno

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Distillation of backbones: losses, targets, resuming and the command."""
+
 import re
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of one bag: pairs, skipped frames, tolerance, windows and missing parts."""
+
 from __future__ import annotations
 
 import json

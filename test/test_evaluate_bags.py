@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of many bags: pooled figures, dying workers, finished bags and the bag list."""
+
 from __future__ import annotations
 
 import json

@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.commands import info
 from fusion_mamba_ros.network.selective_scan import active_backend
 
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Image pairs of files, folders and videos."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The paired bootstrap against pycocotools on copied images."""
+
 from __future__ import annotations
 
 from dataclasses import replace

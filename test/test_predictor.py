@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The predictor: coordinates, missing images, modalities and image preparation."""
+
 from __future__ import annotations
 
 import threading

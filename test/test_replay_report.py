@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The report of a replay: numbers, faults and drawn frames."""
+
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The bootstrap over seeds and images."""
+
 from dataclasses import replace
 from typing import Any
 

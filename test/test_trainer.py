@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The training loop: resuming, several processes, absent streams and early stopping."""
+
 import errno
 import json
 import multiprocessing

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Lists of unlabelled images, and random crops of them."""
+
 from pathlib import Path
 
 import cv2
