@@ -39,7 +39,7 @@ class FusionMambaDetector(nn.Module):
         replaced by zeros.
         Raises ``ValueError`` if ``images`` is empty, a name is unknown or a shape does not fit.
         """
-        maps = self._inputs(images)
+        maps = self.ordered_inputs(images)
         fused = []
         for index, fusion in enumerate(self.fusions):
             features = [backbone.sections[index](x) for backbone, x in zip(self.backbones.values(), maps, strict=True)]
@@ -51,7 +51,8 @@ class FusionMambaDetector(nn.Module):
         """Return the decoded raw maps (B, anchors, 4 + classes): x1 y1 x2 y2 in pixels, then class probabilities."""
         return self.head.decode(levels)
 
-    def _inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def ordered_inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the images in the order of the streams, zeros in place of a missing one. Raises as `forward` does."""
         expected = self.config.modalities
         for name in images:
             if name not in expected:
