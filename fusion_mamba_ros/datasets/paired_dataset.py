@@ -18,9 +18,9 @@ from fusion_mamba_ros.perception.registration import Homography
 class PairedDataset(Sequence[Sample]):
     """Labelled pairs of one split. ``dataset[i]`` reads the images of a pair and returns a ``Sample``.
 
-    ``names``, ``groups`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a modality.
-    ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split was
-    listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files, so
+    ``names``, ``groups``, ``sources`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a
+    modality. ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split
+    was listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files, so
     worker processes can share it.
     """
 
@@ -30,6 +30,7 @@ class PairedDataset(Sequence[Sample]):
         self.problems = tuple(problems)
         self.names = tuple(record.name for record in self.records)
         self.groups = tuple(record.group for record in self.records)
+        self.sources = tuple(record.source for record in self.records)
         self.modalities_of_each = tuple(frozenset(record.modalities) for record in self.records)
         for what, names in (("class", self.class_names), ("pair", self.names)):
             if len(set(names)) != len(names):

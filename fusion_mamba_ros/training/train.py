@@ -31,6 +31,7 @@ from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.logger import Logger
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
 from fusion_mamba_ros.training.run_folder import RunFolder
+from fusion_mamba_ros.training.source_summary import describe_sources
 from fusion_mamba_ros.training.start_weights import load_start_weights
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
 from fusion_mamba_ros.training.training_data import SplitChoice, TrainingData, open_training_data
@@ -215,6 +216,8 @@ def _describe(
         highlight=False,
         soft_wrap=True,
     )
+    for sentence in describe_sources(data.training, recipe.seed):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     plain = recipe.epochs - recipe.mosaic_epochs
     if plain < recipe.close_mosaic_epochs and recipe.augmentation.mosaic_probability:
         console.print(

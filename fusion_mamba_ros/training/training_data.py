@@ -10,6 +10,7 @@ from typing import Any
 from fusion_mamba_ros.datasets import PairedDataset, open_dataset
 from fusion_mamba_ros.datasets.hold_out import hold_out
 from fusion_mamba_ros.training.recipe import TrainingError
+from fusion_mamba_ros.training.source_summary import source_counts
 from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
 
 
@@ -62,8 +63,10 @@ class TrainingData:
     def provenance(self) -> dict[str, Any]:
         """Return the splits and their numbers of pairs, for the metadata of the checkpoint."""
         held_out = {"held_out_fraction": self.val_fraction} if self.val_fraction else {}
+        sources = source_counts(self.training)
+        joined = {"sources": sources} if len(sources) > 1 else {}
         return {
-            "train": {"split": self.splits["train"], "pairs": len(self.training)},
+            "train": {"split": self.splits["train"], "pairs": len(self.training), **joined},
             "val": {"split": self.splits["val"], "pairs": len(self.validating), **held_out},
         }
 
