@@ -20,8 +20,8 @@ class PairedDataset(Sequence[Sample]):
 
     ``names``, ``groups``, ``sources`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a
     modality. ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split
-    was listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files, so
-    worker processes can share it.
+    was listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files,
+    so worker processes can share it.
     """
 
     def __init__(self, records: Sequence[Record], class_names: Sequence[str], problems: Sequence[Problem] = ()) -> None:
