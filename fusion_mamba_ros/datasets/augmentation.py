@@ -14,6 +14,7 @@ from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 from fusion_mamba_ros.datasets.darkness_augmentation import darken
 from fusion_mamba_ros.datasets.haze_augmentation import haze
 from fusion_mamba_ros.datasets.large_misalignment import random_shift
+from fusion_mamba_ros.datasets.native_crop import random_crop
 from fusion_mamba_ros.datasets.noise_bank import NoiseBank
 from fusion_mamba_ros.datasets.paired_geometry import (
     letterbox_matrix,
@@ -109,12 +110,12 @@ class Augmentation:
         """
         size = size or self.config.size
         config = self.config
-        first = self._read(dataset, index, generator)
+        first = self._part(self._read(dataset, index, generator), size, generator)
         samples = [first]
         if generator.random() < config.mosaic_probability:
             partners = self._partners(dataset, first)
             samples += [
-                self._read(dataset, int(partners[other]), generator)
+                self._part(self._read(dataset, int(partners[other]), generator), size, generator)
                 for other in generator.integers(len(partners), size=3)
             ]
             placements = mosaic_matrices([sample.size for sample in samples], size, generator)
@@ -154,6 +155,12 @@ class Augmentation:
             labels=np.concatenate(labels),
             labelled=_labelled_in_all(samples),
         )
+
+    def _part(self, sample: Sample, size: tuple[int, int], generator: np.random.Generator) -> Sample:
+        probability = self.config.native_crop_probability
+        if not probability or generator.random() >= probability:
+            return sample
+        return random_crop(sample, size, self.config.minimum_visibility, generator)
 
     def _partners(self, dataset: Sequence[Sample], first: Sample) -> Sequence[int]:
         """Return the indices of the pairs from which a mosaic with ``first`` may be made.

@@ -18,6 +18,7 @@ from fusion_mamba_ros.perception.registration import relative_homographies, warp
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 DEFAULT_SCALING = ThermalScaling()
+DEFAULT_HEADROOM = 1.25
 
 
 def prepare(sample: Sample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None) -> Sample:
@@ -62,7 +63,7 @@ class PreparedDataset(Sequence[Sample]):
         size: tuple[int, int],
         *,
         scaling: ThermalScaling = DEFAULT_SCALING,
-        headroom: float | None = 1.25,
+        headroom: float | None = DEFAULT_HEADROOM,
         limit_bytes: int = 4 << 30,
     ) -> None:
         self.dataset = dataset
