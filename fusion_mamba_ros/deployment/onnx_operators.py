@@ -231,3 +231,23 @@ def _selective_scan_2d(t: Translation, shape: Shape, *arguments: Any) -> str:
     scanned = t.graph.add("selective_scan_2d", *names, domain=SCAN_DOMAIN, delta_softplus=int(softplus))
     t.graph.declare_shape(scanned, shape)
     return scanned
+
+
+@rule("aten::amax")
+def _amax(t: Translation, shape: Shape, x: Value, axes: Sequence[int] = (), keepdim: bool = False) -> str:
+    return t.graph.add("ReduceMax", x.name, axes=list(axes), keepdims=int(keepdim))
+
+
+@rule("aten::amin")
+def _amin(t: Translation, shape: Shape, x: Value, axes: Sequence[int] = (), keepdim: bool = False) -> str:
+    return t.graph.add("ReduceMin", x.name, axes=list(axes), keepdims=int(keepdim))
+
+
+@rule("aten::eq")
+def _equal(t: Translation, shape: Shape, a: Operand, b: Operand) -> str:
+    return t.graph.add("Equal", t.name_of(a), t.name_of(b))
+
+
+@rule("aten::where")
+def _where(t: Translation, shape: Shape, condition: Value, a: Operand, b: Operand) -> str:
+    return t.graph.add("Where", condition.name, t.name_of(a), t.name_of(b))

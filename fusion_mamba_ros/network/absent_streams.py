@@ -17,7 +17,8 @@ class AbsentStreams:
 
     A missing image has one constant value, so its features depend only on the weights and on the canvas. They are
     computed once. This holds for the first section of a backbone. It holds for the other sections as long as the fusion
-    operator returns the map of the stream unchanged (`add`, `concat`, `icafusion`).
+    operator returns the map of the stream unchanged (`add`, `concat`, `icafusion`), and always if the model has learned
+    features for missing images.
 
     The features are computed again after a change of the weights (loading, an optimizer step, another dtype or device),
     the canvas, the autocast type or the missing value. Only a write through ``tensor.data`` is not noticed.
@@ -41,6 +42,8 @@ class AbsentStreams:
         maps = model.ordered_inputs(images)
         names = tuple(model.config.modalities)
         self._forget_unless(self._key_of(dict(zip(names, maps, strict=True)), absent))
+        tokens = model.missing_tokens
+        missing = [] if tokens is None else tokens.find(maps)
         reusable = dict(absent)
         fused = []
         for index, fusion in enumerate(model.fusions):
@@ -50,8 +53,12 @@ class AbsentStreams:
                 else model.backbones[name].sections[index](x)
                 for name, x in zip(names, maps, strict=True)
             ]
+            if tokens is not None:
+                features = tokens.replace(index, features, missing)
             maps, level = fusion(*features)
             fused.append(level)
+            if tokens is not None:
+                continue
             # A map that the operator has changed depends on the other streams.
             for name, before, after in zip(names, features, maps, strict=True):
                 if after is not before:
@@ -64,6 +71,7 @@ class AbsentStreams:
         known = self._features.get((name, index))
         if known is None:
             row = list(absent).index(True)
+            # With learned features, only the shape of this map matters from the second prediction on.
             known = self._features[name, index] = section(x[row : row + 1])
         if len(absent) == 1:
             return known

@@ -11,6 +11,7 @@ from fusion_mamba_ros.network.backbones import Backbone
 from fusion_mamba_ros.network.config import LEVELS, STRIDES, ModelConfig
 from fusion_mamba_ros.network.fusion import AddFusion
 from fusion_mamba_ros.network.head import DetectionHead
+from fusion_mamba_ros.network.missing_tokens import MissingTokens
 from fusion_mamba_ros.network.neck import PathAggregation
 
 
@@ -28,6 +29,8 @@ class FusionMambaDetector(nn.Module):
             {name: config.backbone_kind.build(config.scale, channels) for name, channels in config.modalities.items()}
         )
         self.fusions = nn.ModuleList(_level_fusion(config, level) for level in LEVELS)
+        learned = config.missing == "learned" and len(config.modalities) > 1
+        self.missing_tokens = MissingTokens(config.modalities, config.level_channels) if learned else None
         self.neck = PathAggregation(config)
         self.head = DetectionHead(config)
 
@@ -36,13 +39,16 @@ class FusionMambaDetector(nn.Module):
 
         In the channels of a map, the box distribution logits come first, then the class logits.
         ``images``: modality name to (B, C_m, H, W), float in [0, 1], H and W divisible by 32. A missing modality is
-        replaced by zeros.
+        replaced by zeros. With ``missing: learned``, `MissingTokens` replaces its features.
         Raises ``ValueError`` if ``images`` is empty, a name is unknown or a shape does not fit.
         """
         maps = self.ordered_inputs(images)
+        missing = [] if self.missing_tokens is None else self.missing_tokens.find(maps)
         fused = []
         for index, fusion in enumerate(self.fusions):
             features = [backbone.sections[index](x) for backbone, x in zip(self.backbones.values(), maps, strict=True)]
+            if self.missing_tokens is not None:
+                features = self.missing_tokens.replace(index, features, missing)
             maps, level = fusion(*features)
             fused.append(level)
         return self.head(self.neck(fused))

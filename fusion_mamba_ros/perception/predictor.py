@@ -170,11 +170,8 @@ class Predictor:
 
     @thresholds.setter
     def thresholds(self, thresholds: Thresholds) -> None:
-        labels = None
-        if thresholds.classes is not None:
-            labels = labels_of(thresholds.classes, self.class_names)
         # Assign both values as one tuple, so that a prediction in another thread sees both or neither.
-        self._selection = (thresholds, labels)
+        self._selection = self._with_labels(thresholds)
 
     def change(self, **values: Any) -> None:
         """Change some thresholds and keep the others. Raises ``ValueError`` and changes nothing if one is invalid."""
@@ -199,14 +196,15 @@ class Predictor:
         the network's output is not finite in one of the modes.
         """
         width, height = self.metadata.input_size
-        black = {
-            name: np.zeros((height, width) if modality_named(name).channels == 1 else (height, width, 3), np.uint8)
+        # Not the missing value of a modality: the engine may save the work for a missing image.
+        grey = {
+            name: modality_named(name).missing(height, width, modality_named(name).channels).squeeze() + np.uint8(128)
             for name in self.modalities
         }
         seconds = []
         for mode in self.modes:
             started = time.perf_counter()
-            self.predict({name: black[name] for name in modalities_of(mode, self.modalities)})
+            self.predict({name: grey[name] for name in modalities_of(mode, self.modalities)})
             seconds.append(time.perf_counter() - started)
         return tuple(seconds)
 
@@ -247,11 +245,12 @@ class Predictor:
 
         The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
         """
-        selections = [
-            (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
-        ]
+        selections = [self._with_labels(item) for item in thresholds]
         rows, prepared = self._infer([images], reference_size, None)
         return [found[0] for found in self._selected(rows, prepared, selections)]
+
+    def _with_labels(self, thresholds: Thresholds) -> tuple[Thresholds, tuple[int, ...] | None]:
+        return thresholds, None if thresholds.classes is None else labels_of(thresholds.classes, self.class_names)
 
     def _infer(
         self,
