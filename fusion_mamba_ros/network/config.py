@@ -65,8 +65,10 @@ class ModelConfig:
     reg_max: int = 16
     """Number of bins in the distribution of each box edge."""
     missing: str = "zeros"
-    """What stands for a missing image: `zeros` (an image of zeros), or `learned` (at each level, a `MissingTokens` vector
-    in place of its features; its backbone need not be computed). Unused with a single modality."""
+    """What stands for a missing image: `zeros` (an image of zeros) or `learned` (a `MissingTokens` vector at each level).
+
+    With `learned`, the backbone of a missing image need not be computed. Unused with a single modality.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", _modalities(self.modalities))
