@@ -65,7 +65,7 @@ class ModelConfig:
     reg_max: int = 16
     """Number of bins in the distribution of each box edge."""
     missing: str = "zeros"
-    """What stands for a missing image: `zeros` (an image of zeros) or `learned` (a `MissingTokens` vector at each level).
+    """What stands for a missing image: `zeros`, or `learned` (a vector of `MissingTokens` at each level).
 
     With `learned`, the backbone of a missing image need not be computed. Unused with a single modality.
     """
