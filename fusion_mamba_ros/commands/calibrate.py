@@ -10,7 +10,7 @@ import typer
 
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
-from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         from dataclasses import replace
 
         from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+        from fusion_mamba_ros.datasets.unknown_classes import count_unknown_boxes
         from fusion_mamba_ros.evaluation.calibration_fitting import fit_calibration
         from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
         from fusion_mamba_ros.perception.checkpoint import is_half, load_checkpoint, save_checkpoint
@@ -51,7 +52,13 @@ def register(app: typer.Typer) -> None:
             predictor = Predictor.from_checkpoint(
                 checkpoint, device, thresholds=PROTOCOL, calibrated=False, tiling=tiling
             )
+            warn_without_tiles(metadata, tiles)
             dataset = open_datasets(data, split, classes=metadata.class_names)
+            unknown = ", ".join(f"{name} {count}" for name, count in count_unknown_boxes(dataset).items())
+            if unknown:
+                typer.echo(
+                    f"warning: boxes of classes that the checkpoint lacks are in no figure ({unknown})", err=True
+                )
             mode = predictor.modes[0]
             found = evaluate(predictor.predict_batch, dataset, [mode], batch_size=batch_size, with_groups=False)
             calibration = fit_calibration(found.modes[mode].results)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -63,6 +65,5 @@ def register(app: typer.Typer) -> None:
                 )
                 complete = run_distillation(DistillationRun(recipe, settings, teacher, images, out), console)
         except (ValueError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         raise typer.Exit(0 if complete else 130)

@@ -11,7 +11,7 @@ import typer
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
-from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 
 def register(app: typer.Typer) -> None:
@@ -70,6 +70,7 @@ def register(app: typer.Typer) -> None:
                 calibrated=calibrated,
                 tiling=Tiling.parse(tiles, tile_overlap),
             )
+            warn_without_tiles(predictor.metadata, tiles)
             modes = _modes(mode, predictor.modes, Mode)
             # The user of an evaluation names the split explicitly, so a test split is allowed.
             dataset = open_datasets(

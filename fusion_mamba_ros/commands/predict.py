@@ -12,7 +12,7 @@ import typer
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
-from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
@@ -113,6 +113,7 @@ def register(app: typer.Typer) -> None:
                 stream=source.kind == "video",
                 tiling=Tiling.parse(tiles, tile_overlap),
             )
+            warn_without_tiles(predictor.metadata, tiles)
             predictor.change(
                 **({} if score_threshold is None else {"score_threshold": score_threshold}),
                 nms_threshold=nms_threshold,
