@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from paired_folders import write_image, write_lines, write_paired_yolo
+from paired_folders import write_image, write_lines, write_pair, write_paired_yolo, write_voc
 from training_scenes import trainer
 
 from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, DatasetError, PreparedDataset, open_dataset
@@ -184,6 +184,19 @@ def test_a_source_can_be_kept_out_of_the_validation(tmp_path: Path) -> None:
     write_lines(tmp_path / "drone" / "train.txt", [f"thermal{index:02d}" for index in range(1, 11)])
     assert open_dataset(data, "val").names == ("road/v0", "road/v1")
     assert len(open_dataset(data, "train")) == 23
+
+
+def test_all_splits_of_a_folder_are_one_source(tmp_path: Path) -> None:
+    write_paired_yolo(tmp_path / "road", {"train": ["a"]})
+    # The list of LLVIP has person only. Cars are in one of its splits.
+    for number, (split, name) in enumerate((("train", "person"), ("test", "car"))):
+        folder, file = tmp_path / "llvip", f"{number}.jpg"
+        write_pair(folder / "visible" / split / file, folder / "infrared" / split / file)
+        write_voc(folder / "Annotations" / f"{number}.xml", [(name, (10, 10, 30, 30))])
+    document = {"classes": ["person", "bicycle", "car"], "datasets": ["road", {"path": "llvip", "ratio": 2}]}
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(document))
+    (source,) = set(open_dataset(tmp_path / "d.yaml", "all").sources[1:])
+    assert source.labelled == {"person", "car"}
 
 
 def test_classes_that_a_folder_does_not_know_are_not_labelled_in_it(tmp_path: Path) -> None:

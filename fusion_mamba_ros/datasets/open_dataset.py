@@ -12,7 +12,7 @@ from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.dataset_file import DatasetDescription, FolderSource, describe_dataset
 from fusion_mamba_ros.datasets.layouts import Layout, find_layout
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
-from fusion_mamba_ros.datasets.pair_record import LayoutListing, Record
+from fusion_mamba_ros.datasets.pair_record import PairRecord, Record
 from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem, count_problems
 from fusion_mamba_ros.datasets.source_traits import SourceTraits, traits_of
@@ -53,10 +53,11 @@ def open_dataset(
         own_splits = _own_splits(source, layout, split, allow_test)
         if not own_splits:
             missing.append(f"{source.name} (it has {', '.join(layout.splits())})")
-        for own_split in own_splits:
-            listing = layout.list_split(own_split)
-            records += _taken_in(listing, source, layout, class_names)
-            problems += [replace(problem, name=f"{source.name}/{problem.name}") for problem in listing.problems]
+        listings = [layout.list_split(own_split) for own_split in own_splits]
+        listed = [record for listing in listings for record in listing.records]
+        records += _taken_in(listed, source, layout, class_names)
+        found = [problem for listing in listings for problem in listing.problems]
+        problems += [replace(problem, name=f"{source.name}/{problem.name}") for problem in found]
     for name, scene in description.scenes:
         for own_split in SPLITS if split == "all" else (split,):
             records += scene.records(own_split, name, class_names)
@@ -142,7 +143,9 @@ def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description:
     return next(iter(lists))
 
 
-def _taken_in(listing: LayoutListing, source: FolderSource, layout: Layout, class_names: Sequence[str]) -> list[Record]:
+def _taken_in(
+    listed: Sequence[PairRecord], source: FolderSource, layout: Layout, class_names: Sequence[str]
+) -> list[Record]:
     """Return the records with the names, classes and traits of the joined dataset.
 
     Raises ``DatasetError`` if there are boxes, but none has a class of ``class_names``, or if a labelled class of the
@@ -157,12 +160,12 @@ def _taken_in(listing: LayoutListing, source: FolderSource, layout: Layout, clas
 
     renamed = [
         Annotation(item.boxes, tuple(map(class_of, item.classes)), item.normalised)
-        for item in (record.annotation for record in listing.records)
+        for item in (record.annotation for record in listed)
     ]
     found = {name for annotation in renamed for name in annotation.classes}
     traits = _traits(source, [class_of(name) for name in layout.class_names()], found, class_names)
     records: list[Record] = []
-    for record, annotation in zip(listing.records, renamed, strict=True):
+    for record, annotation in zip(listed, renamed, strict=True):
         name = f"{source.name}/{record.name}"
         homographies = {key: matrix for key, matrix in source.homographies.items() if key in record.modalities}
         records.append(replace(record, name=name, annotation=annotation, homographies=homographies, source=traits))
