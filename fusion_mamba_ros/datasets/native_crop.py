@@ -30,8 +30,8 @@ def random_crop(
     left, top = (int(generator.integers(int(least), int(most) + 1)) for least, most in zip(low, high, strict=True))
     width, height = (int(side) for side in np.minimum(size, sample.size))
     images = {name: image[top : top + height, left : left + width] for name, image in sample.images.items()}
-    boxes = sample.boxes - np.float32((left, top, left, top))
-    clipped = np.clip(boxes, 0, np.float32((width, height, width, height)))
+    boxes = sample.boxes - np.array((left, top, left, top), np.float32)
+    clipped = np.clip(boxes, 0, np.array((width, height, width, height), np.float32))
     sides, whole = clipped[:, 2:] - clipped[:, :2], boxes[:, 2:] - boxes[:, :2]
     keep = (sides > 0).all(axis=1) & (sides.prod(axis=1) >= minimum_visibility * whole.prod(axis=1))
     return replace(sample, images=images, boxes=clipped[keep], labels=sample.labels[keep])

@@ -63,7 +63,7 @@ class AbsentStreams:
             for name, before, after in zip(names, features, maps, strict=True):
                 if after is not before:
                     reusable.pop(name, None)
-        return model.head(model.neck(fused))  # type: ignore[no-any-return]
+        return model.head(model.neck(fused))
 
     def _section(self, name: str, index: int, x: Tensor, absent: Sequence[bool]) -> Tensor:
         """Return the output of a backbone section for the maps ``x`` of which those marked in ``absent`` are known."""

@@ -22,14 +22,14 @@ _COVERED = 0.7
 
 
 def merged_detections(
-    rows: Sequence[npt.NDArray[np.float32]],
+    rows: npt.NDArray[np.float32],
     prepared: Sequence[PreparedImages],
     thresholds: Thresholds,
     classes: Collection[int] | None,
 ) -> Detections:
     """Return the detections of one image, in pixels of the whole reference image, best first.
 
-    ``rows`` and ``prepared`` have one entry for each tile, or one for the whole image. Of several tiles, each has an
+    ``rows`` (tiles, anchors, 4 + classes) and ``prepared`` have one entry for each tile, or one for the whole image. Of several tiles, each has an
     NMS of its own. Then, a box that a border between tiles cuts is dropped if most of it lies in a whole box of the
     same class in another tile. Last comes an NMS over the boxes of all tiles. ``classes`` are the labels to keep, None
     for all.
@@ -57,7 +57,7 @@ def merged_detections(
         ]
     )
     boxes = np.concatenate(
-        [part.boxes + np.float32((tile.x, tile.y) * 2) for part, tile in zip(parts, tiles, strict=True)]
+        [part.boxes + np.array((tile.x, tile.y) * 2, np.float32) for part, tile in zip(parts, tiles, strict=True)]
     )
     scores = np.concatenate([part.scores for part in parts])
     labels = np.concatenate([part.labels for part in parts])
