@@ -29,10 +29,10 @@ def merged_detections(
 ) -> Detections:
     """Return the detections of one image, in pixels of the whole reference image, best first.
 
-    ``rows`` (tiles, anchors, 4 + classes) and ``prepared`` have one entry for each tile, or one for the whole image. Of several tiles, each has an
-    NMS of its own. Then, a box that a border between tiles cuts is dropped if most of it lies in a whole box of the
-    same class in another tile. Last comes an NMS over the boxes of all tiles. ``classes`` are the labels to keep, None
-    for all.
+    ``rows`` (tiles, anchors, 4 + classes) and ``prepared`` have one entry for each tile, or one for the whole image. Of
+    several tiles, each has an NMS of its own. Then, a box that a border between tiles cuts is dropped if most of it
+    lies in a whole box of the same class in another tile. Last comes an NMS over the boxes of all tiles. ``classes``
+    are the labels to keep, None for all.
     """
     parts = [
         detections_from(
