@@ -35,10 +35,6 @@ class Record(Protocol):
     def homographies(self) -> Homographies:
         """Homography to RGB by modality name, in normalised coordinates. Aligned modalities have no entry."""
 
-    @property
-    def source(self) -> SourceTraits:
-        """The folder or scene that the pair comes from."""
-
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample and the problems of its boxes. Raises ``UnreadableImageError`` on a damaged image."""
 

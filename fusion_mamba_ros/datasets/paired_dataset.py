@@ -11,6 +11,7 @@ import numpy as np
 from fusion_mamba_ros.datasets.pair_record import Record
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.source_traits import SourceTraits
 from fusion_mamba_ros.perception.modality import REFERENCE, in_order
 from fusion_mamba_ros.perception.registration import Homography
 
@@ -30,7 +31,8 @@ class PairedDataset(Sequence[Sample]):
         self.problems = tuple(problems)
         self.names = tuple(record.name for record in self.records)
         self.groups = tuple(record.group for record in self.records)
-        self.sources = tuple(record.source for record in self.records)
+        # Records of other packages may lack it.
+        self.sources = tuple(getattr(record, "source", SourceTraits()) for record in self.records)
         self.modalities_of_each = tuple(frozenset(record.modalities) for record in self.records)
         for what, names in (("class", self.class_names), ("pair", self.names)):
             if len(set(names)) != len(names):
