@@ -51,7 +51,8 @@ class FusionMambaDetector(nn.Module):
                 features = self.missing_tokens.replace(index, features, missing)
             maps, level = fusion(*features)
             fused.append(level)
-        return self.head(self.neck(fused))
+        levels: list[Tensor] = self.head(self.neck(fused))
+        return levels
 
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return the decoded raw maps (B, anchors, 4 + classes): x1 y1 x2 y2 in pixels, then class probabilities."""
