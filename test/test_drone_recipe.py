@@ -60,7 +60,7 @@ def test_a_crop_keeps_the_resolution_and_the_boxes_on_their_objects(seed: int) -
 
 def test_half_of_the_crops_are_at_an_object() -> None:
     image = np.zeros((400, 400), np.uint8)
-    sample = Sample("a", {"thermal": image}, np.float32([[10, 10, 14, 14]]), np.zeros(1, np.int64))
+    sample = Sample("a", {"thermal": image}, np.array([[10, 10, 14, 14]], np.float32), np.zeros(1, np.int64))
     generator = np.random.default_rng(0)
     found = Counter(len(random_crop(sample, (40, 40), 0.2, generator).labels) for _ in range(200))
     assert 80 <= found[1] <= 125  # a random crop alone has the object in about one of 100

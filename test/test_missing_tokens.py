@@ -173,7 +173,7 @@ def test_old_checkpoints_and_configurations_stay_as_they_were(tmp_path: Path) ->
 
 
 def test_a_model_of_one_stream_has_no_vectors_and_a_wrong_word_is_refused() -> None:
-    assert FusionMambaDetector(ModelConfig(modalities=["thermal"], missing="learned")).missing_tokens is None
+    assert FusionMambaDetector(ModelConfig(modalities={"thermal": 1}, missing="learned")).missing_tokens is None
     with pytest.raises(ValueError, match=r"missing.*'mean'.*zeros, learned"):
         ModelConfig(missing="mean")
 
@@ -196,9 +196,8 @@ class _Probe(torch.nn.Module):
 def test_an_exported_model_finds_missing_images_itself() -> None:
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     import fusion_mamba_ros.deployment.onnx_operators  # noqa: F401  # registers the rules
-    from fusion_mamba_ros.deployment.onnx_export import traced_input
     from fusion_mamba_ros.deployment.onnx_graph import OnnxGraph
-    from fusion_mamba_ros.deployment.onnx_translation import Translation
+    from fusion_mamba_ros.deployment.onnx_translation import Translation, traced_input
 
     torch.manual_seed(0)
     probe, graph = _Probe().eval().requires_grad_(False), OnnxGraph()

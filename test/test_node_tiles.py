@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 pytest.importorskip("rclpy")
@@ -43,7 +45,7 @@ def test_the_node_publishes_what_the_predictor_finds_in_the_tiles(tmp_path: Path
     isolate()
     checkpoint = write_checkpoint(tmp_path / "small.safetensors")
     generator = np.random.default_rng(5)
-    pixels = {
+    pixels: dict[Camera, npt.NDArray[Any]] = {
         Camera.RGB: generator.integers(0, 255, (120, 180, 3), dtype=np.uint8),
         Camera.THERMAL: generator.integers(20_000, 40_000, (128, 160), dtype=np.uint16),
     }

@@ -197,7 +197,7 @@ def test_all_tiles_of_a_thermal_image_have_one_scaling() -> None:
 
 def test_a_failure_in_any_part_of_the_batch_is_a_failure() -> None:
     engine = BrightObjects(("thermal",), problem_at=1)
-    tiled = Predictor(engine, METADATA, tiling=Tiling())  # type: ignore[arg-type]
+    tiled = Predictor(engine, METADATA, tiling=Tiling())
     with pytest.raises(NonFiniteOutputError, match="no number"):
         tiled.predict({"thermal": thermal_scene((400, 300))})
 

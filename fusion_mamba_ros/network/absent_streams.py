@@ -38,7 +38,8 @@ class AbsentStreams:
         """
         model = self.model
         if not absent or model.training or torch.is_grad_enabled() or not isinstance(model, FusionMambaDetector):
-            return model(images)
+            plain: list[Tensor] = model(images)
+            return plain
         maps = model.ordered_inputs(images)
         names = tuple(model.config.modalities)
         self._forget_unless(self._key_of(dict(zip(names, maps, strict=True)), absent))
@@ -63,7 +64,8 @@ class AbsentStreams:
             for name, before, after in zip(names, features, maps, strict=True):
                 if after is not before:
                     reusable.pop(name, None)
-        return model.head(model.neck(fused))
+        levels: list[Tensor] = model.head(model.neck(fused))
+        return levels
 
     def _section(self, name: str, index: int, x: Tensor, absent: Sequence[bool]) -> Tensor:
         """Return the output of a backbone section for the maps ``x`` of which those marked in ``absent`` are known."""

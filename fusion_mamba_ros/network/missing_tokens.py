@@ -39,4 +39,5 @@ class MissingTokens(nn.Module):
         """Return the vector of a modality as a map (1, C, 1, 1) of the dtype of ``like``."""
         vectors = self.tokens[name]
         assert isinstance(vectors, nn.ParameterList)
-        return vectors[index].to(like.dtype)[None, :, None, None]
+        vector: Tensor = vectors[index]
+        return vector.to(like.dtype)[None, :, None, None]
