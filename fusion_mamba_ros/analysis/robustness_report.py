@@ -29,7 +29,7 @@ _DEFINITION = (
 def write_robustness(
     plan: RobustnessPlan, found: Sequence[CheckpointFigures], facts: dict[str, Any], out: Path
 ) -> list[Path]:
-    """Write `robustness.json`, `.csv`, `.md`, a plot of all curves and one of each pair; return the written files."""
+    """Write `robustness.md`, `.json` and `.csv` to the folder ``out`` and return their paths."""
     document = {
         "facts": facts,
         "factors": {factor.name: _description(factor) for factor in _factors(plan)},
@@ -45,6 +45,12 @@ def write_robustness(
     write_atomically(files[0], markdown(plan, found, facts).encode())
     write_atomically(files[1], f"{json.dumps(document, indent=1)}\n".encode())
     write_atomically(files[2], _table(found).encode())
+    return files
+
+
+def draw_robustness(plan: RobustnessPlan, found: Sequence[CheckpointFigures], out: Path) -> list[Path]:
+    """Write a plot of all curves and one of each pair of factors to ``out`` and return their paths."""
+    files = []
     plots = {"robustness": curves_figure(plan.factors, found)}
     plots |= {
         f"robustness_{first.name}+{second.name}": pair_figure(first, second, found) for first, second in plan.pairs

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.analysis.checkpoint_labels import checkpoint_labels, content_digits
         from fusion_mamba_ros.analysis.robustness import ChosenPairs, RobustnessCells, keep_plan, study_modes
         from fusion_mamba_ros.analysis.robustness_plan import RobustnessPlan
-        from fusion_mamba_ros.analysis.robustness_report import write_robustness
+        from fusion_mamba_ros.analysis.robustness_report import draw_robustness, write_robustness
         from fusion_mamba_ros.analysis.robustness_results import summarise
         from fusion_mamba_ros.commands.output_folder import make_output_folder
         from fusion_mamba_ros.commands.progress_bar import progress_bar
@@ -112,7 +112,7 @@ def register(app: typer.Typer) -> None:
                 for cells in studies.values():
                     cells.run(conditions, advance)
             found = [summarise(label, cells, conditions, samples) for label, cells in studies.items()]
-            written = write_robustness(plan, found, facts, out)
+            written = write_robustness(plan, found, facts, out) + draw_robustness(plan, found, out)
         except KeyboardInterrupt:
             typer.echo("interrupted: the same command goes on", err=True)
             raise typer.Exit(130) from None
