@@ -47,7 +47,7 @@ class Predictor:
     """An engine ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
 
     Only one thread may predict. Any thread may change ``thresholds`` at any time; the next prediction uses them. After
-    a prediction ``times`` holds the times of its stages.
+    a prediction ``times`` holds the times of its stages, ``prepared`` its images as the network saw them.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Predictor:
         self.device = engine.device
         self.metadata = metadata
         self.class_names = metadata.class_names
-        self.times = StageTimes()
+        self.times, self.prepared = StageTimes(), list[PreparedImages]()
         stored: Mapping[str, Any] = metadata.homographies
         if homography is not None:
             stored = homography if isinstance(homography, Mapping) else {**stored, "thermal": homography}
@@ -231,8 +231,8 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
-        rows, prepared = self._infer(batch, reference_size, homography)
-        return self._selected(rows, prepared, [(thresholds, labels)])[0]
+        rows = self._infer(batch, reference_size, homography)
+        return self._selected(rows, [(thresholds, labels)])[0]
 
     def predict_for(
         self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
@@ -244,34 +244,33 @@ class Predictor:
         selections = [
             (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
         ]
-        rows, prepared = self._infer([images], reference_size, None)
-        return [found[0] for found in self._selected(rows, prepared, selections)]
+        rows = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(rows, selections)]
 
     def _infer(
         self,
         batch: Sequence[Images],
         reference_size: Size | None,
         homography: Homography | Homographies | None,
-    ) -> tuple[npt.NDArray[np.float32], list[PreparedImages]]:
-        """Return the decoded output of the network and the prepared images."""
+    ) -> npt.NDArray[np.float32]:
+        """Return the decoded output of the network; keep the prepared images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
-        prepared = [self._preparation.prepare(images, homographies, reference_size) for images in batch]
-        inputs = to_batch(prepared)
+        self.prepared = [self._preparation.prepare(images, homographies, reference_size) for images in batch]
+        inputs = to_batch(self.prepared)
         ready = time.perf_counter()
         output = self.engine.run(inputs, self.calibration)
         if output.problem is not None:
             raise NonFiniteOutputError(output.problem)
         self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
-        return output.rows, prepared
+        return output.rows
 
     def _selected(
         self,
         batch_rows: npt.NDArray[np.float32],
-        prepared: Sequence[PreparedImages],
         selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
     ) -> list[list[Detections]]:
-        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        """Return the detections of the last batch for each pair of thresholds and labels to keep."""
         started = time.perf_counter()
         results = [
             [
@@ -285,7 +284,7 @@ class Predictor:
                     classes=labels,
                     multi_label=thresholds.multi_label,
                 )
-                for rows, item in zip(batch_rows, prepared, strict=True)
+                for rows, item in zip(batch_rows, self.prepared, strict=True)
             ]
             for thresholds, labels in selections
         ]
