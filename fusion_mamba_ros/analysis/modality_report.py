@@ -158,5 +158,6 @@ def _steps_figure(steps: dict[Factor, list[Step]]) -> Figure:
         panel.set_ylabel(f"share of {factor.modality} in percent")
         panel.set_ylim(0, 100)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        if items:
+            panel.legend(fontsize=8)
     return figure

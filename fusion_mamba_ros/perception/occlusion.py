@@ -50,14 +50,13 @@ class Occlusion:
             # A single image contributes all there is.
             return np.repeat(detections.scores[:, None].astype(np.float64), len(names), axis=1)
         proper = list(_proper_subsets(names))
-        boxes = prepared.letterbox.boxes_to_canvas(detections.boxes)
         rows = self._run([_hide(prepared, subset) for subset in proper])
         values: dict[Subset, npt.NDArray[np.float64]] = {frozenset(names): detections.scores.astype(np.float64)}
         for subset, found in zip(proper, rows, strict=True):
-            values[subset] = best_scores(found, boxes, detections.labels)
+            values[subset] = _seen(found, prepared, detections)
         if self._blind is None or self._blind.shape != rows[0].shape:
             self._blind = self._run([_hide(prepared, frozenset())])[0]
-        values[frozenset()] = best_scores(self._blind, boxes, detections.labels)
+        values[frozenset()] = _seen(self._blind, prepared, detections)
         return shapley_values(values, names)
 
     def _run(self, canvases: Sequence[Mapping[str, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.float32]:
@@ -99,20 +98,32 @@ def shapley_values(values: Mapping[Subset, npt.NDArray[np.float64]], names: Sequ
     return np.stack(columns, axis=-1)
 
 
+def _seen(rows: npt.NDArray[np.float32], prepared: PreparedImages, detections: Detections) -> npt.NDArray[np.float64]:
+    # Detections are clipped to the image. A box that is not clipped would not match them at the border.
+    boxes = prepared.letterbox.boxes_to_image(rows[:, :4])
+    return best_scores(boxes, rows[:, 4:], detections.boxes, detections.labels)
+
+
 def best_scores(
-    rows: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+    candidates: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    boxes: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """Return for each box (n, 4) the best score of its label in ``rows`` (anchors, 4 + classes) with an IoU of 0.5."""
+    """Return for each box (n, 4) the best score of its label among the ``candidates`` (anchors, 4) with an IoU of 0.5.
+
+    ``scores``: (anchors, classes). 0 if there is no such candidate.
+    """
     best = np.zeros(len(boxes))
     for index, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-        near = _iou(rows[:, :4], box) >= _SAME_BOX
+        near = _iou(candidates, box) >= _SAME_BOX
         if near.any():
-            best[index] = rows[near, 4 + label].max()
+            best[index] = scores[near, label].max()
     return best
 
 
-def _iou(rows: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    corners = rows.astype(np.float64)
+def _iou(candidates: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    corners = candidates.astype(np.float64)
     sides = np.minimum(corners[:, 2:], box[2:]) - np.maximum(corners[:, :2], box[:2])
     shared = np.clip(sides, 0, None).prod(axis=1)
     areas = np.clip(corners[:, 2:] - corners[:, :2], 0, None).prod(axis=1) + float(np.prod(box[2:] - box[:2]))
