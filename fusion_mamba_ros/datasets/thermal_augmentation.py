@@ -35,7 +35,8 @@ def augment_thermal(
     if inverted:
         table = 255 - table
     if noise_deviation == 0 and not pattern_deviation.any():
-        return cv2.LUT(image, table.astype(np.uint8))
+        mapped: npt.NDArray[np.uint8] = cv2.LUT(image, table.astype(np.uint8))
+        return mapped
     changed = cv2.LUT(image, table)
     if noise_deviation:
         changed = cv2.scaleAdd(np.ascontiguousarray(noise.draw(image.shape, generator)), noise_deviation, changed)
@@ -57,4 +58,5 @@ def with_pattern(
     """Add an offset to each row and each column of ``image`` (H, W), in place, and return it rounded to 8 bits."""
     image += rows[:, None]
     image += columns
-    return np.asarray(cv2.convertScaleAbs(cv2.max(image, 0.0)), np.uint8)
+    rounded: npt.NDArray[np.uint8] = cv2.convertScaleAbs(cv2.max(image, 0.0))
+    return rounded
