@@ -38,7 +38,7 @@ def centroid(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return the centre of the bright dot in pixel-corner coordinates, as the boxes have them."""
     weights = np.clip(image.astype(float) - 130, 0, None)
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
-    return np.array([(weights * xs).sum(), (weights * ys).sum()]) / weights.sum()
+    return np.asarray([(weights * xs).sum(), (weights * ys).sum()]) / float(weights.sum())
 
 
 def changed(name: str, level: float, sample: Sample, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -52,7 +52,7 @@ def changed(name: str, level: float, sample: Sample, seed: int = 0) -> npt.NDArr
 def contrast(name: str, level: float) -> npt.NDArray[np.float64]:
     """Return the share of the contrast that the factor leaves at each pixel of RGB."""
     dark, bright = (changed(name, level, pair(grey=grey)).astype(float) for grey in (20, 220))
-    return (bright - dark)[..., 0] / 200
+    return np.asarray((bright - dark)[..., 0] / 200)
 
 
 @pytest.mark.parametrize("name", FACTORS)

@@ -38,7 +38,7 @@ def test_shapley_values_are_the_mean_gain_over_all_orders_and_add_up(seed: int) 
 
 def test_shares_leave_out_what_speaks_against_a_detection() -> None:
     rows = np.array([[0.3, 0.1], [0.4, -0.2], [0.0, 0.0]])
-    np.testing.assert_allclose(shares(rows), [[0.75, 0.25], [1, 0], [0.5, 0.5]])
+    np.testing.assert_allclose(shares(rows), np.array([[0.75, 0.25], [1, 0], [0.5, 0.5]]))
     whole = frame_shares(rows)
     assert whole is not None
     np.testing.assert_allclose(whole, [0.7 / 0.8, 0.1 / 0.8])

@@ -128,9 +128,9 @@ def _less_contrast(image: Image, level: float, generator: np.random.Generator) -
 
 def _thermal_noise(image: Image, level: float, generator: np.random.Generator) -> Image:
     noisy = image + _noise(image, generator) * np.float32(level)
-    rows, columns = (
-        np.float32(PATTERN_SHARE * level) * generator.standard_normal(count, np.float32) for count in image.shape
-    )
+    deviation = np.float32(PATTERN_SHARE * level)
+    rows = generator.standard_normal(image.shape[0], np.float32) * deviation
+    columns = generator.standard_normal(image.shape[1], np.float32) * deviation
     return with_pattern(noisy, rows, columns)
 
 

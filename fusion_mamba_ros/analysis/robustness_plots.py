@@ -49,9 +49,10 @@ def curves_figure(factors: Sequence[Factor], found: Sequence[CheckpointFigures])
         panel.set_title(factor.name)
         panel.set_xlabel(factor.unit)
         panel.grid(alpha=0.3)
-        panel.set_ylim(bottom=0)
     for panel in panels[len(factors) :]:
         panel.set_visible(False)
+    # The panels share the axis. Set its end last: a fixed axis no longer grows with the values.
+    panels[0].set_ylim(bottom=0)
     figure.supylabel("mAP50 in percent")
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure

@@ -73,10 +73,11 @@ def shares(contributions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     A negative contribution counts as 0: the modality spoke against the detection. If no modality contributes, all have
     the same share.
     """
-    positive = np.clip(contributions, 0, None)
+    positive: npt.NDArray[np.float64] = np.clip(contributions, 0, None)
     totals = positive.sum(axis=-1, keepdims=True)
     equal = np.full_like(positive, 1 / contributions.shape[-1])
-    return np.divide(positive, totals, out=equal, where=totals > 0)
+    found: npt.NDArray[np.float64] = np.divide(positive, totals, out=equal, where=totals > 0)
+    return found
 
 
 def frame_shares(contributions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
