@@ -92,7 +92,7 @@ def _modules(model: FusionMambaDetector) -> list[tuple[int, DualStateSpaceFusion
     for level, fusion in zip(LEVELS, model.fusions, strict=True):
         block = getattr(fusion, "enhance", None)
         if isinstance(block, FusionMambaBlock):
-            found += [(level, module) for module in block.dssf]
+            found += [(level, module) for module in block.dssf if isinstance(module, DualStateSpaceFusion)]
     return found
 
 
