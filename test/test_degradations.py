@@ -38,7 +38,8 @@ def centroid(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return the centre of the bright dot in pixel-corner coordinates, as the boxes have them."""
     weights = np.clip(image.astype(float) - 130, 0, None)
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
-    return np.asarray([(weights * xs).sum(), (weights * ys).sum()]) / float(weights.sum())
+    found: npt.NDArray[np.float64] = np.array([(weights * xs).sum(), (weights * ys).sum()]) / weights.sum()
+    return found
 
 
 def changed(name: str, level: float, sample: Sample, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -52,7 +53,8 @@ def changed(name: str, level: float, sample: Sample, seed: int = 0) -> npt.NDArr
 def contrast(name: str, level: float) -> npt.NDArray[np.float64]:
     """Return the share of the contrast that the factor leaves at each pixel of RGB."""
     dark, bright = (changed(name, level, pair(grey=grey)).astype(float) for grey in (20, 220))
-    return np.asarray((bright - dark)[..., 0] / 200)
+    left: npt.NDArray[np.float64] = (bright - dark)[..., 0] / 200
+    return left
 
 
 @pytest.mark.parametrize("name", FACTORS)

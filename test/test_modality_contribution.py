@@ -115,7 +115,7 @@ def test_stream_without_effect_contributes_nothing() -> None:
 
 def test_own_and_cross_terms_are_what_the_fusion_adds_to_each_stream() -> None:
     model = model_of("fusion_mamba", sscs=False)
-    module = model.fusions[0].enhance.dssf[0]  # type: ignore[union-attr, index]
+    module: Any = model.get_submodule("fusions.0.enhance.dssf.0")
     seen: dict[str, Any] = {}
     module.register_forward_hook(lambda _, maps, out: seen.update(maps=maps, out=out))
     terms = GateTerms(model)
@@ -207,8 +207,8 @@ def test_shares_of_the_shipped_weights_move_with_the_camera_that_gets_worse() ->
     # A smaller canvas takes a third of the time.
     small = CheckpointMetadata(metadata.class_names, (320, 256))
     predictor = Predictor.from_model(model, small, thresholds=Thresholds(score_threshold=0.25))
-    frame = ProceduralScene(4, night=False, rgb_size=(320, 240), thermal_size=(320, 240)).render(0)
-    samples = [Sample("scene", frame.images)]
+    scene = ProceduralScene(4, night=False, rgb_size=(320, 240), thermal_size=(320, 240)).render(0)
+    samples = [Sample("scene", scene.images)]
     factors = with_levels(FACTORS["darkness"], [3, 6]), with_levels(FACTORS["thermal_contrast"], [80, 95])
     study = study_of(predictor, Pairs(samples, metadata.class_names), *factors)
     figures = ModalityFigures(study, 100)

@@ -81,7 +81,8 @@ def pairs(data: Path) -> ChosenPairs:
 
 
 def cells_of(pairs: ChosenPairs, folder: Path, detector: Any = None) -> RobustnessCells:
-    return RobustnessCells(detector or BrightestRectangle(), pairs, folder, seed=2, batch_size=2)
+    found: Any = detector or BrightestRectangle()
+    return RobustnessCells(found, pairs, folder, seed=2, batch_size=2)
 
 
 def same(first: DetectionResults, second: DetectionResults) -> None:
@@ -177,7 +178,7 @@ def test_study_that_was_cut_off_at_any_call_resumes_to_equal_bytes(pairs: Chosen
     assert both["misalignment=10"]["margin"]["value"] < -0.3
 
 
-def figures(levels: dict[float, tuple[float, float, float]]) -> CheckpointFigures:
+def figures(levels: Mapping[int, tuple[float, float, float]]) -> CheckpointFigures:
     """Return figures of haze with given mAP50 of the three modes; an interval is 5 points to either side."""
     found = {}
     for level, values in levels.items():
@@ -198,7 +199,7 @@ def test_breaking_points_are_the_first_levels_below_the_better_single_mode_and_a
     # At 80 the better single mode is thermal, which haze does not touch; the interval of the difference holds zero.
     assert (points.below_single, points.clearly_below, points.half) == (80, 90, 90)
     never = figures(dict.fromkeys((0, 50, 80, 90, 95), (0.6, 0.5, 0.4))).breaking_points(FACTORS["haze"])
-    assert (never.below_single, never.clearly_below, never.half) == (None, None, None)
+    assert never.to_dict() == {"factor": "haze", "below_single": None, "clearly_below": None, "half": None}
     at_once = figures(dict.fromkeys((0, 50, 80, 90, 95), (0.4, 0.5, 0.4))).breaking_points(FACTORS["haze"])
     assert (at_once.below_single, at_once.clearly_below, at_once.half) == (0, 0, None)
 

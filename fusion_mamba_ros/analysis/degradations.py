@@ -129,8 +129,8 @@ def _less_contrast(image: Image, level: float, generator: np.random.Generator) -
 def _thermal_noise(image: Image, level: float, generator: np.random.Generator) -> Image:
     noisy = image + _noise(image, generator) * np.float32(level)
     deviation = np.float32(PATTERN_SHARE * level)
-    rows = generator.standard_normal(image.shape[0], np.float32) * deviation
-    columns = generator.standard_normal(image.shape[1], np.float32) * deviation
+    rows: npt.NDArray[np.float32] = generator.standard_normal((image.shape[0],), np.float32) * deviation
+    columns: npt.NDArray[np.float32] = generator.standard_normal((image.shape[1],), np.float32) * deviation
     return with_pattern(noisy, rows, columns)
 
 

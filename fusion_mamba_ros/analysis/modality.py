@@ -94,15 +94,13 @@ class ContributionStudy:
         of_boxes = [gate_shares(terms, box) for box in boxes]
         return np.reshape(of_boxes, (-1, len(self.modalities))), gate_shares(terms), own_share(terms)
 
-    def sums(self, condition: str, keep: Callable[[FrameContributions], Array] | None = None) -> Array:
-        """Return the sum of the positive contributions of each frame (frames, M).
-
-        ``keep`` returns which detections (n,) of a frame count; None for all.
-        """
+    def sums(self, condition: str, label: int | None = None) -> Array:
+        """Return the sum of the positive contributions of each frame (frames, M), of one class or of all."""
         rows = []
         for frame in self.frames[condition]:
             positive = np.clip(frame.contributions, 0, None)
-            rows.append((positive if keep is None else positive[keep(frame)]).sum(axis=0))
+            kept = positive if label is None else positive[frame.detections.labels == label]
+            rows.append(kept.sum(axis=0))
         return np.array(rows).reshape(-1, len(self.modalities))
 
     def gate_rows(self, condition: str) -> Array | None:

@@ -64,16 +64,15 @@ class ModalityFigures:
     def _sampled(self, sums: Array) -> Array:
         drawn = self._weights @ sums
         totals = drawn.sum(axis=1, keepdims=True)
-        return np.divide(drawn, totals, out=np.full_like(drawn, np.nan), where=totals > 0)
+        found: Array = np.divide(drawn, totals, out=np.full_like(drawn, np.nan), where=totals > 0)
+        return found
 
     def by_part(self) -> dict[str, list[Value | None]]:
         """Return the shares in all clean detections, and in those of each class and each group."""
         study = self.study
         parts = {"all": self.shares(study.sums(CLEAN.name))}
         for label, name in enumerate(study.class_names):
-            parts[name] = self.shares(
-                study.sums(CLEAN.name, lambda frame, label=label: frame.detections.labels == label)
-            )
+            parts[name] = self.shares(study.sums(CLEAN.name, label))
         for group in sorted({frame.group for frame in study.frames[CLEAN.name]} - {""}):
             whole = study.sums(CLEAN.name)
             inside = np.array([frame.group == group for frame in study.frames[CLEAN.name]])
@@ -100,7 +99,7 @@ class ModalityFigures:
         rows = self.study.gate_rows(condition)
         if rows is None:
             return None
-        return (self._weights @ rows[:, column]) / self._weights.sum(axis=1)
+        return np.asarray((self._weights @ rows[:, column]) / self._weights.sum(axis=1))
 
     def agreement(self) -> Agreement | None:
         """Return how the gates agree with the occlusion over the clean detections; None without gates or detections."""
