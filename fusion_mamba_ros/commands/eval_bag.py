@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusion_mamba_ros.commands import bag_options
+from fusion_mamba_ros.commands.command_line import command_line
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
@@ -30,7 +31,9 @@ def eval_bag(
     detections: bag_options.Detections = None,
     detections_bag: bag_options.DetectionsBag = None,
     scenario: bag_options.ScenarioFile = None,
-    out: Annotated[Path, typer.Option(help="Folder for report.json and frames.jsonl.")] = Path("bag_evaluation"),
+    out: Annotated[Path, typer.Option(help="Folder for report.html, report.json and frames.jsonl.")] = Path(
+        "bag_evaluation"
+    ),
     write_bag: Annotated[
         Path | None, typer.Option(help="Write the detections, and annotations for Foxglove, as a bag of this name.")
     ] = None,
@@ -44,6 +47,7 @@ def eval_bag(
     freeze_timeout: bag_options.FreezeTimeout = 0.4,
     speed: bag_options.Speed = None,
     window: bag_options.Window = 30.0,
+    worst: bag_options.Worst = 12,
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
@@ -62,11 +66,14 @@ def eval_bag(
     from fusion_mamba_ros.commands.output_folder import make_output_folder
     from fusion_mamba_ros.commands.reading_progress import reading_progress
     from fusion_mamba_ros.evaluation.bag_evaluation.detections_bag import write_detections_bag
-    from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor
+    from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor, write_files
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
+    from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
+    from fusion_mamba_ros.evaluation.bag_report.report_files import remove_old_pictures, report_files
 
     predictors: list[Predictor] = []
+    picker = FramePicker(worst)
 
     def load() -> Predictor:
         predictors.append(load_predictor(options))
@@ -117,15 +124,17 @@ def eval_bag(
                 on_total=progress.set_total,
                 on_progress=progress.set_done,
                 on_collected=write_detections,
+                on_scored=picker.offer,
             )
-        evaluation.write(out)
+        remove_old_pictures(out)
+        write_files(out, report_files(evaluation, picker, name=bag.name, command=command_line()))
     except (ValueError, ImportError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing is written", err=True)
         raise typer.Exit(130) from None
     print_evaluation(evaluation.report, Console())
-    typer.echo(f"written: {out / 'report.json'} and {out / 'frames.jsonl'}")
+    typer.echo(f"written: {out / 'report.html'}, {out / 'report.json'} and {out / 'frames.jsonl'}")
     if write_bag is not None:
         typer.echo(f"written: {write_bag}")
     gate_section = evaluation.report["gate"]

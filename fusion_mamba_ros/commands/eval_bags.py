@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros.commands import bag_options
+from fusion_mamba_ros.commands.command_line import command_line
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
@@ -26,7 +27,7 @@ def eval_bags(
     detections: bag_options.Detections = None,
     detections_bag: bag_options.DetectionsBag = None,
     scenario: bag_options.ScenarioFile = None,
-    out: Annotated[Path, typer.Option(help="Folder for summary.json and a folder for each bag.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and a folder for each bag.")] = Path(
         "bag_evaluations"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Worker processes on this machine.")] = 1,
@@ -41,6 +42,7 @@ def eval_bags(
     freeze_timeout: bag_options.FreezeTimeout = 0.4,
     speed: bag_options.Speed = None,
     window: bag_options.Window = 30.0,
+    worst: bag_options.Worst = 12,
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
@@ -66,6 +68,7 @@ def eval_bags(
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import require_ray
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
+    from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions
 
     try:
         if ray is not None:
@@ -102,7 +105,13 @@ def eval_bags(
         make_output_folder(out)
         with fleet_progress(len(listed)) as events:
             summary = evaluate_bags(
-                listed, options, out, scenario=gate, fleet=FleetOptions(workers, ray), events=events
+                listed,
+                options,
+                out,
+                scenario=gate,
+                fleet=FleetOptions(workers, ray),
+                events=events,
+                page=PageOptions(command_line(), worst),
             )
     except (ValueError, ImportError, OSError) as error:
         fail(error)
@@ -110,7 +119,7 @@ def eval_bags(
         typer.echo(f"interrupted: run the command again, the finished bags in '{out}' are kept", err=True)
         raise typer.Exit(130) from None
     print_summary(summary, Console())
-    typer.echo(f"written: {out / 'summary.json'}")
+    typer.echo(f"written: {out / 'report.html'} and {out / 'summary.json'}")
     gates = summary["overall"]["gates"]
     if gates.get("failed"):
         raise typer.Exit(1)
