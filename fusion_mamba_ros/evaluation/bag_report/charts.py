@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 20.0, 34.0
 _ROW_HEIGHT, _ROW_GAP = 12.0, 4.0
 
 
