@@ -73,4 +73,6 @@ def open_page(chromium: Any, path: Path, *, width: int = 1280, dark: bool = Fals
     page.on("console", lambda message: complaints.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.errors.append(str(error)))
     page.goto(address)
+    # An answer of the page comes after its earlier messages.
+    page.evaluate("document.title")
     return page, complaints

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from evaluation_bags import BOX, FAR_BOX, OneBoxDetector, boxes, rgb, stamp, thermal, write_bag
+from fleet_workers import run_here
 from typer.testing import CliRunner
 
 import fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag as evaluate_bag_module
+import fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bags as evaluate_bags_module
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord, Outcome, read_records
 from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker, ScoredFrame
@@ -179,7 +181,10 @@ def test_a_chart_of_equal_values_or_of_none_has_finite_positions() -> None:
     assert [chart.points for chart in charts] == [1, 1, 0] and "h.5" in charts[1].shapes[0].path
 
 
-def test_the_worst_frames_of_all_bags_are_on_the_page_of_the_fleet(tmp_path: Path) -> None:
+def test_the_worst_frames_of_all_bags_are_on_the_page_of_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_bags_module, "run_in_processes", run_here)
     for name in ("a", "b"):
         write_drive(tmp_path / "bags" / name)
     arguments = ["eval-bags", str(tmp_path / "bags"), "--detections", "/detections", "--ground-truth", "/ground_truth"]

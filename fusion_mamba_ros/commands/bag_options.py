@@ -43,6 +43,9 @@ Registration = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
 Worst = Annotated[int, typer.Option(min=0, help="Worst frames to draw; 0 leaves out all pictures of the page.")]
+Compare = Annotated[
+    Path | None, typer.Option(help="Folder or JSON report of an earlier run on the same bags to compare with.")
+]
 
 DEFAULT_TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
 

@@ -48,6 +48,7 @@ def eval_bag(
     speed: bag_options.Speed = None,
     window: bag_options.Window = 30.0,
     worst: bag_options.Worst = 12,
+    compare: bag_options.Compare = None,
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
@@ -62,9 +63,16 @@ def eval_bag(
     """
     from rich.console import Console
 
-    from fusion_mamba_ros.commands.bag_tables import print_evaluation
+    from fusion_mamba_ros.commands.bag_tables import print_comparison, print_evaluation
     from fusion_mamba_ros.commands.output_folder import make_output_folder
     from fusion_mamba_ros.commands.reading_progress import reading_progress
+    from fusion_mamba_ros.evaluation.bag_comparison.compare_evaluations import compare_bag, errors_of_frames
+    from fusion_mamba_ros.evaluation.bag_comparison.comparison_files import (
+        comparison_files,
+        page_section,
+        remove_old_comparison,
+    )
+    from fusion_mamba_ros.evaluation.bag_comparison.evaluated_run import ComparisonError, read_run
     from fusion_mamba_ros.evaluation.bag_evaluation.detections_bag import write_detections_bag
     from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor, write_files
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
@@ -73,7 +81,6 @@ def eval_bag(
     from fusion_mamba_ros.evaluation.bag_report.report_files import remove_old_pictures, report_files
 
     predictors: list[Predictor] = []
-    picker = FramePicker(worst)
 
     def load() -> Predictor:
         predictors.append(load_predictor(options))
@@ -114,6 +121,8 @@ def eval_bag(
             window_sec=window,
         )
         gate = None if scenario is None else read_scenario(scenario)
+        earlier = None if compare is None else read_run(compare)
+        picker = FramePicker(worst, None if earlier is None else errors_of_frames(earlier))
         make_output_folder(out)
         with reading_progress(f"evaluating {bag.name}") as progress:
             evaluation = evaluate_bag(
@@ -126,14 +135,27 @@ def eval_bag(
                 on_collected=write_detections,
                 on_scored=picker.offer,
             )
+        comparison, refusal = None, None
+        if earlier is not None and compare is not None:
+            try:
+                comparison = compare_bag(earlier, evaluation, other=compare)
+            except ComparisonError as error:
+                refusal = error
+        section = None if comparison is None else page_section(comparison)
+        files = report_files(evaluation, picker, name=bag.name, command=command_line(), comparison=section)
         remove_old_pictures(out)
-        write_files(out, report_files(evaluation, picker, name=bag.name, command=command_line()))
+        remove_old_comparison(out)
+        write_files(out, {**files, **({} if comparison is None else comparison_files(comparison))})
+        if refusal is not None:
+            raise refusal
     except (ValueError, ImportError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing is written", err=True)
         raise typer.Exit(130) from None
     print_evaluation(evaluation.report, Console())
+    if comparison is not None:
+        print_comparison(comparison, Console())
     typer.echo(f"written: {out / 'report.html'}, {out / 'report.json'} and {out / 'frames.jsonl'}")
     if write_bag is not None:
         typer.echo(f"written: {write_bag}")

@@ -43,6 +43,7 @@ def eval_bags(
     speed: bag_options.Speed = None,
     window: bag_options.Window = 30.0,
     worst: bag_options.Worst = 12,
+    compare: bag_options.Compare = None,
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
@@ -60,14 +61,27 @@ def eval_bags(
 
     from rich.console import Console
 
-    from fusion_mamba_ros.commands.bag_tables import print_summary
+    from fusion_mamba_ros.commands.bag_tables import print_comparison, print_summary
     from fusion_mamba_ros.commands.fleet_progress import fleet_progress
     from fusion_mamba_ros.commands.output_folder import make_output_folder
+    from fusion_mamba_ros.evaluation.bag_comparison.compare_evaluations import compare_fleets, former_fleet
+    from fusion_mamba_ros.evaluation.bag_comparison.comparison_files import (
+        comparison_files,
+        page_section,
+        remove_old_comparison,
+    )
     from fusion_mamba_ros.evaluation.bag_evaluation.bag_list import read_bag_list
-    from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bags import FleetOptions, evaluate_bags
+    from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import write_files
+    from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bags import (
+        SUMMARY_FILE,
+        FleetOptions,
+        evaluate_bags,
+    )
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import require_ray
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
+    from fusion_mamba_ros.evaluation.bag_report.fleet_page import fleet_page
+    from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE
     from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions
 
     try:
@@ -102,6 +116,7 @@ def eval_bags(
         )
         gate = None if scenario is None else read_scenario(scenario)
         listed = read_bag_list(bags)
+        former = None if compare is None else former_fleet(compare, SUMMARY_FILE, out=out)
         make_output_folder(out)
         with fleet_progress(len(listed)) as events:
             summary = evaluate_bags(
@@ -113,12 +128,22 @@ def eval_bags(
                 events=events,
                 page=PageOptions(command_line(), worst),
             )
+        comparison = None
+        remove_old_comparison(out)
+        if former is not None:
+            names = [bag["name"] for bag in summary["bags"] if bag["status"] == "evaluated"]
+            comparison = compare_fleets(former, out, names)
+            section = page_section(comparison)
+            page = fleet_page(summary, out, command=command_line(), most_worst=worst, comparison=section)
+            write_files(out, {**comparison_files(comparison), PAGE_FILE: page})
     except (ValueError, ImportError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: run the command again, the finished bags in '{out}' are kept", err=True)
         raise typer.Exit(130) from None
     print_summary(summary, Console())
+    if comparison is not None:
+        print_comparison(comparison, Console())
     typer.echo(f"written: {out / 'report.html'} and {out / 'summary.json'}")
     gates = summary["overall"]["gates"]
     if gates.get("failed"):

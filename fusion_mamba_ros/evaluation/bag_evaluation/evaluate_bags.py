@@ -63,10 +63,9 @@ def evaluate_bags(
 ) -> Summary:
     """Evaluate ``bags``, write their files to ``out/NAME`` and `summary.json` to ``out``, and return the summary.
 
-    `report.html` is written to both.
-
-    A bag whose result in ``out`` has the same fingerprint is not evaluated again. Only this process writes, so that a
-    worker that dies leaves no part of a result. ``run`` evaluates one bag in a worker.
+    `report.html` is written to all these folders. A bag whose result in ``out`` has the same fingerprint is not
+    evaluated again. Only this process writes, so that a worker that dies leaves no part of a result. ``run`` evaluates
+    one bag in a worker.
     """
     events = events or FleetEvents()
     page = page or PageOptions()
@@ -97,7 +96,7 @@ def evaluate_bags(
         except ValueError as error:
             errors[name] = str(error)
     summary = summarise_bags(bags, results, errors)
-    write_atomically(out / PAGE_FILE, fleet_page(summary, results, out, command=page.command, most_worst=page.worst))
+    write_atomically(out / PAGE_FILE, fleet_page(summary, out, command=page.command, most_worst=page.worst))
     write_atomically(out / SUMMARY_FILE, (json.dumps(summary, indent=1) + "\n").encode())
     return summary
 

@@ -43,7 +43,10 @@ class SubjectSection(TypedDict):
 
 
 class GroundTruthSection(TypedDict):
-    """The ground truth. ``matched`` of its ``frames`` have a camera frame within ``tolerance_ms``."""
+    """The ground truth. ``matched`` of its ``frames`` have a camera frame within ``tolerance_ms``.
+
+    ``digest`` is the same for two runs if and only if their true boxes are, also those of unknown classes.
+    """
 
     source: str
     kind: str
@@ -53,6 +56,7 @@ class GroundTruthSection(TypedDict):
     duplicates: int
     tolerance_ms: float
     unknown_classes: dict[str, int]
+    digest: str
 
 
 class CameraSection(TypedDict):

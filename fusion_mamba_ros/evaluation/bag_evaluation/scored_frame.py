@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,36 +38,67 @@ class ScoredFrame:
         """Number of true boxes without a detection."""
         return sum((self.record.false_negatives or {}).values())
 
+    @property
+    def errors(self) -> int:
+        """Misses and false alarms."""
+        return self.misses + self.false_alarms
+
+
+class _Highest:
+    """The frames with the highest ranks. Of equal ranks the earlier frame is kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._added = 0
+        self._heap: list[tuple[tuple[int, int], int, ScoredFrame]] = []
+
+    def add(self, rank: tuple[int, int], frame: ScoredFrame) -> None:
+        self._added += 1
+        # The second number differs between entries, so that frames are never compared.
+        push = heapq.heappush if len(self._heap) < self._most else heapq.heappushpop
+        push(self._heap, (rank, -self._added, frame))
+
+    def frames(self) -> list[ScoredFrame]:
+        return [entry[2] for entry in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+
 
 class FramePicker:
-    """Keep the frames that a report shows, in constant memory: the ``worst``, and samples along the drive."""
+    """Keep the frames that a report shows, in constant memory: the ``worst``, and samples along the drive.
 
-    def __init__(self, worst: int) -> None:
-        self._most_worst = worst
-        self._worst: list[tuple[tuple[int, int, int], ScoredFrame]] = []
+    With ``earlier_errors``, the number of errors of an earlier run by the stamp of the ground truth, also those that
+    got worse most.
+    """
+
+    def __init__(self, worst: int, earlier_errors: Mapping[int, int] | None = None) -> None:
+        self._wants_none = not worst
+        self._worst, self._worse = _Highest(worst), _Highest(worst)
+        self._earlier_errors = earlier_errors or {}
         self._samples: list[ScoredFrame] = []
         self._step = 1
         self._offered = 0
 
     def offer(self, frame: ScoredFrame) -> None:
         """Take the next frame of the drive."""
-        if not self._most_worst:
+        if self._wants_none:
             return
         self._sample(frame)
-        errors = frame.misses + frame.false_alarms
-        if not errors:
-            return
-        # Among equal errors more misses rank first, then the earlier frame. The last number makes keys differ.
-        entry = ((errors, frame.misses, -self._offered), frame)
-        if len(self._worst) < self._most_worst:
-            heapq.heappush(self._worst, entry)
-        else:
-            heapq.heappushpop(self._worst, entry)
+        if frame.errors:
+            # Among equal errors more misses rank first: a missed person is worse than a false alarm.
+            self._worst.add((frame.errors, frame.misses), frame)
+        stamp_ns = frame.record.ground_truth_stamp_ns
+        increase = 0 if stamp_ns is None else frame.errors - self._earlier_errors.get(stamp_ns, frame.errors)
+        if increase > 0:
+            self._worse.add((increase, frame.misses), frame)
 
     @property
     def worst(self) -> list[ScoredFrame]:
         """The frames with the most misses and false alarms, worst first. Frames without an error are not in it."""
-        return [frame for _, frame in sorted(self._worst, key=lambda entry: entry[0], reverse=True)]
+        return self._worst.frames()
+
+    @property
+    def worse(self) -> list[ScoredFrame]:
+        """The frames whose errors increased most since the earlier run."""
+        return self._worse.frames()
 
     @property
     def samples(self) -> list[ScoredFrame]:

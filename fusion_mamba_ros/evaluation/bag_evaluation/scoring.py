@@ -32,7 +32,7 @@ class ScoredBag:
     """Records of all frames, and the matches of the evaluated ones.
 
     ``table`` has one frame for each of ``evaluated``, the indices of their records. ``matched`` counts ground truth
-    with a camera frame. ``truth`` is None without ground truth.
+    with a camera frame. ``truth`` is None without ground truth, and ``digest`` is that of all its boxes.
     """
 
     records: list[FrameRecord]
@@ -42,6 +42,7 @@ class ScoredBag:
     truth: GroundTruth | None = None
     matched: int = 0
     unknown_classes: dict[str, int] | None = None
+    digest: str = ""
 
 
 def score(
@@ -63,9 +64,12 @@ def score(
         tolerance_ns = _FALLBACK_TOLERANCE_NS if period_ns is None else period_ns / 4
     table = MatchTable(bag.class_names)
     unknown: dict[str, int] = {}
+    digest = ""
     assigned = np.full(len(bag.frames), -1, np.int64)
     if truth is not None:
-        truth, unknown = truth.in_pixels(bag.image_size).with_classes(bag.class_names)
+        truth = truth.in_pixels(bag.image_size)
+        digest = truth.digest()
+        truth, unknown = truth.with_classes(bag.class_names)
         assigned = assign_ground_truth(
             truth.stamps,
             [frame.record.stamp_ns for frame in bag.frames],
@@ -103,7 +107,7 @@ def score(
     for index, record in enumerate(records):
         record.index = index
     evaluated = np.array([record.index for record in evaluated_records], np.int64)
-    return ScoredBag(records, table, evaluated, tolerance_ns, truth, matched, unknown)
+    return ScoredBag(records, table, evaluated, tolerance_ns, truth, matched, unknown, digest)
 
 
 def _priority(frame: CollectedFrame) -> int:

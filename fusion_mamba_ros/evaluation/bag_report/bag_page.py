@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,13 @@ def bag_page(
     command: str,
     worst: Sequence[Picture] = (),
     thumbnails: Sequence[Picture] = (),
+    comparison: Mapping[str, Any] | None = None,
+    worse: Sequence[Picture] = (),
 ) -> bytes:
-    """Return the page of one bag. ``command`` is the command line that made it."""
+    """Return the page of one bag. ``command`` is the command line that made it.
+
+    ``comparison`` is the section of a comparison with an earlier run, and ``worse`` the frames that got worse since.
+    """
     accuracy = report["accuracy"]
     return render(
         "bag.html",
@@ -39,7 +44,8 @@ def bag_page(
             "subject": _subject(report),
             "problems": report["bag"]["problems"],
             "gate": None if report["gate"] is None else _gate(report["gate"]),
-            "comparison": None,
+            "comparison": comparison,
+            "worse": [(frame_caption(picture), picture) for picture in worse],
             "accuracy": None if accuracy is None else _accuracy(accuracy),
             "latency_chart": latency_histogram(records),
             "timing": [
@@ -74,12 +80,12 @@ def frame_caption(picture: Picture, bag: str = "") -> str:
     )
 
 
-def latency_ms(report: Report | dict[str, Any], key: str) -> float | None:
+def latency_ms(report: Report, key: str) -> float | None:
     """Return the ``key`` (p50, p95) of the latency, or of the computing time of a detector that ran here."""
     timing = report["timing_ms"]
     for stage in ("latency", "predict"):
-        if stage in timing and timing[stage][key] is not None:
-            value: float = timing[stage][key]
+        value: float | None = timing[stage][key] if stage in timing else None  # type: ignore[literal-required]
+        if value is not None:
             return value
     return None
 

@@ -12,7 +12,9 @@ from urllib.parse import quote
 import numpy as np
 
 from fusion_mamba_ros import __version__
-from fusion_mamba_ros.evaluation.bag_evaluation.summary import EvaluatedBag, GroupSummary, Summary
+from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import REPORT_FILE
+from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import Report
+from fusion_mamba_ros.evaluation.bag_evaluation.summary import GroupSummary, Summary
 from fusion_mamba_ros.evaluation.bag_report.bag_page import frame_caption, latency_ms
 from fusion_mamba_ros.evaluation.bag_report.charts import Chart, bar_chart
 from fusion_mamba_ros.evaluation.bag_report.frame_drawing import CAPTIONS_FILE, PICTURES_FOLDER, Picture
@@ -23,12 +25,25 @@ _BINS = 20
 
 
 def fleet_page(
-    summary: Summary, results: Mapping[str, EvaluatedBag], out: Path, *, command: str, most_worst: int = 12
+    summary: Summary,
+    out: Path,
+    *,
+    command: str,
+    most_worst: int = 12,
+    comparison: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Return the page. The worst frames are read from the folders of the bags in ``out``."""
+    """Return the page. Reports and worst frames are read from the folders of the bags in ``out``.
+
+    ``comparison`` is the section of a comparison with an earlier run.
+    """
     overall = summary["overall"]
+    reports = {
+        bag["name"]: json.loads((out / bag["name"] / REPORT_FILE).read_text(encoding="utf-8"))
+        for bag in summary["bags"]
+        if bag["figures"] is not None
+    }
     failed = [bag["name"] for bag in summary["bags"] if bag["status"] == "failed"]
-    rows = [_row(bag["name"], bag["tags"], bag["figures"], results.get(bag["name"])) for bag in summary["bags"]]
+    rows = [_row(bag["name"], bag["tags"], bag["figures"], reports.get(bag["name"])) for bag in summary["bags"]]
     rows += [_row(f"tag {tag} ({part['bags']})", [], part, None) for tag, part in summary["tags"].items()]
     rows.append(_row(f"all ({overall['bags']})", [], overall, None))
     groups = {**{f"tag {tag}": part for tag, part in summary["tags"].items()}, "all": overall}
@@ -49,7 +64,7 @@ def fleet_page(
                 ("recall over all frames", figure(overall["recall_all_frames"])),
                 ("longest gap, s", figure(overall["longest_gap_sec"])),
             ],
-            "comparison": None,
+            "comparison": comparison,
             "bags": rows,
             "sentences": [
                 (bag["name"], sentence)
@@ -64,7 +79,7 @@ def fleet_page(
                 for group, part in groups.items()
                 for name, item in part["per_class"].items()
             ],
-            "charts": _charts(summary, results),
+            "charts": _charts(summary, reports),
             "worst": _worst(summary, out, most_worst),
         },
     )
@@ -79,21 +94,21 @@ def _verdict(gates: Mapping[str, int], failed: list[str]) -> str:
     return "passed" if gates else ""
 
 
-def _row(name: str, tags: list[str], figures: GroupSummary | None, result: EvaluatedBag | None) -> dict[str, Any]:
+def _row(name: str, tags: list[str], figures: GroupSummary | None, report: Report | None) -> dict[str, Any]:
     if figures is None:
         return {"name": name, "tags": " ".join(tags), "link": "", "cells": ["could not be evaluated", *[""] * 10]}
     gates = ", ".join(f"{count} {gate.replace('_', ' ')}" for gate, count in figures["gates"].items())
-    if result is not None and result.report["gate"] is not None:
-        gates = result.report["gate"]["result"].replace("_", " ")
-    times = [None, None] if result is None else [latency_ms(result.report, key) for key in ("p50", "p95")]
+    if report is not None and report["gate"] is not None:
+        gates = report["gate"]["result"].replace("_", " ")
+    times = [None, None] if report is None else [latency_ms(report, key) for key in ("p50", "p95")]
     return {
         "name": name,
         "tags": " ".join(tags),
-        "link": "" if result is None else f"{_quoted(name)}/{PAGE_FILE}",
+        "link": "" if report is None else f"{_quoted(name)}/{PAGE_FILE}",
         "cells": [
             figures["frames"],
             *(figure(figures[key]) for key in _SHARES),  # type: ignore[literal-required]
-            *("" if result is None else figure(value, 1) for value in times),
+            *("" if report is None else figure(value, 1) for value in times),
             gates,
         ],
     }
@@ -103,11 +118,11 @@ def _quoted(name: str) -> str:
     return quote(name, safe="", errors="surrogateescape")
 
 
-def _charts(summary: Summary, results: Mapping[str, EvaluatedBag]) -> list[Chart]:
+def _charts(summary: Summary, reports: Mapping[str, Report]) -> list[Chart]:
     """Return how many bags have which latency, recall and share of missing output."""
     figures = [bag["figures"] for bag in summary["bags"] if bag["figures"] is not None]
     values = {
-        "p95 of latency or computing time, ms": [latency_ms(item.report, "p95") for item in results.values()],
+        "p95 of latency or computing time, ms": [latency_ms(item, "p95") for item in reports.values()],
         "Recall over all frames": [part["recall_all_frames"] for part in figures],
         "Share of results without output": [part["share_without_output"] for part in figures],
     }

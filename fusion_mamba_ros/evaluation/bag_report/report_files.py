@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fusion_mamba_ros.bags.bag_reading import BagError
 from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import BagEvaluation
@@ -29,14 +31,40 @@ class PageOptions:
     worst: int = 12
 
 
-def report_files(evaluation: BagEvaluation, picker: FramePicker, *, name: str, command: str) -> dict[str, bytes]:
+@dataclass
+class _Pictures:
+    """The pictures of a page: those that got worse and the worst, worst first, and thumbnails in order of time."""
+
+    worst: list[Picture] = field(default_factory=list)
+    worse: list[Picture] = field(default_factory=list)
+    thumbnails: list[Picture] = field(default_factory=list)
+
+
+def report_files(
+    evaluation: BagEvaluation,
+    picker: FramePicker,
+    *,
+    name: str,
+    command: str,
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
     """Return the files by name: those of `BagEvaluation.files`, `report.html` and `worst_frames/`.
 
-    The images of the frames in ``picker`` are read from the bag in a second pass.
+    The images of the frames in ``picker`` are read from the bag in a second pass. ``comparison`` is the section of a
+    comparison with an earlier run.
     """
-    worst, thumbnails = _pictures(evaluation, picker)
-    page = bag_page(name, evaluation.report, evaluation.records, command=command, worst=worst, thumbnails=thumbnails)
-    return {**picture_files(worst), PAGE_FILE: page, **evaluation.files()}
+    pictures = _pictures(evaluation, picker)
+    page = bag_page(
+        name,
+        evaluation.report,
+        evaluation.records,
+        command=command,
+        worst=pictures.worst,
+        thumbnails=pictures.thumbnails,
+        comparison=comparison,
+        worse=pictures.worse,
+    )
+    return {**picture_files(pictures.worst), PAGE_FILE: page, **evaluation.files()}
 
 
 def remove_old_pictures(folder: Path) -> None:
@@ -45,29 +73,32 @@ def remove_old_pictures(folder: Path) -> None:
         old.unlink()
 
 
-def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> tuple[list[Picture], list[Picture]]:
-    """Return the pictures of the worst frames, worst first, and the thumbnails in order of time."""
+def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> _Pictures:
+    pictures = _Pictures()
     if not evaluation.records:
-        return [], []
+        return pictures
     report = evaluation.report
-    worst, samples = picker.worst, picker.samples
-    # A frame can be both.
-    frames = list({id(frame): frame for frame in (*worst, *samples)}.values())
-    ranks = {id(frame): rank for rank, frame in enumerate(worst)}
-    sampled = {id(frame) for frame in samples}
-    topics = {camera: section["topic"] for camera, section in report["cameras"].items()}
     names = report["subject"]["class_names"]
+    topics = {camera: section["topic"] for camera, section in report["cameras"].items()}
     start_ns = min(record.stamp_ns for record in evaluation.records)
+    worst, worse, samples = picker.worst, picker.worse, picker.samples
+    # A frame can be in several lists.
+    frames = list({id(frame): frame for frame in (*worst, *worse, *samples)}.values())
+    large = {id(frame) for frame in (*worst, *worse)}
+    small = {id(frame) for frame in samples}
     drawn: dict[int, Picture] = {}
-    small: list[Picture] = []
     try:
         for frame, images in read_frame_images(Path(report["bag"]["path"]), topics, frames):
-            rank = ranks.get(id(frame))
-            if rank is not None:
-                drawn[rank] = frame_picture(frame, images, names, start_ns=start_ns, homography=evaluation.homography)
-            if id(frame) in sampled:
-                small.append(thumbnail(frame, images, names, start_ns=start_ns))
+            if id(frame) in large:
+                drawn[id(frame)] = frame_picture(
+                    frame, images, names, start_ns=start_ns, homography=evaluation.homography
+                )
+            if id(frame) in small:
+                pictures.thumbnails.append(thumbnail(frame, images, names, start_ns=start_ns))
     except BagError:
         # The report already says what cannot be read.
-        return [], []
-    return [drawn[rank] for rank in sorted(drawn)], sorted(small, key=lambda picture: picture.seconds)
+        return pictures
+    pictures.worst = [drawn[id(frame)] for frame in worst if id(frame) in drawn]
+    pictures.worse = [drawn[id(frame)] for frame in worse if id(frame) in drawn]
+    pictures.thumbnails.sort(key=lambda picture: picture.seconds)
+    return pictures
