@@ -111,7 +111,7 @@ class OneBoxDetector:
     class_names = CLASS_NAMES
     modes = tuple(Mode)
     device = "cpu"
-    engine = SimpleNamespace(precision="fp32")
+    engine = SimpleNamespace(precision="fp32", name="stand-in")
     homography = np.eye(3)
 
     def __init__(self, *, fail_at: int | None = None) -> None:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 GroundTruth = Annotated[str | None, typer.Option(help="Topic of the bag, another bag, COCO file or YOLO folder.")]
 GroundTruthTopic = Annotated[str | None, typer.Option(help="Topic in another bag with ground truth.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint (.safetensors) or exported model (.onnx); without it the package's own."),
+]
 Detections = Annotated[
     str | None, typer.Option(help="Score this recorded topic (Detection2DArray) and run no detector.")
 ]
@@ -55,6 +58,7 @@ def detector_options(
     checkpoint: Path | None,
     device: str,
     precision: str,
+    engine: str,
     threads: int,
     registration: Path | None,
     detections: str | None,
@@ -66,4 +70,4 @@ def detector_options(
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 
         checkpoint = default_checkpoint()
-    return DetectorOptions(checkpoint, device, precision, threads, registration)
+    return DetectorOptions(checkpoint, device, precision, threads, registration, engine)

@@ -10,11 +10,13 @@ import typer
 
 from fusion_mamba_ros.commands import bag_options
 from fusion_mamba_ros.commands.command_line import command_line
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
+    from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import ScoredFrame
     from fusion_mamba_ros.perception.predictor import Predictor
 
 
@@ -37,6 +39,9 @@ def eval_bag(
     write_bag: Annotated[
         Path | None, typer.Option(help="Write the detections, and annotations for Foxglove, as a bag of this name.")
     ] = None,
+    fiftyone: Annotated[
+        Path | None, typer.Option(help="Export images, true boxes and detections in COCO form to this new folder.")
+    ] = None,
     topics: bag_options.Topics = bag_options.DEFAULT_TOPICS,
     score_threshold: bag_options.ScoreThreshold = None,
     protocol: bag_options.Protocol = "coco",
@@ -52,6 +57,7 @@ def eval_bag(
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
+    engine: EngineOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
     """Evaluate a detector on a bag: accuracy, misses, latency and what a live node would have dropped.
@@ -78,13 +84,21 @@ def eval_bag(
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
     from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
+    from fusion_mamba_ros.evaluation.bag_report.fiftyone_frames import export_frames
     from fusion_mamba_ros.evaluation.bag_report.report_files import remove_old_pictures, report_files
+    from fusion_mamba_ros.evaluation.fiftyone_export import check_export_folder
 
     predictors: list[Predictor] = []
+    frames: list[ScoredFrame] = []
 
     def load() -> Predictor:
         predictors.append(load_predictor(options))
         return predictors[0]
+
+    def take_scored(frame: ScoredFrame) -> None:
+        picker.offer(frame)
+        if fiftyone is not None:
+            frames.append(frame)
 
     def write_detections(collected: CollectedBag) -> None:
         if write_bag is not None:
@@ -95,6 +109,8 @@ def eval_bag(
             raise ValueError("--write-bag writes what a detector finds: leave out --detections")
         if write_bag is not None and write_bag.exists():
             raise ValueError(f"--write-bag '{write_bag}' exists: remove it or choose another name")
+        if fiftyone is not None:
+            check_export_folder(fiftyone)
         options = BagEvaluationOptions(
             ground_truth=ground_truth,
             ground_truth_topic=ground_truth_topic,
@@ -104,6 +120,7 @@ def eval_bag(
                 checkpoint=checkpoint,
                 device=device,
                 precision=precision,
+                engine=engine,
                 threads=threads,
                 registration=registration,
                 detections=detections,
@@ -133,7 +150,7 @@ def eval_bag(
                 on_total=progress.set_total,
                 on_progress=progress.set_done,
                 on_collected=write_detections,
-                on_scored=picker.offer,
+                on_scored=take_scored,
             )
         comparison, refusal = None, None
         if earlier is not None and compare is not None:
@@ -146,6 +163,7 @@ def eval_bag(
         remove_old_pictures(out)
         remove_old_comparison(out)
         write_files(out, {**files, **({} if comparison is None else comparison_files(comparison))})
+        exported = None if fiftyone is None else export_frames(fiftyone, evaluation, frames)
         if refusal is not None:
             raise refusal
     except (ValueError, ImportError, OSError) as error:
@@ -159,6 +177,8 @@ def eval_bag(
     typer.echo(f"written: {out / 'report.html'}, {out / 'report.json'} and {out / 'frames.jsonl'}")
     if write_bag is not None:
         typer.echo(f"written: {write_bag}")
+    if fiftyone is not None:
+        typer.echo(f"written: {exported} images to {fiftyone}")
     gate_section = evaluation.report["gate"]
     if gate_section is not None:
         raise typer.Exit({"passed": 0, "failed": 1, "not_evaluated": 2}[gate_section["result"]])

@@ -10,6 +10,7 @@ import typer
 
 from fusion_mamba_ros.commands import bag_options
 from fusion_mamba_ros.commands.command_line import command_line
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
@@ -47,6 +48,7 @@ def eval_bags(
     registration: bag_options.Registration = None,
     device: bag_options.Device = "auto",
     precision: bag_options.Precision = "auto",
+    engine: EngineOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
     """Evaluate many bags, each in a worker process, and summarise them: each bag, each tag and all.
@@ -98,6 +100,7 @@ def eval_bags(
                 checkpoint=checkpoint,
                 device=device,
                 precision=precision,
+                engine=engine,
                 threads=threads,
                 registration=registration,
                 detections=detections,

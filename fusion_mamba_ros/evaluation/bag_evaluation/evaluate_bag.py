@@ -41,13 +41,15 @@ REPORT_FILE, FRAMES_FILE, MATCHES_FILE = "report.json", "frames.jsonl", "matches
 class BagEvaluation:
     """The evaluation of one bag: its report, the record of every frame and the matches of the evaluated frames.
 
-    ``homography`` maps thermal to RGB, None if it is not known.
+    ``homography`` maps thermal to RGB, None if it is not known. ``image_size`` (width, height) is that of the RGB
+    images, None without one.
     """
 
     report: Report
     records: list[FrameRecord]
     table: MatchTable
     homography: Homography | None = None
+    image_size: tuple[int, int] | None = None
 
     def files(self) -> dict[str, bytes]:
         """Return the content of the files by name: `frames.jsonl`, `matches.npz` and `report.json`."""
@@ -135,7 +137,7 @@ def evaluate_bag(
     )
     if scenario is not None:
         report["gate"] = judge(scenario, report)
-    return BagEvaluation(report, scored.records, scored.table, homography)
+    return BagEvaluation(report, scored.records, scored.table, homography, collected.image_size)
 
 
 def _recorded(
@@ -164,6 +166,7 @@ def _recorded(
         "detections_topic": options.detections,
         "device": None,
         "precision": None,
+        "engine": None,
         "class_names": list(collected.class_names),
         "score_threshold": 0.0 if threshold is None else threshold,
         "protocol": "published",
@@ -204,6 +207,7 @@ def _predicted(
         "detections_topic": None,
         "device": str(predictor.device),
         "precision": predictor.engine.precision,
+        "engine": predictor.engine.name,
         "class_names": list(predictor.class_names),
         "score_threshold": predictor.thresholds.score_threshold,
         "protocol": options.protocol,
@@ -220,6 +224,7 @@ def load_predictor(options: BagEvaluationOptions) -> Predictor:
         detector.checkpoint or default_checkpoint(),
         detector.device,
         detector.precision,
+        engine=detector.engine,
         threads=detector.threads,
         homography=None if detector.registration is None else read_homography(detector.registration),
         stream=True,

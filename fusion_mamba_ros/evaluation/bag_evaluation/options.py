@@ -15,7 +15,8 @@ _MOST_OFFSET_SEC = 1e6
 class DetectorOptions:
     """The detector to run. ``checkpoint`` None is that of the package, ``score_threshold`` None that of the checkpoint.
 
-    ``registration`` is the YAML file with a homography, None for that of the checkpoint.
+    ``registration`` is the YAML file with a homography, None for that of the checkpoint. ``engine`` is a name of the
+    engine registry, `auto` by the suffix of the file.
     """
 
     checkpoint: Path | None = None
@@ -23,6 +24,7 @@ class DetectorOptions:
     precision: str = "auto"
     threads: int = 0
     registration: Path | None = None
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)

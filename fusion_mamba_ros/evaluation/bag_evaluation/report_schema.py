@@ -37,6 +37,7 @@ class SubjectSection(TypedDict):
     detections_topic: str | None
     device: str | None
     precision: str | None
+    engine: str | None
     class_names: list[str]
     score_threshold: float
     protocol: str

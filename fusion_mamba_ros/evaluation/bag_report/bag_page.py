@@ -116,7 +116,7 @@ def _subject(report: Report) -> list[tuple[str, str]]:
         rows.append(("recorded detections", str(subject["detections_topic"])))
     else:
         rows.append(("checkpoint", str(subject["checkpoint"])))
-        rows.append(("device, precision", f"{subject['device']}, {subject['precision']}"))
+        rows.append(("engine, device, precision", f"{subject['engine']}, {subject['device']}, {subject['precision']}"))
     rows.append(("operating threshold", f"{subject['score_threshold']:g}"))
     if truth is not None:
         rows.append(("protocol of mAP", subject["protocol"]))

@@ -16,12 +16,13 @@ from fusion_mamba_ros.datasets.sample import Sample
 from fusion_mamba_ros.datasets.sample_drawing import DrawnBox, draw_side_by_side
 from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import ScoredFrame
 from fusion_mamba_ros.evaluation.bag_report.frame_images import FrameImages
+from fusion_mamba_ros.evaluation.bag_report.frame_view import FrameView
 from fusion_mamba_ros.evaluation.box_matching import match_image
 from fusion_mamba_ros.evaluation.detection_results import ImageResult
 from fusion_mamba_ros.evaluation.worst_frames import JudgedFrame, draw_frame
 from fusion_mamba_ros.perception.drawing import PALETTE
 from fusion_mamba_ros.perception.image_writer import encode_image
-from fusion_mamba_ros.perception.registration import Homography, is_identity
+from fusion_mamba_ros.perception.registration import is_identity
 
 PICTURES_FOLDER, CAPTIONS_FILE = "worst_frames", "worst_frames/captions.json"
 _THUMBNAIL_WIDTH = 160
@@ -52,18 +53,20 @@ def frame_picture(
     class_names: Sequence[str],
     *,
     start_ns: int,
-    homography: Homography | None = None,
+    view: FrameView,
 ) -> Picture:
     """Return the frame with its boxes on every image: found green, missed red, false alarms orange.
 
-    Without ground truth each class has its own colour. ``homography`` maps thermal to RGB.
+    Without ground truth each class has its own colour.
     """
-    return _picture(frame, _draw(frame, images, class_names, homography), start_ns)
+    return _picture(frame, _draw(frame, images, class_names, view), start_ns)
 
 
-def thumbnail(frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], *, start_ns: int) -> Picture:
+def thumbnail(
+    frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], *, start_ns: int, view: FrameView
+) -> Picture:
     """Return a small picture of the RGB image, or of the thermal image without one."""
-    image = _draw(frame, {camera: images[camera] for camera in sorted(images)[:1]}, class_names, None)
+    image = _draw(frame, {camera: images[camera] for camera in sorted(images)[:1]}, class_names, view)
     height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
     small = cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
     return _picture(frame, np.asarray(small, np.uint8), start_ns)
@@ -95,10 +98,11 @@ def _picture(frame: ScoredFrame, image: npt.NDArray[np.uint8], start_ns: int) ->
 
 
 def _draw(
-    frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], homography: Homography | None
+    frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], view: FrameView
 ) -> npt.NDArray[np.uint8]:
-    homographies = {} if homography is None or is_identity(homography) else {"thermal": homography}
-    sample = Sample(str(frame.record.stamp_ns), images, homographies=homographies)
+    warps = len(images) > 1 and view.homography is not None and not is_identity(view.homography)
+    homographies = {"thermal": view.homography} if warps else {}
+    sample = Sample(str(frame.record.stamp_ns), view.in_box_pixels(frame, images), homographies=homographies)
     found = frame.detections
     if frame.true_boxes is None or frame.true_labels is None:
         boxes = [

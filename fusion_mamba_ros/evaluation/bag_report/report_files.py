@@ -20,6 +20,7 @@ from fusion_mamba_ros.evaluation.bag_report.frame_drawing import (
     thumbnail,
 )
 from fusion_mamba_ros.evaluation.bag_report.frame_images import read_frame_images
+from fusion_mamba_ros.evaluation.bag_report.frame_view import FrameView
 from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE
 
 
@@ -80,6 +81,7 @@ def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> _Pictures:
     report = evaluation.report
     names = report["subject"]["class_names"]
     topics = {camera: section["topic"] for camera, section in report["cameras"].items()}
+    view = FrameView.of(evaluation)
     start_ns = min(record.stamp_ns for record in evaluation.records)
     worst, worse, samples = picker.worst, picker.worse, picker.samples
     # A frame can be in several lists.
@@ -90,11 +92,9 @@ def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> _Pictures:
     try:
         for frame, images in read_frame_images(Path(report["bag"]["path"]), topics, frames):
             if id(frame) in large:
-                drawn[id(frame)] = frame_picture(
-                    frame, images, names, start_ns=start_ns, homography=evaluation.homography
-                )
+                drawn[id(frame)] = frame_picture(frame, images, names, start_ns=start_ns, view=view)
             if id(frame) in small:
-                pictures.thumbnails.append(thumbnail(frame, images, names, start_ns=start_ns))
+                pictures.thumbnails.append(thumbnail(frame, images, names, start_ns=start_ns, view=view))
     except BagError:
         # The report already says what cannot be read.
         return pictures
