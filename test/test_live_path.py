@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy")
 
@@ -25,14 +25,13 @@ from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import Collected
 from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor
 from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions, DetectorOptions
 from fusion_mamba_ros.evaluation.bag_evaluation.prediction import PredictionOptions, collect_predictions
-from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
-from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
+from fusion_mamba_ros.perception.checkpoint import load_checkpoint, save_checkpoint
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.ros.bag_tools.replay import ReplayOptions, replay
 from fusion_mamba_ros.streams.frames import Camera
+from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
-CLASSES = ("person", "bicycle", "car")
 TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 PX = 1e-3
 MS = 1_000_000
@@ -58,19 +57,19 @@ class PassingTime:
 
 
 def faulty_bag(path: Path, generator: np.random.Generator, *, encoding: str, rgb_stops: bool) -> Path:
-    """Write frames with jitter, a corrupt RGB image and a repeated thermal stamp. Thermal stops for 0.9 s, then RGB."""
+    """Write frames with jitter, a corrupt RGB image and a repeated thermal stamp. Thermal stops for 0.5 s, then RGB."""
     messages: list[Message] = []
-    for index in range(36 if rgb_stops else 23):
-        if not 23 <= index < 32:
+    for index in range(20 if rgb_stops else 13):
+        if not 13 <= index < 18:
             pixels = generator.integers(0, 255, (96, 128, 3), np.uint8)
             received = stamp(index) + int(generator.integers(1, 15)) * MS
-            messages.append(Message(TOPICS["rgb"], stamp(index), pixels, received, "nonsense" if index == 4 else None))
-        if 9 <= index < 18:
+            messages.append(Message(TOPICS["rgb"], stamp(index), pixels, received, "nonsense" if index == 2 else None))
+        if 4 <= index < 9:
             continue
         # 16-bit counts drift, as those of a camera that warms up.
         low, high = (7000 + 40 * index, 9000 + 40 * index) if encoding == "mono16" else (40, 200)
         counts = generator.integers(low, high, (48, 64)).astype(np.uint16 if encoding == "mono16" else np.uint8)
-        stamp_ns = stamp(19) if index in (19, 20) else stamp(index) + int(generator.integers(-8, 8)) * MS
+        stamp_ns = stamp(10) if index in (10, 11) else stamp(index) + int(generator.integers(-8, 8)) * MS
         received = stamp(index) + int(generator.integers(15, 30)) * MS
         messages.append(Message(TOPICS["thermal"], stamp_ns, counts, received, encoding))
     messages.sort(key=lambda message: message.received_ns or 0)
@@ -83,14 +82,11 @@ def test_the_nodes_own_code_publishes_the_boxes_of_the_offline_path_though_the_b
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, rgb_stops: bool
 ) -> None:
     seed = 17
-    torch.manual_seed(3)
-    path = tmp_path / "untrained.safetensors"
-    save_checkpoint(
-        path,
-        FusionMambaDetector(ModelConfig(classes=len(CLASSES), fusion="add")),
-        CheckpointMetadata(CLASSES, (160, 128)),
-    )
-    # An untrained network is unsure of everything: with the threshold this low it finds boxes all the same.
+    # The shipped weights on small images: fast, and every image has boxes of its own.
+    model, metadata = load_checkpoint(default_checkpoint())
+    path = tmp_path / "small.safetensors"
+    save_checkpoint(path, model, replace(metadata, input_size=(96, 64)))
+    # With the threshold this low the network finds boxes in noise.
     thresholds = Thresholds(score_threshold=0.001, max_detections=20)
 
     def predictor() -> Predictor:
@@ -98,13 +94,18 @@ def test_the_nodes_own_code_publishes_the_boxes_of_the_offline_path_though_the_b
 
     bag_path = faulty_bag(tmp_path / "bag", np.random.default_rng(seed), encoding=encoding, rgb_stops=rgb_stops)
     with Bag(bag_path) as bag:
-        collected = collect_predictions(bag, predictor(), PredictionOptions(TOPICS, thresholds))
+        collected = collect_predictions(
+            bag, predictor(), PredictionOptions(TOPICS, thresholds, limits=PairingLimits(timeout_ns=200 * MS))
+        )
         received = [(message.recorded_ns, message.topic, message.data) for message in bag.messages()]
     offline = {frame.record.stamp_ns: frame for frame in collected.frames if frame.published is not None}
 
     start_ns = received[0][0] - SECOND
     detector = SimulatedDetector(
-        monkeypatch, make_predictor=lambda world: PassingTime(predictor(), world), node_ns=start_ns
+        monkeypatch,
+        make_predictor=lambda world: PassingTime(predictor(), world),
+        node_ns=start_ns,
+        **{"pairing.timeout_sec": 0.2},
     )
     arrays: list[Any] = []
     detector.world.published["detections"].append(arrays.append)
@@ -122,17 +123,19 @@ def test_the_nodes_own_code_publishes_the_boxes_of_the_offline_path_though_the_b
     # Pairing gives up on a camera for several frames at once. Of these the node drops all but the last.
     results = sorted(offline.values(), key=lambda frame: (frame.released_ns or 0, frame.record.stamp_ns))
     kept = list({frame.released_ns: frame.record.stamp_ns for frame in results}.values())
-    assert sorted(live) == sorted(kept) and len(live) == len(arrays) >= 18, f"seed {seed}"
+    assert sorted(live) == sorted(kept) and len(live) == len(arrays) >= 8, f"seed {seed}"
     assert 0 < len(results) - len(kept) <= 10
     modes = {offline[stamp_ns].record.mode for stamp_ns in live}
     assert modes == {"fused", "rgb_only", *(["thermal_only"] if rgb_stops else [])}, f"seed {seed}: {modes}"
+    # Otherwise equal boxes would say nothing: every frame has scores of its own.
+    assert len({tuple(boxes_of(array)[1]) for array in arrays}) == len(live)
     for stamp_ns, array in live.items():
         boxes, scores, class_ids = boxes_of(array)
         published = offline[stamp_ns].published
         assert published is not None and len(boxes) == len(published) > 0, f"seed {seed}"
         np.testing.assert_allclose(boxes, published.boxes, atol=PX, err_msg=f"seed {seed}, stamp {stamp_ns}")
         np.testing.assert_allclose(scores, published.scores, atol=1e-6)
-        assert class_ids == [CLASSES[label] for label in published.labels]
+        assert class_ids == [metadata.class_names[label] for label in published.labels]
 
 
 def test_over_dds_the_shipped_weights_score_as_they_do_offline(tmp_path: Path) -> None:
