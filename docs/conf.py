@@ -38,7 +38,7 @@ autodoc_mock_imports = [
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rosgraph_msgs"),
     *("sensor_msgs", "std_msgs", "vision_msgs", "foxglove_msgs", "fusion_mamba_ros.msg"),
     *("torch", "safetensors", "lightning_fabric", "pycocotools", "matplotlib", "tensorboard", "rosbags"),
-    *("cv2", "typer", "rich", "mcap", "jinja2", "markupsafe", "lz4", "zstandard"),
+    *("cv2", "typer", "rich", "mcap", "lz4", "zstandard"),
 ]
 
 

@@ -200,6 +200,8 @@ def test_run_job_returns_the_error_of_a_bag_as_a_sentence(fleet: Path) -> None:
     assert result.files is None and "is no bag that can be read" in (result.error or "")
 
 
+# Starting Ray takes minutes on a busy machine.
+@pytest.mark.timeout(900)
 def test_on_ray_eight_bags_give_the_serial_result_though_a_worker_is_killed_and_a_bag_is_corrupt(
     fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
