@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 20.0, 34.0
 _ROW_HEIGHT, _ROW_GAP = 12.0, 4.0
@@ -76,8 +77,8 @@ class Line:
     """Values to draw as a line. NaN interrupts it."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | npt.NDArray[np.floating]
+    y: Sequence[float] | npt.NDArray[np.floating]
     colour: int = 0
 
 

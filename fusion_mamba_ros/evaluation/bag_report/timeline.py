@@ -101,7 +101,7 @@ def _strips(records: Sequence[FrameRecord], seconds: Values, x_range: tuple[floa
     ]
     times = seconds[shown]
     least = (x_range[1] - x_range[0]) / _WIDTH
-    rows = []
+    rows: list[tuple[str, list[tuple[float, float]], int]] = []
     for state in (*sorted(set(states) - {_NO_OUTPUT}), _NO_OUTPUT):
         # The second colour warns.
         colour = 1 if state == _NO_OUTPUT else (0, 2, 3, 4, 5, 6)[len(rows) % 6]
