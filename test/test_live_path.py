@@ -186,6 +186,6 @@ def test_over_dds_the_shipped_weights_score_as_they_do_offline(tmp_path: Path) -
     first, second = (report["accuracy"] for report in reports)
     assert first is not None and second is not None and first["overall"]["mAP50"]
     for key in ("mAP", "mAP50", "mAP75", "precision", "recall"):
-        assert second["overall"][key] == pytest.approx(first["overall"][key], abs=1e-4), key  # type: ignore[literal-required]
+        assert second["overall"][key] == pytest.approx(first["overall"][key], abs=1e-4), key
     assert second["recall_all_frames"]["overall"] == first["recall_all_frames"]["overall"]
     assert reports[0]["modes"] == reports[1]["modes"]

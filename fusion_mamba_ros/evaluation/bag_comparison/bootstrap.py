@@ -109,4 +109,5 @@ def _rows(frames: PairedFrames, side: Side, weights: Values) -> Iterator[Values]
 
 
 def _ratio(part: Values, whole: Values) -> Values:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    result: Values = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return result

@@ -49,7 +49,7 @@ def bag_page(
             "accuracy": None if accuracy is None else _accuracy(accuracy),
             "latency_chart": latency_histogram(records),
             "timing": [
-                [stage, part["count"], *(figure(part[key], 1) for key in ("mean", "p50", "p95", "max"))]  # type: ignore[literal-required]
+                [stage, part["count"], *(figure(part[key], 1) for key in ("mean", "p50", "p95", "max"))]
                 for stage, part in report["timing_ms"].items()
             ],
             "live": _live(report),
@@ -155,7 +155,7 @@ def _accuracy(section: AccuracySection) -> dict[str, Any]:
             f"{window['from_sec']:g} to {window['to_sec']:g}",
             window["frames"],
             window["accuracy"]["boxes"],
-            *(figure(window["accuracy"][key]) for key in ("mAP", "mAP50", "precision", "recall")),  # type: ignore[literal-required]
+            *(figure(window["accuracy"][key]) for key in ("mAP", "mAP50", "precision", "recall")),
             figure(window["recall_all_frames"]),
             window["frames_without_output"],
         ]

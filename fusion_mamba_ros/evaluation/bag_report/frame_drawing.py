@@ -100,8 +100,9 @@ def _picture(frame: ScoredFrame, image: npt.NDArray[np.uint8], start_ns: int) ->
 def _draw(
     frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], view: FrameView
 ) -> npt.NDArray[np.uint8]:
-    warps = len(images) > 1 and view.homography is not None and not is_identity(view.homography)
-    homographies = {"thermal": view.homography} if warps else {}
+    homography = view.homography
+    warps = len(images) > 1 and homography is not None and not is_identity(homography)
+    homographies = {"thermal": homography} if warps and homography is not None else {}
     sample = Sample(str(frame.record.stamp_ns), view.in_box_pixels(frame, images), homographies=homographies)
     found = frame.detections
     if frame.true_boxes is None or frame.true_labels is None:
