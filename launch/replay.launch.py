@@ -21,7 +21,7 @@ from launch_ros.actions import Node
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
-# The player waits so long for the node, which loads its model before it subscribes.
+# The player waits this long for the node, which loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
 
 

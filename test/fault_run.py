@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import array
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_scenarios import Fault, Scenario
+from numbered_messages import numbered_message
 from sensor_msgs.msg import Image
-from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector, numbered_pixels
+from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Camera
 
 PERIOD_SEC = 0.1
@@ -68,7 +68,7 @@ class FaultRun:
             self.violations.append(f"{error}\nat {self._now_sec():.2f} s, active: {active}")
 
     def run(self) -> None:
-        """Let the scenario happen, then hold that the node is well again; raise the first violation."""
+        """Run the scenario, then check that the node has recovered. Raise the first violation."""
         self._run()
         assert not self.violations, f"{len(self.violations)} violations, the first: {self.violations[0]}"
 
@@ -148,7 +148,7 @@ class FaultRun:
         number, stamp_ns = self._numbers[camera], self.world.node_ns
         corrupt = self._fault("camera corrupt", camera)
         corruption = corrupt.corruption if corrupt and self._rng.random() < corrupt.amount else ""
-        message = image(camera, number, 0 if corruption == "zero stamp" else stamp_ns)
+        message = numbered_message(camera, number, 0 if corruption == "zero stamp" else stamp_ns)
         if corruption == "cut short":
             message.data = message.data[:-7]
         elif corruption == "encoding":
@@ -278,7 +278,7 @@ class FaultRun:
         assert values["inferences with non-finite output"] == str(self.predictor.outcomes.count("nan"))
 
     def _check_output(self, level: int, worst: int) -> None:
-        """Hold that no output, or far less than the cameras would allow, is never OK."""
+        """Check that diagnostics are never OK without output, or with far less output than the cameras allow."""
         now_ns = self.world.steady_ns
         age_sec = (now_ns - (self.arrays[-1][0] if self.arrays else self.start_ns)) / SECOND
         recent = {camera: sum(now_ns - t <= 5 * SECOND for t in times) for camera, times in self.delivered.items()}
@@ -293,14 +293,3 @@ class FaultRun:
         self.quiet_ticks = self.quiet_ticks + 1 if arrived >= 5 and published < 0.4 * arrived else 0
         if self.quiet_ticks >= 2:
             assert worst >= WARN, f"{published} arrays of {arrived} pairs in the last second"
-
-
-def image(camera: Camera, number: int, stamp_ns: int) -> Image:
-    """Return a message that carries ``number``."""
-    pixels = numbered_pixels(camera, number)
-    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="bgra8" if pixels.ndim == 3 else "mono16")
-    message.step = pixels.strides[0]
-    message.header.frame_id = f"{camera.value}_camera"
-    message.header.stamp = to_stamp(stamp_ns)
-    message.data = array.array("B", pixels.tobytes())
-    return message

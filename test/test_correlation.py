@@ -57,6 +57,13 @@ def test_cka_of_a_rotated_and_scaled_copy_is_one_and_of_a_constant_is_no_number(
     assert linear_cka(tiny) == pytest.approx(1) and channel_correlation(tiny) == pytest.approx(1)
 
 
+def test_cka_needs_no_channel_that_varies_in_both_features() -> None:
+    values = torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    zeros = torch.zeros_like(values)
+    sums = FeatureSums.of(torch.cat([values, zeros], 1), torch.cat([zeros, 2 * values + 3], 1))
+    assert linear_cka(sums) == pytest.approx(1) and math.isnan(channel_correlation(sums))
+
+
 def test_jackknife_of_a_mean_has_the_error_of_a_mean() -> None:
     x, _ = features(4)
     groups = [(FeatureSums.of(part, part),) for part in x.split(10)]
@@ -91,7 +98,7 @@ def test_stages_are_those_of_the_block_and_streams_with_equal_features_correlate
     for fusion in list(model.fusions)[1:]:
         # Both streams and both projections see the same features, so the input of the block is one map twice.
         fusion.enhance.register_forward_pre_hook(lambda module, maps: (maps[0], maps[0]))
-        fusion.enhance.lead_in[1].load_state_dict(fusion.enhance.lead_in[0].state_dict())
+        fusion.enhance.proj_in[1].load_state_dict(fusion.enhance.proj_in[0].state_dict())
     dataset = PreparedDataset(open_dataset(data, "val"), (64, 64))
     found = measure_correlation(model, dataset, (64, 64))
     stages = ["before SSCS", "after swap", "after VSS", "after DSSF 1", "after DSSF 2"]
@@ -115,7 +122,7 @@ def test_pairs_of_equal_images_correlate_fully_and_shuffled_ones_clearly_less(tm
     model.backbones["thermal"].load_state_dict(model.backbones["rgb"].state_dict())
     fusion: Any
     for fusion in list(model.fusions)[1:]:
-        fusion.enhance.lead_in[1].load_state_dict(fusion.enhance.lead_in[0].state_dict())
+        fusion.enhance.proj_in[1].load_state_dict(fusion.enhance.proj_in[0].state_dict())
     found = measure_correlation(model, PreparedDataset(open_dataset(pairs, "val"), (64, 64)), (64, 64))
     assert {item.stage for item in found} == {"before DSSF", "after DSSF 1"}
     for item in found:

@@ -14,7 +14,9 @@ import pytest
 from paired_folders import HEIGHT, WIDTH, write_image, write_lines, write_pair, write_paired_yolo, write_voc
 
 from fusion_mamba_ros.datasets import DatasetError, open_dataset
+from fusion_mamba_ros.datasets.check_dataset import check_dataset
 from fusion_mamba_ros.datasets.layouts import LAYOUTS, find_layout
+from fusion_mamba_ros.datasets.open_dataset import unlisted_problems
 
 BOX = (16.0, 12.0, 48.0, 36.0)
 YOLO = "0.5 0.5 0.5 0.5"
@@ -51,8 +53,8 @@ def flir_yolo(root: Path) -> tuple[str, str, set[str], str]:
         write_pair(
             root / "images" / "visible" / split / f"{stem}.jpg", root / "images" / "infrared" / split / f"{stem}.jpeg"
         )
-        for side in ("visible", "infrared"):
-            write_lines(root / "labels" / side / split / f"{stem}.txt", [f"1 {YOLO}"])
+        for name in ("visible", "infrared"):
+            write_lines(root / "labels" / name / split / f"{stem}.txt", [f"1 {YOLO}"])
     write_lines(root / "classes.txt", ["car", "person", "bicycle"])
     return "split_folders", "train", {"FLIR_00002"}, "person"
 
@@ -90,6 +92,15 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path: Path, make: Ca
     assert [dataset.class_names[label] for label in sample.labels] == [class_name]
 
 
+@pytest.mark.parametrize(("group", "expected"), [("night", "night"), (0, "0"), (None, "")])
+def test_group_of_a_coco_image_may_be_null(tmp_path: Path, group: str | int | None, expected: str) -> None:
+    write_pair(tmp_path / "vis" / "a.jpg", tmp_path / "ir" / "a.png")
+    image = {"id": 1, "file_name": "vis/a.jpg", "thermal_file_name": "ir/a.png", "group": group}
+    document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    write_lines(tmp_path / "annotations" / "train.json", [json.dumps(document)])
+    assert open_dataset(tmp_path, "train").groups == (expected,)
+
+
 @pytest.mark.parametrize(("lacking", "folder"), [("rgb", "thermal"), ("thermal", "rgb")])
 def test_folder_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, folder: str) -> None:
     paired_yolo(tmp_path / "data")
@@ -106,6 +117,44 @@ def test_split_folders_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: s
     llvip(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / lacking)
     assert open_dataset(tmp_path / "data", "train", refuse_problems=True).modalities == (left,)
+
+
+@pytest.mark.parametrize(("lacking", "left"), [("Vis", "thermal"), ("Ir", "rgb")])
+def test_m3fd_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, left: str) -> None:
+    root = tmp_path / "data"
+    m3fd(root)
+    shutil.rmtree(root / lacking)
+    assert_only(root, left)
+    shutil.rmtree(root / "meta")
+    assert len(open_dataset(root, "all", refuse_problems=True)) == 3
+
+
+@pytest.mark.parametrize(("lacking", "left"), [("RGB", "thermal"), ("PreviewData", "rgb")])
+def test_flir_aligned_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, left: str) -> None:
+    root = tmp_path / "data"
+    flir_voc(root)
+    for path in (root / "JPEGImages").glob(f"*_{lacking}.*"):
+        path.unlink()
+    assert_only(root, left)
+
+
+def test_flir_aligned_without_any_image_says_that_they_are_missing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    flir_voc(root)
+    for path in (root / "JPEGImages").iterdir():
+        path.unlink()
+    with pytest.raises(DatasetError, match="no RGB image"):
+        open_dataset(root, "train")
+
+
+def assert_only(root: Path, modality: str) -> None:
+    """Assert that a dataset of one modality is read without a problem, with the boxes of its labels."""
+    dataset = open_dataset(root, "train", refuse_problems=True)
+    assert dataset.modalities == (modality,)
+    assert list(dataset[0].images) == [modality]
+    np.testing.assert_allclose(dataset[0].boxes, [BOX], atol=1e-4)
+    assert check_dataset(dataset).modalities == {modality: len(dataset)}
+    assert not unlisted_problems(root)
 
 
 def test_coco_of_one_file_name_is_rgb_alone(tmp_path: Path) -> None:

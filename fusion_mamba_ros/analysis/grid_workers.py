@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from fusion_mamba_ros.analysis.grid_cell import CellJob
+from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import connect_ray
 
 _POLL_SEC = 0.2
+# Exit code of a cell whose process was lost with its Ray task.
+_LOST = 1
 OnDone = Callable[[CellJob, int], None]
 
 
@@ -26,7 +27,7 @@ def run_process(job_file: Path, stopped: Callable[[], bool] = lambda: False) -> 
     """
     command = [sys.executable, "-m", "fusion_mamba_ros.analysis.grid_cell", str(job_file)]
     with (job_file.parent / "log.txt").open("ab") as log:
-        # A session of its own keeps the Ctrl-C of a terminal away: a second signal would end the process unsaved.
+        # In a new session, Ctrl-C in the terminal does not reach the process: a second signal would end it unsaved.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -66,9 +67,9 @@ def run_on_ray(jobs: Sequence[CellJob], address: str, stop: threading.Event, on_
     """Run the jobs on a Ray cluster, as many at a time as it has CPUs for; all machines must see the same files.
 
     ``address``: address of the cluster, or `local` to start one on this machine.
-    Raises ``ValueError`` if the cluster cannot be reached and ``ImportError`` without Ray.
+    Raises ``OSError`` if the cluster cannot be reached and ``ImportError`` without Ray.
     """
-    ray = _connect(address)
+    ray = connect_ray(address)
 
     def work(job_file: str) -> int:
         return run_process(Path(job_file))
@@ -86,20 +87,14 @@ def run_on_ray(jobs: Sequence[CellJob], address: str, stop: threading.Event, on_
                 ray.wait(list(waiting), num_returns=len(waiting), timeout=60)
                 return
             for reference in ray.wait(list(waiting), timeout=_POLL_SEC)[0]:
-                on_done(waiting.pop(reference), ray.get(reference))
+                job = waiting.pop(reference)
+                try:
+                    code = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    # The machine or the Ray worker died, which must not end the other cells.
+                    code = _LOST
+                    with (Path(job.out) / "log.txt").open("a", encoding="utf-8") as log:
+                        log.write(f"\nerror: the Ray task was lost: {' '.join(str(error).split())}\n")
+                on_done(job, code)
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> Any:
-    # Ray would report the use to its makers.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ImportError("--ray needs ray: pip install ray, or use --jobs") from error
-    try:
-        ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(f"--ray {address}: no cluster answers ({error}): start one with 'ray start --head'") from error
-    return ray

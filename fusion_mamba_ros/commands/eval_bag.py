@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_mamba_ros.commands import bag_options
+from fusion_mamba_ros.commands.bag_options import BagOptions, takes_bag_options
 from fusion_mamba_ros.commands.command_line import command_line
-from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
-from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
@@ -25,14 +23,9 @@ def register(app: typer.Typer) -> None:
     app.command("eval-bag")(eval_bag)
 
 
+@takes_bag_options
 def eval_bag(
     bag: Annotated[Path, typer.Argument(help="Folder or file of the bag (mcap or sqlite3).")],
-    ground_truth: bag_options.GroundTruth = None,
-    ground_truth_topic: bag_options.GroundTruthTopic = None,
-    checkpoint: bag_options.Checkpoint = None,
-    detections: bag_options.Detections = None,
-    detections_bag: bag_options.DetectionsBag = None,
-    scenario: bag_options.ScenarioFile = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html, report.json and frames.jsonl.")] = Path(
         "bag_evaluation"
     ),
@@ -42,23 +35,8 @@ def eval_bag(
     fiftyone: Annotated[
         Path | None, typer.Option(help="Export images, true boxes and detections in COCO form to this new folder.")
     ] = None,
-    topics: bag_options.Topics = bag_options.DEFAULT_TOPICS,
-    score_threshold: bag_options.ScoreThreshold = None,
-    protocol: bag_options.Protocol = "coco",
-    tolerance: bag_options.Tolerance = None,
-    max_offset: bag_options.MaxOffset = 0.05,
-    thermal_offset: bag_options.ThermalOffset = 0.0,
-    timeout: bag_options.Timeout = 0.5,
-    freeze_timeout: bag_options.FreezeTimeout = 0.4,
-    speed: bag_options.Speed = None,
-    window: bag_options.Window = 30.0,
-    worst: bag_options.Worst = 12,
-    compare: bag_options.Compare = None,
-    registration: bag_options.Registration = None,
-    device: bag_options.Device = "auto",
-    precision: bag_options.Precision = "auto",
-    engine: EngineOption = "auto",
-    threads: ThreadsOption = 0,
+    *,
+    options: BagOptions,
 ) -> None:
     """Evaluate a detector on a bag: accuracy, misses, latency and what a live node would have dropped.
 
@@ -81,7 +59,6 @@ def eval_bag(
     from fusion_mamba_ros.evaluation.bag_comparison.evaluated_run import ComparisonError, read_run
     from fusion_mamba_ros.evaluation.bag_evaluation.detections_bag import write_detections_bag
     from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor, write_files
-    from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
     from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
     from fusion_mamba_ros.evaluation.bag_report.fiftyone_frames import export_frames
@@ -92,7 +69,7 @@ def eval_bag(
     frames: list[ScoredFrame] = []
 
     def load() -> Predictor:
-        predictors.append(load_predictor(options))
+        predictors.append(load_predictor(evaluation_options))
         return predictors[0]
 
     def take_scored(frame: ScoredFrame) -> None:
@@ -105,46 +82,22 @@ def eval_bag(
             write_detections_bag(write_bag, collected, predictors[0].homography)
 
     try:
-        if write_bag is not None and detections is not None:
+        if write_bag is not None and options.detections is not None:
             raise ValueError("--write-bag writes what a detector finds: leave out --detections")
         if write_bag is not None and write_bag.exists():
             raise ValueError(f"--write-bag '{write_bag}' exists: remove it or choose another name")
         if fiftyone is not None:
             check_export_folder(fiftyone)
-        options = BagEvaluationOptions(
-            ground_truth=ground_truth,
-            ground_truth_topic=ground_truth_topic,
-            detections=detections,
-            detections_bag=detections_bag,
-            detector=bag_options.detector_options(
-                checkpoint=checkpoint,
-                device=device,
-                precision=precision,
-                engine=engine,
-                threads=threads,
-                registration=registration,
-                detections=detections,
-            ),
-            score_threshold=score_threshold,
-            protocol=protocol,
-            rgb_topic=topics[0],
-            thermal_topic=topics[1],
-            tolerance_sec=tolerance,
-            max_offset_sec=max_offset,
-            thermal_offset_sec=thermal_offset,
-            timeout_sec=timeout,
-            freeze_timeout_sec=freeze_timeout,
-            speeds=tuple(speed or (1.0,)),
-            window_sec=window,
-        )
-        gate = None if scenario is None else read_scenario(scenario)
+        evaluation_options = options.evaluation_options()
+        gate = None if options.scenario is None else read_scenario(options.scenario)
+        compare = options.compare
         earlier = None if compare is None else read_run(compare)
-        picker = FramePicker(worst, None if earlier is None else errors_of_frames(earlier))
+        picker = FramePicker(options.worst, None if earlier is None else errors_of_frames(earlier))
         make_output_folder(out)
         with reading_progress(f"evaluating {bag.name}") as progress:
             evaluation = evaluate_bag(
                 bag,
-                options,
+                evaluation_options,
                 load_predictor=load,
                 scenario=gate,
                 on_total=progress.set_total,

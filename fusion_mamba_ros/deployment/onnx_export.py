@@ -23,6 +23,7 @@ from fusion_mamba_ros.deployment.exported_model import (
     EXPORT_FORMAT,
     EXPORT_KEY,
     FINITE_OUTPUT,
+    OPERATOR_SCAN,
     ROWS_OUTPUT,
     anchor_count,
 )
@@ -40,10 +41,12 @@ class OnnxOptions:
 
     * ``size``: (width, height) of the canvas in pixels, None for that of the checkpoint.
     * ``batch``: number of images in each run, None for any number.
+    * ``scan``: one of `SCANS`.
     """
 
     size: tuple[int, int] | None = None
     batch: int | None = None
+    scan: str = OPERATOR_SCAN
 
 
 class _DecodedDetector(nn.Module):
@@ -63,8 +66,9 @@ def export_onnx(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str],
     """Write the checkpoint as an ONNX file to ``out`` after a check that it computes the same as PyTorch.
 
     Returns the differences that the check found. The file runs in ONNX Runtime with the operator library of this
-    package. Raises `CheckpointError` for the checkpoint, `ExportError` if the model cannot be exported or computes
-    something else, `EngineError` if the operator library is missing, and ``OSError`` if the file cannot be written.
+    package. Raises `CheckpointError` if the checkpoint is unusable, `ExportError` if the model cannot be exported or
+    its output differs from that of PyTorch, `EngineError` if the operator library is missing, and ``OSError`` if the
+    file cannot be written.
     """
     detector, metadata = load_checkpoint(checkpoint)
     digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
@@ -90,7 +94,7 @@ def onnx_model(
 
     Inputs: one uint8 tensor (batch, C, H, W) for each modality, by name. Outputs: `rows` (batch, anchors, 4 + classes)
     with x1 y1 x2 y2 in pixels of the canvas and then the class scores, and `finite`, a number that is NaN or infinite
-    if the network's raw output is.
+    if the network's raw output holds NaN or infinity.
     """
     if options.size is not None:
         metadata = dataclasses.replace(metadata, input_size=options.size)
@@ -103,7 +107,7 @@ def onnx_model(
         program = torch.export.export(_DecodedDetector(detector), examples, strict=False)
 
     graph = OnnxGraph()
-    translation = Translation(graph, {"bytes": set(modalities)})
+    translation = Translation(graph, {"bytes": set(modalities), "scan": options.scan})
     rows, finite = translation.run(program, {name: name for name in modalities})
     graph.rename_output(rows, ROWS_OUTPUT)
     graph.rename_output(finite, FINITE_OUTPUT)
@@ -119,7 +123,7 @@ def onnx_model(
     ]
     properties = {
         METADATA_KEY: metadata_text(detector.config.to_dict(), metadata),
-        EXPORT_KEY: json.dumps({"format": EXPORT_FORMAT, "precision": "fp32", **provenance}),
+        EXPORT_KEY: json.dumps({"format": EXPORT_FORMAT, "precision": "fp32", "scan": options.scan, **provenance}),
     }
     model = graph.model(inputs, outputs, properties)
     onnx.checker.check_model(model)

@@ -42,6 +42,11 @@ def list_pairs(
     return listing
 
 
+def image_stems(images_of: Mapping[str, Mapping[str, list[Path]]]) -> dict[str, set[str]]:
+    """Return the stems of the image files of each modality, by readable names such as `RGB image`."""
+    return {f"{modality_named(name).title} image": set(files) for name, files in images_of.items()}
+
+
 def _find_pair(
     stem: str, files: Mapping[str, list[Path]], read_annotation: Callable[[str], Annotation]
 ) -> tuple[dict[str, Path], Annotation] | Problem:
@@ -58,7 +63,7 @@ def _find_pair(
             check_complete(path)
         return images, read_annotation(stem)
     except FileNotFoundError as error:
-        detail = f"no label file {str(error.filename)!r}: pair left out (an empty file says that nothing is to be seen)"
+        detail = f"no label file {str(error.filename)!r}: pair left out (an image without objects has an empty one)"
         return Problem(ProblemKind.UNMATCHED, stem, detail)
     except UnreadableImageError as error:
         return Problem(ProblemKind.UNREADABLE, stem, f"{error}: pair left out")

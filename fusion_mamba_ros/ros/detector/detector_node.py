@@ -31,7 +31,7 @@ from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parame
 from fusion_mamba_ros.ros.process import run_node
 
 _DESCRIPTION = """\
-Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
+Pair an RGB and a thermal camera by time and publish the detected objects. A lifecycle node: without
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
 inputs      rgb/image_raw, thermal/image_raw; NAME/image_raw of each further modality of the checkpoint
@@ -171,7 +171,9 @@ class DetectorNode(LifecycleNode):
         self._outputs.publish_labels(thresholds_of(parameters, metadata).score_threshold)
         self._diagnostics = Diagnostics(self, predictor)
         modes = ", ".join(mode.value for mode in predictor.modes)
-        self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
+        self.get_logger().info(
+            f"checkpoint {checkpoint} on {predictor.device} by {predictor.engine_description}, modes {modes}"
+        )
 
     def _answer_illegal_transitions(self) -> None:
         """Answer a request for an illegal transition with failure. By default rclpy raises."""
