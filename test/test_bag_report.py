@@ -115,10 +115,12 @@ def test_eval_bag_writes_a_page_with_the_command_and_the_worst_frames(
     picture = cv2.imread(str(out / "worst_frames" / files[0]))
     # The missed box is red on RGB and thermal, the false alarm orange.
     zoom = 480 / 40
-    top, left = 22 + round((BOX[1] + BOX[3]) / 2 * zoom), round(BOX[0] * zoom)
-    for column in (left, left + 480):
-        blue, _, red = picture[top, column - 1 : column + 2].astype(int).max(axis=0)
-        assert red > 150 and red > blue + 60
+    height, width = picture.shape[:2]
+    # Below the caption; the thermal image ends at the right edge.
+    row, column = height - round(32 * zoom) + round((BOX[1] + BOX[3]) / 2 * zoom), round(BOX[0] * zoom)
+    for left in (column, width - 480 + column):
+        blue, _, red = picture[row, left - 3 : left + 4].astype(int).max(axis=0)
+        assert red > 150 and red > blue + 40
     sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
     assert len(sources) == 2 + 10 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
 
