@@ -259,21 +259,33 @@ def numbered_pixels(camera: Camera, number: int) -> np.ndarray:
 
 
 class SimulatedDetector:
-    """World, predictor, session and diagnostics, connected as in `DetectorNode`."""
+    """World, predictor, session and diagnostics, connected as in `DetectorNode`.
 
-    def __init__(self, patch: pytest.MonkeyPatch, **parameters: Any) -> None:
+    ``make_predictor`` returns the predictor for a world. ``node_ns`` is the first time of the node's clock.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        *,
+        make_predictor: Callable[[World], Any] | None = None,
+        node_ns: int | None = None,
+        **parameters: Any,
+    ) -> None:
         world = self.world = World()
+        if node_ns is not None:
+            world.node_ns = node_ns
 
         def worker(process: Any, *, on_error: Any) -> SimulatedWorker:
             return SimulatedWorker(world, process, on_error)
 
         patch.setattr(detection_session, "ImageSubscription", SimulatedSubscription)
         patch.setattr(detection_session, "InferenceWorker", worker)
-        self.predictor = SimulatedPredictor(world)
+        self.predictor = (make_predictor or SimulatedPredictor)(world)
         node: Any = world
         values = {spec.name: spec.default for spec in SPECS} | parameters
         steady = {"steady_ns": lambda: world.steady_ns}
-        outputs = Outputs(node, ("person",), ThermalScaling(), np.eye(3), **steady)
+        outputs = Outputs(node, self.predictor.metadata.class_names, ThermalScaling(), np.eye(3), **steady)
         self.diagnostics = Diagnostics(node, self.predictor, **steady)
         self.session = DetectionSession(
             node,
