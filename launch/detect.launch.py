@@ -40,6 +40,11 @@ def generate_launch_description() -> LaunchDescription:
             description="raw or compressed. Default: that of params_file, or raw.",
         ),
         DeclareLaunchArgument(
+            "tiles",
+            default_value="",
+            description="Tiles of a large image: COLUMNSxROWS or auto. Default: that of params_file, or none.",
+        ),
+        DeclareLaunchArgument(
             "tracking",
             default_value="",
             choices=["", *BOOLEAN],
@@ -86,7 +91,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    for name in ("checkpoint", "engine", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport", "tiles"):
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
             parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
     for name, parameter in (("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")):

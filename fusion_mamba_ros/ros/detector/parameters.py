@@ -10,6 +10,7 @@ from typing import Any
 from fusion_mamba_ros.perception.engine_loading import AUTO, engine_names
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec
+from fusion_mamba_ros.ros.detector.tiling_parameters import TILING_SPECS, check_tiling
 
 # Value of score_threshold that selects the threshold stored in the checkpoint.
 CHECKPOINT_SCORE_THRESHOLD = -1.0
@@ -29,12 +30,7 @@ SPECS: tuple[ParameterSpec, ...] = (
         str,
         choices=engine_names(),
     ),
-    ParameterSpec(
-        "device",
-        "auto",
-        "Where the network runs: auto, cpu, cuda or cuda:N.",
-        str,
-    ),
+    ParameterSpec("device", "auto", "Where the network runs: auto, cpu, cuda or cuda:N.", str),
     ParameterSpec(
         "precision",
         "auto",
@@ -93,6 +89,7 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         choices=("name", "index"),
     ),
+    *TILING_SPECS,
     ParameterSpec(
         "tracking",
         False,
@@ -248,6 +245,8 @@ class DetectorParameters:
     max_detections: int
     classes: tuple[str, ...]
     class_id_format: str
+    tiles: str
+    tile_overlap: float
     tracking: bool
     pairing_max_offset_sec: float
     pairing_thermal_offset_sec: float
@@ -272,6 +271,7 @@ class DetectorParameters:
         checked = {spec.name.replace(".", "_"): spec.value_of(values[spec.name]) for spec in SPECS}
         checked["classes"] = _class_names(checked["classes"])
         checked["registration_homography"] = _homography(checked["registration_homography"])
+        check_tiling(checked)
         if not checked["thermal_range_min"] < checked["thermal_range_max"]:
             raise ParameterError(
                 f"parameter thermal.range_min is {checked['thermal_range_min']:g}, thermal.range_max is "
