@@ -25,6 +25,10 @@ YAML = Path(__file__).parents[1] / "config" / "detector.yaml"
         ({"tiles": "20x20"}, "parameter tiles is 20x20: expected at most 256 tiles"),
         ({"tiles": 3}, "parameter tiles is 3: expected text"),
         ({"tile_overlap": 0.9}, "parameter tile_overlap is 0.9: expected 0 to 0.8"),
+        (
+            {"tiles": "2x2", "contributions": True},
+            "contributions is true and tiles is '2x2': contributions of tiles are",
+        ),
         ({"tiles": "2x2", "tile_overlap": float("nan")}, "parameter tile_overlap is nan"),
     ],
 )

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from fusion_mamba_ros.perception.modality import Images, modality_named
 from fusion_mamba_ros.perception.mode import modalities_of, modes_of
 from fusion_mamba_ros.perception.preprocessing import PreparedImages, to_batch
 from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
+from fusion_mamba_ros.perception.stage_times import StageTimes
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.perception.thresholds import Thresholds, default_thresholds, labels_of
 from fusion_mamba_ros.perception.tile_merging import merged_detections
@@ -38,20 +39,12 @@ _MOST_TILES_IN_A_BATCH = 8
 __all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds", "labels_of"]
 
 
-@dataclass(frozen=True)
-class StageTimes:
-    """The times of the stages of one prediction, in milliseconds."""
-
-    preprocess_ms: float = 0.0
-    inference_ms: float = 0.0
-    postprocess_ms: float = 0.0
-
-
 class Predictor:
     """An engine ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
 
     Only one thread may predict. Any thread may change ``thresholds`` at any time; the next prediction uses them. After
-    a prediction ``times`` holds the times of its stages.
+    a prediction ``times`` holds the times of its stages, ``prepared`` its images as the network saw them,
+    a list of tiles (one without tiling) for each set of images.
     """
 
     def __init__(
@@ -88,7 +81,7 @@ class Predictor:
         self.device = engine.device
         self.metadata = metadata
         self.class_names = metadata.class_names
-        self.times = StageTimes()
+        self.times, self.prepared = StageTimes(), list[list[PreparedImages]]()
         stored: Mapping[str, Any] = metadata.homographies
         if homography is not None:
             stored = homography if isinstance(homography, Mapping) else {**stored, "thermal": homography}
@@ -240,8 +233,8 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
-        rows, prepared = self._infer(batch, reference_size, homography)
-        return self._selected(rows, prepared, [(thresholds, labels)])[0]
+        rows = self._infer(batch, reference_size, homography)
+        return self._selected(rows, [(thresholds, labels)])[0]
 
     def predict_for(
         self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
@@ -251,8 +244,8 @@ class Predictor:
         The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
         """
         selections = [self._with_labels(item) for item in thresholds]
-        rows, prepared = self._infer([images], reference_size, None)
-        return [found[0] for found in self._selected(rows, prepared, selections)]
+        rows = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(rows, selections)]
 
     def _with_labels(self, thresholds: Thresholds) -> tuple[Thresholds, tuple[int, ...] | None]:
         return thresholds, None if thresholds.classes is None else labels_of(thresholds.classes, self.class_names)
@@ -262,14 +255,14 @@ class Predictor:
         batch: Sequence[Images],
         reference_size: Size | None,
         homography: Homography | Homographies | None,
-    ) -> tuple[npt.NDArray[np.float32], list[list[PreparedImages]]]:
-        """Return the decoded output of the network, and the prepared tiles of each set of images."""
+    ) -> npt.NDArray[np.float32]:
+        """Return the decoded output of the network; keep the prepared tiles of each set of images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
-        prepared = [
+        self.prepared = [
             self._preparation.prepare_tiles(images, homographies, reference_size, self.tiling) for images in batch
         ]
-        inputs = to_batch([tile for tiles in prepared for tile in tiles])
+        inputs = to_batch([tile for tiles in self.prepared for tile in tiles])
         ready = time.perf_counter()
         output = run_in_parts(
             self.engine, inputs, self.calibration, _MOST_TILES_IN_A_BATCH if self.tiling else len(batch)
@@ -277,21 +270,20 @@ class Predictor:
         if output.problem is not None:
             raise NonFiniteOutputError(output.problem)
         self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
-        return output.rows, prepared
+        return output.rows
 
     def _selected(
         self,
         batch_rows: npt.NDArray[np.float32],
-        prepared: Sequence[Sequence[PreparedImages]],
         selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
     ) -> list[list[Detections]]:
-        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        """Return the detections of the last batch for each pair of thresholds and labels to keep."""
         started = time.perf_counter()
-        ends = np.cumsum([len(tiles) for tiles in prepared])
+        ends = np.cumsum([len(tiles) for tiles in self.prepared])
         results = [
             [
                 merged_detections(batch_rows[end - len(tiles) : end], tiles, thresholds, labels)
-                for end, tiles in zip(ends, prepared, strict=True)
+                for end, tiles in zip(ends, self.prepared, strict=True)
             ]
             for thresholds, labels in selections
         ]

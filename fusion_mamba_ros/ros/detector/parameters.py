@@ -97,6 +97,12 @@ SPECS: tuple[ParameterSpec, ...] = (
         bool,
     ),
     ParameterSpec(
+        "contributions",
+        False,
+        "Compute the share of each modality in the detections for ~/status; takes about twice the time of inference.",
+        bool,
+    ),
+    ParameterSpec(
         "pairing.max_offset_sec",
         0.05,
         "Frames whose stamps differ by more are never paired, seconds.",
@@ -248,6 +254,7 @@ class DetectorParameters:
     tiles: str
     tile_overlap: float
     tracking: bool
+    contributions: bool
     pairing_max_offset_sec: float
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float

@@ -28,8 +28,13 @@ TILING_SPECS: tuple[ParameterSpec, ...] = (
 
 
 def check_tiling(values: Mapping[str, Any]) -> None:
-    """Raise :class:`ParameterError` if ``tiles`` is no tiling."""
+    """Raise :class:`ParameterError` if ``tiles`` is no tiling, or is used together with ``contributions``."""
     try:
-        Tiling.parse(values["tiles"], values["tile_overlap"])
+        tiling = Tiling.parse(values["tiles"], values["tile_overlap"])
     except ValueError as error:
         raise ParameterError(f"parameter {error}") from error
+    if tiling is not None and values["contributions"]:
+        raise ParameterError(
+            f"parameter contributions is true and tiles is {values['tiles']!r}: contributions of tiles are not "
+            "computed, so leave one of them out"
+        )
