@@ -95,6 +95,7 @@ def run_node_with(inference_ms: float) -> None:
         thresholds = Thresholds()
         device = torch.device("cpu")
         modes = tuple(Mode)
+        engine_description = "no engine"
 
         def warm_up(self) -> tuple[float, ...]:
             return ()
