@@ -77,6 +77,7 @@ class World:
         self.clock_stopped = False
         self.context = SimpleNamespace(ok=lambda: True)
         self.published: dict[str, list[Callable[[Any], None]]] = {}
+        self.subscribed: dict[str, Callable[[Any], None]] = {}
         self._timers: list[Timer] = []
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -143,6 +144,19 @@ class World:
                 receive(message)
 
         return SimpleNamespace(publish=publish, get_subscription_count=lambda: 0)
+
+    def resolve_topic_name(self, name: str, *, only_expand: bool = False) -> str:
+        return name if name.startswith("/") else f"/{name}"
+
+    def create_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: Any) -> Any:
+        self.subscribed[self.resolve_topic_name(topic)] = callback
+        return topic
+
+    def destroy_subscription(self, subscription: Any) -> None:
+        del self.subscribed[self.resolve_topic_name(subscription)]
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
+        return []
 
     create_lifecycle_publisher = create_publisher
 

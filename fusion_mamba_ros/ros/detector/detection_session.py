@@ -13,6 +13,8 @@ from rclpy.lifecycle import LifecycleNode
 
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.perception.mode import modalities_in
+from fusion_mamba_ros.ros.detector.camera_info import RectifiedCameras, camera_info_topics
+from fusion_mamba_ros.ros.detector.camera_rectification import RectificationState
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherState
@@ -86,6 +88,7 @@ class DetectionSession:
             on_published=self._on_published,
             report=self._reports.error,
             continue_alone=lambda: self.parameters.missing_modality == "continue",
+            rectification=lambda camera, size: self._rectified.rectification(camera, size),
             further=lambda stamp_ns: self.further.select(stamp_ns),
             monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
             refusals=self.refusals,
@@ -99,6 +102,8 @@ class DetectionSession:
             for camera in Camera:
                 self.subscriptions[camera] = ImageSubscription(node, f"{camera.value}/image_raw", compressed=compressed)
                 undo.callback(self.subscriptions[camera].close)
+            self._rectified = RectifiedCameras(node, self._camera_info_topics())
+            undo.callback(self._rectified.close)
             cameras = {camera.value for camera in Camera}
             self.further = FurtherImages(
                 node,
@@ -131,6 +136,7 @@ class DetectionSession:
         self._filter.close()
         for subscription in self.subscriptions.values():
             subscription.close()
+        self._rectified.close()
         self.further.close()
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=timeout_sec):
@@ -156,6 +162,7 @@ class DetectionSession:
         """Adapt the QoS of the subscriptions to the current publishers."""
         for subscription in self.subscriptions.values():
             subscription.follow_publishers()
+        self._rectified.follow_publishers()
         self.further.follow_publishers()
 
     def counters(self) -> tuple[Mapping[Camera, FrameCounters], int]:
@@ -165,6 +172,10 @@ class DetectionSession:
     def further_states(self) -> Mapping[str, FurtherState]:
         """Return the state of each further modality: counters, and why it is missing from the last array."""
         return self.further.states()
+
+    def rectification_states(self) -> Mapping[Camera, RectificationState]:
+        """Return whether the images of each camera are rectified. A camera without camera_info topic is absent."""
+        return self._rectified.states()
 
     def absences(self) -> Mapping[Camera, Absence]:
         """Return each camera without a fresh image, with the reason. Timeouts run on the node's clock."""
@@ -188,6 +199,17 @@ class DetectionSession:
         status = idle_status(self._node.get_clock().now().to_msg())
         self._complete(status, {})
         self._outputs.publish_status(status)
+
+    def _camera_info_topics(self) -> dict[Camera, str]:
+        """Return the topics of camera_info to subscribe to, none with ``rectify: off``."""
+        if self.parameters.rectify == "off":
+            return {}
+        images = {camera: self._node.resolve_topic_name(f"{camera.value}/image_raw") for camera in Camera}
+        given = {
+            Camera.RGB: self.parameters.rgb_camera_info_topic,
+            Camera.THERMAL: self.parameters.thermal_camera_info_topic,
+        }
+        return camera_info_topics(self._node, images, given)
 
     def _fault_of(self, camera: Camera, message: Any) -> str | None:
         self.statistics.note_arrival(camera, self._steady_ns())

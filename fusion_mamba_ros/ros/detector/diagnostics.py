@@ -125,6 +125,7 @@ class Diagnostics:
             previous=self._previous,
             further=session.further_states(),
             previous_further=self._previous_further,
+            rectification=session.rectification_states(),
             refusals=session.refusals.recent(),
             clock_jumps=session.clock_jumps(),
             summary=session.statistics.summary(steady_ns),

@@ -22,7 +22,7 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector.message_conversion import detection_array, label_info
 from fusion_mamba_ros.ros.detector.overlay_outputs import OverlayOutputs
-from fusion_mamba_ros.ros.detector.pair_processor import Result
+from fusion_mamba_ros.ros.detector.result import Result
 from fusion_mamba_ros.ros.detector.subscription_qos import MAX_DEPTH
 
 
@@ -135,7 +135,7 @@ class Outputs:
         image = draw_pair(
             result.images.get("rgb"),
             result.images.get("thermal"),
-            result.detections,
+            result.seen,
             self._class_names,
             scaling=self._scaling,
             homography=self._homography,

@@ -16,7 +16,7 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_boxes import detections_in_thermal
 from fusion_mamba_ros.ros.detector.annotation_conversion import ImageAnnotations, image_annotations
 from fusion_mamba_ros.ros.detector.message_conversion import detection_array
-from fusion_mamba_ros.ros.detector.pair_processor import Result
+from fusion_mamba_ros.ros.detector.result import Result
 
 
 class OverlayOutputs:
@@ -54,11 +54,13 @@ class OverlayOutputs:
         if header is None or not (wants_array or self._is_wanted("thermal")):
             return
         detections = detections_in_thermal(
-            result.detections,
+            result.seen,
             self._homography,
             reference_size=result.reference_size,
             thermal_size=size_of(result.images["thermal"]),
         )
+        if result.thermal_lens is not None:
+            detections = result.thermal_lens.restored(detections)
         if wants_array:
             self._thermal.publish(detection_array(detections, header, class_ids))
         if self._is_wanted("thermal"):
