@@ -18,6 +18,18 @@ from lifecycle_msgs.msg import Transition
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
+# Launch argument to the parameter that it sets, and its type.
+PARAMETERS = {
+    "checkpoint": ("checkpoint", str),
+    "engine": ("engine", str),
+    "threads": ("threads", int),
+    "image_transport": ("image_transport", str),
+    "tracking": ("tracking", bool),
+    "use_arrival_time": ("pairing.use_arrival_time", bool),
+    "rectify": ("rectify", str),
+    "rgb_camera_info_topic": ("rgb.camera_info_topic", str),
+    "thermal_camera_info_topic": ("thermal.camera_info_topic", str),
+}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -35,6 +47,11 @@ def generate_launch_description() -> LaunchDescription:
             description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
         ),
         DeclareLaunchArgument(
+            "threads",
+            default_value="",
+            description="CPU threads of the network, 0 for one on each core. Default: that of params_file, or 0.",
+        ),
+        DeclareLaunchArgument(
             "image_transport",
             default_value="",
             description="raw or compressed. Default: that of params_file, or raw.",
@@ -50,6 +67,22 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             choices=["", *BOOLEAN],
             description="Pair by arrival, for drivers that do not stamp. Default: that of params_file, or false.",
+        ),
+        DeclareLaunchArgument(
+            "rectify",
+            default_value="",
+            choices=["", "auto", "off"],
+            description="Rectify images of lenses that distort, by camera_info. Default: that of params_file, or auto.",
+        ),
+        DeclareLaunchArgument(
+            "rgb_camera_info_topic",
+            default_value="",
+            description="camera_info of the RGB camera. Default: that of params_file, or camera_info beside rgb_topic.",
+        ),
+        DeclareLaunchArgument(
+            "thermal_camera_info_topic",
+            default_value="",
+            description="camera_info of the thermal camera. Default: as for RGB, beside thermal_topic.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
@@ -86,12 +119,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    for name in ("checkpoint", "engine", "image_transport"):
+    for name, (parameter, kind) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
-            parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
-    for name, parameter in (("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")):
-        if LaunchConfiguration(name).perform(context):
-            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=bool)
+            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=kind)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",

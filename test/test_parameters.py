@@ -295,3 +295,28 @@ def test_a_parameter_cannot_be_unset(context: Context) -> None:
     assert (accepted, reason) == (False, "parameter classes cannot be unset: set it to its default, []")
     assert server.node.get_parameter("classes").value == []
     server.node.destroy_node()
+
+
+@pytest.mark.parametrize("word", ["off", False])
+def test_the_word_off_of_a_file_is_text_though_yaml_reads_it_as_false(
+    context: Context, tmp_path: Path, word: Any
+) -> None:
+    path = tmp_path / "off.yaml"
+    path.write_text("/parameters: {ros__parameters: {rectify: off}}")
+    server = Server(context, file=path)
+    assert server.server.current.rectify == server.node.get_parameter("rectify").value == "off"
+    assert server.set(rectify="auto") == (True, "") and server.set(rectify=word) == (True, "")
+    assert server.server.current.rectify == "off"
+    accepted, reason = server.set(rectify=True)
+    assert (accepted, reason) == (False, "parameter rectify is True: expected one of auto, off")
+    server.node.destroy_node()
+
+
+@pytest.mark.parametrize("topic", ["two words", "/a//b", "1st", "/camera_info/", "a\nb"])
+def test_a_name_that_is_no_topic_is_refused_with_a_sentence(context: Context, topic: str) -> None:
+    server = Server(context)
+    accepted, reason = server.set(rgb__camera_info_topic=topic)
+    assert not accepted and reason.startswith("parameter rgb.camera_info_topic is '")
+    assert "expected a topic name" in reason and "\n" not in reason
+    assert server.set(rgb__camera_info_topic="~/lens/camera_info") == (True, "")
+    server.node.destroy_node()
