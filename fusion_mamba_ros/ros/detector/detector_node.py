@@ -34,7 +34,8 @@ _DESCRIPTION = """\
 Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
-inputs      rgb/image_raw, thermal/image_raw; NAME/image_raw of each further modality of the checkpoint
+inputs      rgb/image_raw, thermal/image_raw; camera_info beside each, if a lens distorts; NAME/image_raw of each
+            further modality of the checkpoint
 outputs     detections, detections_thermal, label_info, debug_image, ~/annotations, ~/annotations_thermal, ~/status,
             /diagnostics
 parameters  with meaning, range and default: config/detector.yaml of the package
