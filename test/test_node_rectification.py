@@ -19,7 +19,7 @@ from test_node_switches import OK, WARN, Run
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.rectification import Rectification, calibration_from
-from fusion_mamba_ros.ros.detector.camera_info import camera_info_topics
+from fusion_mamba_ros.ros.detector.camera_info import choose_topics
 from fusion_mamba_ros.ros.detector.camera_rectification import CameraRectification, calibration_of
 from fusion_mamba_ros.streams.frames import Camera
 
@@ -221,7 +221,7 @@ def node_with(**remapped: str) -> Any:
 
 
 def topics(node: Any, rgb_image: str, thermal_image: str, **given: str) -> dict[str, str]:
-    found = camera_info_topics(
+    found = choose_topics(
         node,
         {Camera.RGB: rgb_image, Camera.THERMAL: thermal_image},
         {camera: given.get(camera.value, "") for camera in Camera},

@@ -63,6 +63,7 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
     device = "cpu"
+    is_reentrant = True
 
     def __init__(self, session: onnxruntime.InferenceSession, modalities: Mapping[str, int], precision: str) -> None:
         self._session = session

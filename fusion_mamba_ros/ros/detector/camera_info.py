@@ -14,6 +14,8 @@ from sensor_msgs.msg import CameraInfo
 from fusion_mamba_ros.perception.letterbox import Size
 from fusion_mamba_ros.perception.rectification import Rectification
 from fusion_mamba_ros.ros.detector.camera_rectification import CameraRectification, RectificationState
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
+from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.frames import Camera
 
@@ -108,7 +110,16 @@ class RectifiedCameras:
             self._logger.info(f"{camera.value} images are rectified by {self._subscriptions[camera].topic}")
 
 
-def camera_info_topics(
+def camera_info_topics(node: LifecycleNode, parameters: DetectorParameters, names: PairNames) -> dict[Camera, str]:
+    """Return the topics of `camera_info` to subscribe to for a camera pair, none with ``rectify: off``."""
+    if parameters.rectify == "off":
+        return {}
+    images = {camera: node.resolve_topic_name(names.topic(f"{camera.value}/image_raw")) for camera in Camera}
+    given = {Camera.RGB: parameters.rgb_camera_info_topic, Camera.THERMAL: parameters.thermal_camera_info_topic}
+    return choose_topics(node, images, given, prefix=names.prefix)
+
+
+def choose_topics(
     node: LifecycleNode, images: Mapping[Camera, str], given: Mapping[Camera, str], *, prefix: str = ""
 ) -> dict[Camera, str]:
     """Return the topic of the `camera_info` of each camera. A camera whose images are rectified already has none.

@@ -64,7 +64,7 @@ class Observation:
     are the same for modalities besides RGB and thermal. ``absences`` are the missing cameras as pairing reports them,
     on the node's clock. ``rectification`` says whether the images of a camera are rectified. ``refusals`` holds the
     latest reason of each camera that had an image refused. ``clock_stopped_sec`` is the steady time for which the
-    node's clock has stood still.
+    node's clock has stood still. ``turns`` is the number of camera pairs for each inference thread.
     """
 
     active: bool = False
@@ -88,6 +88,7 @@ class Observation:
     thermal_offset_sec: float = 0.0
     estimated_thermal_offset_sec: float | None = None
     inference_timeout_sec: float = 0.0
+    turns: float = 1.0
 
     @property
     def clock_stopped(self) -> bool:

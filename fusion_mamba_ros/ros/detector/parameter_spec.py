@@ -23,6 +23,11 @@ _UNSET_WORDS = ("null", "None")
 _OFF = "off"
 
 
+def is_unset(value: Any) -> bool:
+    """Return whether ``value`` is that of a parameter without a value, also as text in a dumped file."""
+    return value is None or (isinstance(value, str) and value in _UNSET_WORDS)
+
+
 class ParameterError(ValueError):
     """Raised for a parameter value that the node cannot use. The message is one sentence for the user."""
 
@@ -82,7 +87,7 @@ class ParameterSpec:
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
             value = float(value)
         elif self.kind is list:
-            if isinstance(value, str) and value in _UNSET_WORDS:
+            if is_unset(value):
                 value = None
             # Text is also a sequence: without this check, "person" would be six names.
             if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):

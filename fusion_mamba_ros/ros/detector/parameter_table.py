@@ -46,6 +46,12 @@ SPECS: tuple[ParameterSpec, ...] = (
         maximum=1024,
     ),
     ParameterSpec(
+        "pairs",
+        [],
+        "Names of several camera pairs that one model serves; empty: one pair without a name. Only at the start.",
+        list,
+    ),
+    ParameterSpec(
         "score_threshold",
         CHECKPOINT_SCORE_THRESHOLD,
         "Detections below this score are not published; -1: the threshold stored in the checkpoint, 0.25 without one.",

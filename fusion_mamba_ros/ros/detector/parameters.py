@@ -28,6 +28,7 @@ class DetectorParameters:
     device: str
     precision: str
     threads: int
+    pairs: tuple[str, ...]
     score_threshold: float
     nms_threshold: float
     max_detections: int

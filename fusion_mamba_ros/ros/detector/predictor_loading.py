@@ -35,6 +35,22 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
     )
 
 
+def share_engine(predictor: Predictor, parameters: DetectorParameters) -> Predictor:
+    """Return a predictor for another camera pair that uses the engine of ``predictor``.
+
+    It has thresholds, thermal scaling and homography of its own. Raises ``ValueError`` with one sentence.
+    """
+    metadata = predictor.metadata
+    return Predictor(
+        predictor.engine,
+        metadata,
+        thresholds=inference_thresholds_of(parameters, metadata),
+        thermal=thermal_scaling_of(parameters, metadata),
+        homography=homography_of(parameters, metadata),
+        stream=True,
+    )
+
+
 def inference_thresholds_of(parameters: DetectorParameters, metadata: CheckpointMetadata) -> Thresholds:
     """Return the thresholds of the predictor. With tracking it also returns weak detections, which continue tracks."""
     thresholds = thresholds_of(parameters, metadata)
