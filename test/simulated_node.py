@@ -23,8 +23,10 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector import detection_session
 from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
 from fusion_mamba_ros.ros.detector.diagnostics import Diagnostics
+from fusion_mamba_ros.ros.detector.inference_turns import Turns
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.streams.frames import Camera
 
@@ -271,28 +273,66 @@ def numbered_pixels(camera: Camera, number: int) -> np.ndarray:
     return pixels
 
 
-class SimulatedDetector:
-    """World, predictor, session and diagnostics, put together as `DetectorNode` does."""
+class SimulatedScheduler:
+    """One inference thread that several pairs share in turns, without a thread."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, **parameters: Any) -> None:
-        world = self.world = World()
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._turns: Turns[Any] = Turns()
+        self._lanes: dict[int, tuple[Callable[[Any], None], Callable[[Exception], None]]] = {}
+        self._busy = False
 
-        def worker(process: Any, *, on_error: Any) -> SimulatedWorker:
-            return SimulatedWorker(world, process, on_error)
+    def lane(self, process: Callable[[Any], None], *, on_error: Callable[[Exception], None]) -> Any:
+        """Return a lane, as `InferenceScheduler.lane` does."""
+        number = self._turns.add_lane()
+        self._lanes[number] = process, on_error
+        return SimpleNamespace(
+            submit=lambda item: self._submit(number, item), stop=lambda timeout_sec: self._stop(number)
+        )
 
-        patch.setattr(detection_session, "ImageSubscription", SimulatedSubscription)
-        patch.setattr(detection_session, "InferenceWorker", worker)
-        self.predictor = SimulatedPredictor(world)
+    def _submit(self, number: int, item: Any) -> Any:
+        replaced = self._turns.submit(number, item)
+        if not self._busy:
+            self._busy = True
+            self._world.at(self._world.steady_ns, self._run)
+        return replaced
+
+    def _stop(self, number: int) -> bool:
+        self._turns.remove_lane(number)
+        return not self._turns.is_busy(number)
+
+    def _run(self) -> None:
+        taken = self._turns.take()
+        self._busy = taken is not None
+        if taken is None:
+            return
+        process, on_error = self._lanes[taken[0]]
+        try:
+            process(taken[1])
+        except Exception as error:
+            on_error(error)
+        self._turns.finish(taken[0])
+        self._world.at(self._world.steady_ns, self._run)
+
+
+class SimulatedPair:
+    """Predictor, session and diagnostics of one camera pair, put together as `CameraPair` does."""
+
+    def __init__(self, world: World, pair: str, worker: Any, turns: float, parameters: dict[str, Any]) -> None:
         node: Any = world
+        names = PairNames(pair)
         values = {spec.name: spec.default for spec in SPECS} | parameters
         steady = {"steady_ns": lambda: world.steady_ns}
-        outputs = Outputs(node, ("person",), ThermalScaling(), np.eye(3), **steady)
-        self.diagnostics = Diagnostics(node, self.predictor, **steady)
+        self.predictor = SimulatedPredictor(world)
+        outputs = Outputs(node, ("person",), ThermalScaling(), np.eye(3), names=names, **steady)
+        self.diagnostics = Diagnostics(node, self.predictor, names=names, turns=turns, **steady)
         self.session = DetectionSession(
             node,
             self.predictor,
             outputs,
             DetectorParameters.from_values(values),
+            names=names,
+            worker=worker,
             warm_up_sec=self.predictor.warm_up(),
             **steady,
         )
@@ -302,3 +342,21 @@ class SimulatedDetector:
         """Deliver a message of one camera."""
         subscription: Any = self.session.subscriptions[camera]
         subscription.signalMessage(message)
+
+
+class SimulatedDetector:
+    """World and camera pairs, put together as `DetectorNode` does; by default one pair. It stands for the first one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, names: tuple[str, ...] = ("",), **parameters: Any) -> None:
+        world = self.world = World()
+
+        def worker(process: Any, *, on_error: Any) -> SimulatedWorker:
+            return SimulatedWorker(world, process, on_error)
+
+        patch.setattr(detection_session, "ImageSubscription", SimulatedSubscription)
+        patch.setattr(detection_session, "InferenceWorker", worker)
+        lane = SimulatedScheduler(world).lane if len(names) > 1 else None
+        self.pairs = {name: SimulatedPair(world, name, lane, float(len(names)), parameters) for name in names}
+        first = self.pairs[names[0]]
+        self.predictor, self.diagnostics, self.session = first.predictor, first.diagnostics, first.session
+        self.receive = first.receive

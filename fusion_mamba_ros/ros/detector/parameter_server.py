@@ -151,9 +151,12 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
 
 def _declare_unset(node: Node, spec: ParameterSpec) -> None:
     """Declare a parameter that has no value unless the user gave one at the start."""
+    parameter = node.declare_parameter(spec.name, None, ParameterDescriptor(dynamic_typing=True))
+    if not is_unset(parameter.value):
+        spec.value_of(parameter.value)
     descriptor = spec.descriptor()
     descriptor.dynamic_typing = True
-    node.declare_parameter(spec.name, None, descriptor)
+    node.set_descriptor(spec.name, descriptor)
 
 
 def _value_of(spec: ParameterSpec, value: Any) -> Any:
