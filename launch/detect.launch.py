@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the detector node, then configure and activate it."""
 
+import re
 from pathlib import Path
+from typing import List  # noqa: UP035  # The type that launch knows.
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -29,6 +31,7 @@ PARAMETERS = {
     "rectify": ("rectify", str),
     "rgb_camera_info_topic": ("rgb.camera_info_topic", str),
     "thermal_camera_info_topic": ("thermal.camera_info_topic", str),
+    "pairs": ("pairs", List[str]),  # noqa: UP006
 }
 
 
@@ -84,6 +87,11 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="camera_info of the thermal camera. Default: as for RGB, beside thermal_topic.",
         ),
+        DeclareLaunchArgument(
+            "pairs",
+            default_value="",
+            description="Names of several camera pairs, as in '[front, rear]'. Default: those of params_file, or none.",
+        ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="thermal/image_raw", description="Topic of the thermal camera."
@@ -128,10 +136,7 @@ def _detector(context: LaunchContext) -> list:
         name="detector_node",
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), parameters],
-        remappings=[
-            ("rgb/image_raw", LaunchConfiguration("rgb_topic")),
-            ("thermal/image_raw", LaunchConfiguration("thermal_topic")),
-        ],
+        remappings=_remappings(context),
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         on_exit=_on_exit if LaunchConfiguration("required").perform(context).lower() == "true" else None,
@@ -148,6 +153,21 @@ def _detector(context: LaunchContext) -> list:
     )
     configure = _change_state(node, Transition.TRANSITION_CONFIGURE, condition=autostart)
     return [activate_when_configured, node, configure]
+
+
+def _remappings(context: LaunchContext) -> list:
+    """Return the remappings of the image topics; with `pairs` those of each pair, from a name with {pair}."""
+    topics = {"rgb/image_raw": "rgb_topic", "thermal/image_raw": "thermal_topic"}
+    pairs = re.findall(r"\w+", LaunchConfiguration("pairs").perform(context))
+    if not pairs:
+        return [(topic, LaunchConfiguration(argument)) for topic, argument in topics.items()]
+    given = {topic: LaunchConfiguration(argument).perform(context) for topic, argument in topics.items()}
+    return [
+        (f"{pair}/{topic}", name.replace("{pair}", pair))
+        for topic, name in given.items()
+        for pair in pairs
+        if "{pair}" in name
+    ]
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> list | None:

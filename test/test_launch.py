@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, List  # noqa: UP035  # launch knows no other.
 
 import pytest
 
@@ -35,6 +35,7 @@ ARGUMENTS = {
     "rectify": "",
     "rgb_camera_info_topic": "",
     "thermal_camera_info_topic": "",
+    "pairs": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -139,6 +140,19 @@ def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., 
         "thermal/image_raw": configuration("thermal_topic"),
     }
     assert f"install_executable({node.options['executable']} " in (ROOT / "CMakeLists.txt").read_text()
+
+
+def test_the_topics_of_several_pairs_follow_a_pattern(describe: Callable[..., list[Call]]) -> None:
+    topics = {"rgb_topic": "/{pair}/colour/image_raw", "thermal_topic": "lwir/{pair}"}
+    (node,) = named(describe(DETECT, pairs="[front, rear_left]", **topics), "LifecycleNode")
+    assert dict(node.options["remappings"]) == {
+        "front/rgb/image_raw": "/front/colour/image_raw",
+        "rear_left/rgb/image_raw": "/rear_left/colour/image_raw",
+        "front/thermal/image_raw": "lwir/front",
+        "rear_left/thermal/image_raw": "lwir/rear_left",
+    }
+    (node,) = named(describe(DETECT, pairs="['front']"), "LifecycleNode")
+    assert node.options["remappings"] == []
 
 
 def test_what_is_not_given_is_left_to_the_params_file(describe: Callable[..., list[Call]]) -> None:
@@ -249,6 +263,7 @@ def test_ros_accepts_the_launch_file() -> None:
         ("use_arrival_time", "true", "pairing.use_arrival_time", bool),
         ("threads", "2", "threads", int),
         ("rectify", "off", "rectify", str),
+        ("pairs", "[front, rear]", "pairs", List[str]),  # noqa: UP006
         ("rgb_camera_info_topic", "/a/info", "rgb.camera_info_topic", str),
         ("thermal_camera_info_topic", "/b/info", "thermal.camera_info_topic", str),
     ],

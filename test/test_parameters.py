@@ -326,7 +326,8 @@ def test_a_camera_pair_has_the_common_values_unless_it_has_its_own(context: Cont
     path = tmp_path / "pairs.yaml"
     path.write_text(
         "/parameters: {ros__parameters: {pairs: [front, rear], score_threshold: 0.3, "
-        "rear: {score_threshold: 0.6, rectify: off, registration: {homography: [1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}}}}"
+        "rear: {score_threshold: 0.6, rectify: off, "
+        "registration: {homography: [1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}}}}"
     )
     server = Server(context, file=path, configured=True)
     front, rear = server.server.pairs["front"], server.server.pairs["rear"]
@@ -382,9 +383,9 @@ def test_bad_names_of_camera_pairs_are_refused_with_a_sentence(context: Context,
 
 
 def test_a_bad_value_of_a_camera_pair_at_the_start_is_refused_with_a_sentence(context: Context) -> None:
-    with pytest.raises(ParameterError, match="parameter rear.score_threshold is 3.0: expected 0 to 1"):
+    with pytest.raises(ParameterError, match=r"parameter rear\.score_threshold is 3\.0: expected 0 to 1"):
         Server(context, {"pairs": ["rear"], "rear.score_threshold": 3.0})
-    with pytest.raises(ParameterError, match="parameter rear.rectify is 'yes': expected one of auto, off"):
+    with pytest.raises(ParameterError, match=r"parameter rear\.rectify is 'yes': expected one of auto, off"):
         Server(context, {"pairs": ["rear"], "rear.rectify": "yes"})
 
 
