@@ -159,7 +159,9 @@ class Rectification:
         build: Callable[..., Any] = cv2.initUndistortRectifyMap
         if calibration.model == FISHEYE:
             build = cv2.fisheye.initUndistortRectifyMap
-        self._maps = build(self._camera, self._distortion, rotation, projection, calibration.size, cv2.CV_16SC2)
+        self._maps: tuple[Any, Any] = build(
+            self._camera, self._distortion, rotation, projection, calibration.size, cv2.CV_16SC2
+        )
 
     def rectify(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the rectified image, of the same shape and type.
@@ -172,7 +174,8 @@ class Rectification:
         level = PADDING_LEVEL if image.ndim == 3 else int(np.median(image[::_MEDIAN_STEP, ::_MEDIAN_STEP]))
         return cv2.remap(
             image,
-            *self._maps,
+            self._maps[0],
+            self._maps[1],
             interpolation=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(level,) * 4,
