@@ -91,12 +91,12 @@ class CameraPair:
         if self.session is not None:
             self.session.close_inputs()
 
-    def end_session(self) -> None:
-        """Unsubscribe and wait for a running inference."""
+    def end_session(self, *, waited_sec: float = 0.0) -> None:
+        """Unsubscribe and wait for a running inference. See `DetectionSession.close` for ``waited_sec``."""
         self._diagnostics.watch(None)
         session, self.session = self.session, None
         if session is not None:
-            session.close()
+            session.close(waited_sec=waited_sec)
             self._last_session = None if session.has_ended() else session
 
     def close(self) -> None:

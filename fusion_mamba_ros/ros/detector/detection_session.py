@@ -150,11 +150,14 @@ class DetectionSession:
         self.further.close()
         self._worker.stop(timeout_sec=0.0)
 
-    def close(self) -> None:
-        """Stop the session. Nothing is published after this returns."""
+    def close(self, *, waited_sec: float = 0.0) -> None:
+        """Stop the session. Nothing is published after this returns.
+
+        ``waited_sec`` is the time that has already been spent on waiting for inferences since `close_inputs`.
+        """
         self.close_inputs()
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
-        if not self._worker.stop(timeout_sec=timeout_sec):
+        if not self._worker.stop(timeout_sec=max(0.0, timeout_sec - waited_sec)):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
             # The thread still refers to worker and processor. It must not keep the node and its DDS participant alive.
             self.processor.detach()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -208,8 +209,9 @@ class DetectorNode(LifecycleNode):
         # Close all inputs first: the running inferences of all pairs then end at the same time.
         for pair in self._pairs:
             pair.close_inputs()
+        since = time.monotonic()
         for pair in self._pairs:
-            pair.end_session()
+            pair.end_session(waited_sec=time.monotonic() - since)
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
             scheduler.close()
