@@ -207,6 +207,7 @@ def test_a_calibration_that_cannot_be_used_is_one_sentence(changes: dict[str, An
     ("changes", "words"),
     [
         ({"size": (0, 0)}, "the camera's images are 0x0"),
+        ({"size": (32767, 2)}, "OpenCV rectifies no images of 32767x2"),
         ({"d": [1e307] * 5}, "to infinity"),
         ({"p": replaced(P, 0, 5e-324)}, "to infinity|no inverse"),
         ({"p": replaced(P, 2, 1e7)}, "shows nothing of the original"),

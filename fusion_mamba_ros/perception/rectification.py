@@ -28,6 +28,8 @@ _LENGTHS: dict[str, tuple[int, ...]] = {"plumb_bob": (4, 5), "rational_polynomia
 _POINTS_PER_EDGE = 8
 # A box of which less than this remains in the original image, in pixels of either side, is left out.
 _LEAST_SIDE_PX = 1.0
+# OpenCV stores the integer part of a map in 16 bits, signed.
+_LARGEST_SIDE_PX = 32766
 # Points of each axis at which a calibration is checked.
 _GRID = 17
 _MEDIAN_STEP = 8
@@ -219,6 +221,8 @@ class Rectification:
         width, height = self.calibration.size
         if min(width, height) <= 0:
             raise CalibrationError(f"the camera's images are {width}x{height}: expected at least one pixel")
+        if max(width, height) > _LARGEST_SIDE_PX:
+            raise CalibrationError(f"OpenCV rectifies no images of {width}x{height}: at most {_LARGEST_SIDE_PX} pixels")
         grid = np.stack(np.meshgrid(np.linspace(0, width, _GRID), np.linspace(0, height, _GRID)), axis=-1)
         points = grid.reshape(-1, 2)
         if ((np.column_stack([points - 0.5, np.ones(len(points))]) @ self._rays.T)[:, 2] <= 0).any():
