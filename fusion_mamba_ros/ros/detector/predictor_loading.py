@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-from fusion_mamba_ros.perception.engine import EngineOptions
+from fusion_mamba_ros.perception.engine import Engine, EngineOptions
 from fusion_mamba_ros.perception.engine_loading import load_engine
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default_thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
@@ -24,15 +24,7 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
     """
     path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
     options = EngineOptions(parameters.device, parameters.precision, parameters.threads)
-    engine, metadata = load_engine(path, parameters.engine, options)
-    return Predictor(
-        engine,
-        metadata,
-        thresholds=inference_thresholds_of(parameters, metadata),
-        thermal=thermal_scaling_of(parameters, metadata),
-        homography=homography_of(parameters, metadata),
-        stream=True,
-    )
+    return _predictor_with(*load_engine(path, parameters.engine, options), parameters)
 
 
 def share_engine(predictor: Predictor, parameters: DetectorParameters) -> Predictor:
@@ -40,9 +32,12 @@ def share_engine(predictor: Predictor, parameters: DetectorParameters) -> Predic
 
     It has thresholds, thermal scaling and homography of its own. Raises ``ValueError`` with one sentence.
     """
-    metadata = predictor.metadata
+    return _predictor_with(predictor.engine, predictor.metadata, parameters)
+
+
+def _predictor_with(engine: Engine, metadata: CheckpointMetadata, parameters: DetectorParameters) -> Predictor:
     return Predictor(
-        predictor.engine,
+        engine,
         metadata,
         thresholds=inference_thresholds_of(parameters, metadata),
         thermal=thermal_scaling_of(parameters, metadata),
