@@ -85,6 +85,28 @@ def test_threads_that_call_one_engine_at_once_get_what_they_get_alone(name: str)
             assert (rows == its_own).all()
 
 
+def test_predictors_that_share_an_engine_lose_different_cameras_at_the_same_time() -> None:
+    first = Predictor(small_engine(), SMALL, thresholds=Thresholds(score_threshold=0.0, max_detections=50))
+    predictors = [first, Predictor(first.engine, SMALL, thresholds=first.thresholds)]
+    rng = np.random.default_rng(2)
+    pair = {"rgb": rng.integers(0, 256, (64, 64, 3), np.uint8), "thermal": rng.integers(0, 256, (64, 64), np.uint8)}
+    rgb, thermal = ({name: pair[name]} for name in ("rgb", "thermal"))
+    orders = [[rgb, pair, thermal, rgb], [thermal, rgb, pair, thermal]]
+    expected = [[first.predict(images).boxes for images in order] for order in orders]
+    found: list[list[np.ndarray]] = [[], []]
+
+    def run(index: int) -> None:
+        found[index] = [predictors[index].predict(images).boxes for images in orders[index]]
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    for boxes, alone in zip(found, expected, strict=True):
+        assert len(boxes) == 4 and all((a == b).all() for a, b in zip(boxes, alone, strict=True))
+
+
 def test_predictors_that_share_an_engine_have_thresholds_homography_and_scaling_of_their_own() -> None:
     first = Predictor(small_engine(), SMALL, thresholds=Thresholds(score_threshold=0.5), stream=True)
     homography = [1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
