@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,9 @@ def largest_difference(outputs: dict[str, tuple[Tensor, ...]]) -> float:
     return max(float((torch.stack(maps) - right).abs().max() / right.abs().max()) for maps in outputs.values())
 
 
-def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, options: argparse.Namespace) -> dict:
+def measure_block(
+    module: nn.Module, shape: tuple[int, int, int], threads: int, options: argparse.Namespace
+) -> dict[str, Any]:
     """Return all results of one module at one shape with ``threads`` threads."""
     torch.set_num_threads(threads)
     maps = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(1))
@@ -123,7 +126,8 @@ def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, 
 
     def on(backend: Any) -> tuple[Tensor, ...]:
         with use_backend(backend):
-            return module(*maps)
+            found: tuple[Tensor, ...] = module(*maps)
+            return found
 
     with torch.no_grad():
         difference = largest_difference({name: on(backend) for name, backend in backends.items()})
@@ -132,23 +136,27 @@ def measure_block(module: nn.Module, shape: tuple[int, int, int], threads: int, 
                 f"the scans differ by {difference:.1e} of the largest value, more than {LARGEST_DIFFERENCE:.0e}: "
                 "the comparison would be wrong"
             )
-        runs = {name: (lambda backend=backend: on(backend)) for name, backend in backends.items()}
+        runs: dict[str, Callable[[], Any]] = {name: partial(on, backend) for name, backend in backends.items()}
         return {
             "shape": shape,
             "threads": threads,
             "difference": difference,
             "seconds": measure(runs, options.repeats, options.slow_repeats),
-            "extra_bytes": {name: extra_memory(lambda run=run: torch.stack(run())) for name, run in runs.items()},
+            "extra_bytes": {name: extra_memory(partial(_stacked, run)) for name, run in runs.items()},
         }
 
 
-def print_table(results: list[dict], console: Console) -> None:
+def _stacked(run: Callable[[], tuple[Tensor, ...]]) -> Tensor:
+    return torch.stack(run())
+
+
+def print_table(results: list[dict[str, Any]], console: Console) -> None:
     """Print medians, ratios and memory as a table."""
     table = Table(title="two streams, batch 1, N = 16, float32, CPU", title_justify="left")
     for name in ("block", "C, H x W", "threads", "kernel", "loop", "pscan", "memory: kernel", "loop", "pscan"):
         table.add_column(name, justify="right")
 
-    def megabytes(row: dict, name: str) -> str:
+    def megabytes(row: dict[str, Any], name: str) -> str:
         found = row["extra_bytes"].get(name)
         return "-" if found is None else f"{found / 1e6:.0f} MB"
 

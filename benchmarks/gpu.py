@@ -232,14 +232,14 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit(f"benchmarks/gpu.py needs a CUDA device, but torch {torch.__version__} finds none on this machine.")
     console = Console()
-    found = {
+    found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(),
         "capability": torch.cuda.get_device_capability(),
         "torch": torch.__version__,
         "backend": active_backend("cuda").name,
     }
     console.print(", ".join(f"{name} {value}" for name, value in found.items()))
-    parts = {
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "error against float64": lambda: correctness("cuda"),
         "scan": lambda: scan_times("cuda", repeats=arguments.repeats),
         "detector": lambda: detector_latency(

@@ -152,7 +152,7 @@ def measure(seconds: float, rate_hz: float, outages: int, check: Callable[[], No
         if start_ns is not None:
             took[name].append((time.monotonic_ns() - start_ns) * 1e-6)
 
-    node.create_subscription(Detection2DArray, "detections", lambda message: note("node", message.header), 10)
+    node.create_subscription(Detection2DArray, "detections", lambda message: note("node", message.header), 10)  # type: ignore[attr-defined]
     node.create_subscription(Header, "answer", lambda message: note("peer", message), 10)
 
     def note_status(status: FusionStatus) -> None:

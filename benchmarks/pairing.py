@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -151,7 +152,7 @@ def main() -> None:
     rules = {"ApproximateTime": run_greedy, "Pairing": run_pairing}
     columns = ("stream", "rule", "pairs", "alone", "offset", "p95", "delay", "p95", "silence", "us/frame")
     table = Table(*columns, title=f"{SECONDS} s each, max offset 50 ms, times in ms")
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     checked = "message_filters is not installed: ApproximateTime is only the rule of this file"
     for name, frames in streams().items():
         results[name] = {}

@@ -26,6 +26,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,16 @@ def measure(
     }
 
 
-def measure_shape(channels: int, length: int, threads: int, bounds: ScanBounds, options: argparse.Namespace) -> dict:
+def measure_shape(
+    channels: int, length: int, threads: int, bounds: ScanBounds, options: argparse.Namespace
+) -> dict[str, Any]:
     """Return all results of one shape with ``threads`` threads."""
     torch.set_num_threads(threads)
     # Warm up: the first calls of a process include one-time work.
     with_backward(selective_scan_2d)(*make_map(16, 64))
     bounds.exponentials(STATE_SIZE)
     bounds.multiply_adds(STATE_SIZE)
-    arguments = make_map(channels, length)
+    arguments: tuple[Any, ...] = make_map(channels, length)
     kernel_bytes = sum(tensor.numel() * 4 for tensor in (*arguments, arguments[0]))
     elements = channels * length * STATE_SIZE
     runs: dict[str, Callable[[], Any]] = {
@@ -101,7 +104,7 @@ def measure_shape(channels: int, length: int, threads: int, bounds: ScanBounds, 
     }
     rates = (*arguments[:2], arguments[2][..., 0].contiguous(), *arguments[3:])
     for decay in ("power", "scalar"):
-        runs[decay] = lambda decay=decay: selective_scan_2d(*rates, decay=decay)
+        runs[decay] = partial(selective_scan_2d, *rates, decay=decay)
     backward: dict[str, Callable[[], Any]] = {"kernel": lambda: with_backward(selective_scan_2d)(*arguments)}
     peers: dict[str, Callable[..., Tensor]] = {}
     if not options.kernel_only:
@@ -109,7 +112,7 @@ def measure_shape(channels: int, length: int, threads: int, bounds: ScanBounds, 
         if elements * 4 < MOST_PEER_BYTES / 2:
             peers["pscan"] = parallel_scan
         sequences = make_sequences(channels, length)
-        runs |= {name: (lambda peer=peer: peer(*sequences)) for name, peer in peers.items()}
+        runs |= {name: partial(peer, *sequences) for name, peer in peers.items()}
         if (channels, length) == SHAPES[0]:
             backward |= {
                 "loop": lambda: with_backward(loop)(*sequences),
@@ -140,8 +143,8 @@ def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None,
     allocator would distort the result.
     """
     torch.set_num_threads(threads)
-    arguments = make_map(channels, length)
-    leaves = [argument.detach().requires_grad_() for argument in arguments]
+    arguments: tuple[Any, ...] = make_map(channels, length)
+    leaves: list[Any] = [argument.detach().requires_grad_() for argument in arguments]
     grad_y = torch.ones_like(arguments[0])
 
     def backward() -> Tensor:
@@ -158,7 +161,7 @@ def kernel_memory(channels: int, length: int, threads: int) -> tuple[int | None,
     return forward, None if both is None else max(0, both - gradients)
 
 
-def print_table(results: list[dict], console: Console) -> None:
+def print_table(results: list[dict[str, Any]], console: Console) -> None:
     """Print medians and ratios as a table."""
     table = Table(title=f"selective scan on the CPU, N = {STATE_SIZE}, {cpu.instruction_set()}", title_justify="left")
     for name in (
@@ -169,7 +172,7 @@ def print_table(results: list[dict], console: Console) -> None:
     table.add_column("loop, time-major fwd+bwd", justify="right")
     table.add_column("bwd memory", justify="right")
 
-    def ratio(times: dict, name: str) -> str:
+    def ratio(times: dict[str, Any], name: str) -> str:
         if name not in times:
             return "-"
         return f"{times[name]['median'] / times['kernel']['median']:.0f}x"

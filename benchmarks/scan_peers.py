@@ -66,7 +66,8 @@ def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -
 
 def entering_states(delta_u: Tensor, B: Tensor) -> Tensor:
     """Return delta u B (L, channels, N) from delta u (L, channels), without repeating B for each channel."""
-    return (delta_u.unflatten(1, (4, -1))[..., None] * B.permute(2, 0, 1)[:, :, None]).flatten(1, 2)
+    states: Tensor = (delta_u.unflatten(1, (4, -1))[..., None] * B.permute(2, 0, 1)[:, :, None]).flatten(1, 2)
+    return states
 
 
 def time_major(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:

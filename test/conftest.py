@@ -22,14 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @functools.cache
 def needs_rclpy(path: Path) -> bool:
     """Return whether a module imports rclpy, or is skipped without it, or imports a module of this folder that does."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path.name)):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
-            names.update(value.value for value in node.args if isinstance(value, ast.Constant))
+            names.update(str(value.value) for value in node.args if isinstance(value, ast.Constant))
     return "rclpy" in names or any(
         needs_rclpy(FOLDER / f"{name}.py") for name in names if (FOLDER / f"{name}.py").exists()
     )

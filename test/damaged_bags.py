@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
@@ -22,7 +23,7 @@ def text_message(number: int) -> bytes:
     return bytes(TYPESTORE.serialize_cdr(message, STRING))
 
 
-def number_of(fields) -> int:
+def number_of(fields: Any) -> int:
     return int(fields.data.split()[0])
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -15,6 +16,7 @@ from rosbags.typesys import get_types_from_msg
 from fusion_mamba_ros.bags.new_bag import VERSION
 from fusion_mamba_ros.bags.vision_messages import DETECTION_ARRAY, detection_typestore, labelled_boxes, time_message
 from fusion_mamba_ros.perception.detections import Detections, Mode
+from fusion_mamba_ros.perception.thresholds import Thresholds
 
 IMAGE = "sensor_msgs/msg/Image"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
@@ -41,7 +43,7 @@ class Message:
 
     topic: str
     stamp_ns: int
-    content: object
+    content: Any
     received_ns: int | None = None
     encoding: str | None = None
 
@@ -58,7 +60,7 @@ def thermal(index: float, **options: object) -> Message:
     return Message("/thermal/image_raw", stamp(index), pixels, **options)  # type: ignore[arg-type]
 
 
-def boxes(topic: str, index: float, rows: Iterable[tuple], **options: object) -> Message:
+def boxes(topic: str, index: float, rows: Iterable[tuple[Any, ...]], **options: object) -> Message:
     """Return an array of (class name, box, score)."""
     return Message(topic, stamp(index), tuple(rows), **options)  # type: ignore[arg-type]
 
@@ -68,7 +70,7 @@ def write_bag(path: Path, messages: Iterable[Message], *, plugin: StoragePlugin 
     store = detection_typestore()
     for name, text in _MESSAGES.items():
         store.register(get_types_from_msg(text, name))
-    connections: dict[str, object] = {}
+    connections: dict[str, Any] = {}
     with Writer(path, version=VERSION, storage_plugin=plugin) as writer:
         for message in messages:
             kind, data = _serialized(store, message)
@@ -79,7 +81,7 @@ def write_bag(path: Path, messages: Iterable[Message], *, plugin: StoragePlugin 
     return path
 
 
-def _serialized(store, message: Message) -> tuple[str, bytes]:
+def _serialized(store: Any, message: Message) -> tuple[str, bytes]:
     types, content = store.types, message.content
     if isinstance(content, bytes):
         return IMAGE, content
@@ -115,8 +117,6 @@ class OneBoxDetector:
     homography = np.eye(3)
 
     def __init__(self, *, fail_at: int | None = None) -> None:
-        from fusion_mamba_ros.perception.thresholds import Thresholds
-
         self.thresholds = Thresholds()
         self.seen: list[set[str]] = []
         self._fail_at = fail_at
@@ -124,7 +124,13 @@ class OneBoxDetector:
     def reset_stream(self) -> None:
         """Nothing is kept."""
 
-    def predict_for(self, images, thresholds, *, reference_size=None):
+    def predict_for(
+        self,
+        images: Mapping[str, Any],
+        thresholds: Iterable[Thresholds],
+        *,
+        reference_size: tuple[int, int] | None = None,
+    ) -> list[Detections]:
         """Return the box, or both if the thresholds allow."""
         self.seen.append(set(images))
         if len(self.seen) - 1 == self._fail_at:

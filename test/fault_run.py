@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 from collections import defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,8 @@ class FaultRun:
     def _run(self) -> None:
         self.world.at(self.start_ns, self._trigger)
         for fault in self.scenario.faults:
-            self.world.at(self._at(fault.start_sec), lambda fault=fault: self._begin(fault))
-            self.world.at(self._at(fault.end_sec), lambda fault=fault: self._end(fault))
+            self.world.at(self._at(fault.start_sec), partial(self._begin, fault))
+            self.world.at(self._at(fault.end_sec), partial(self._end, fault))
         last_sec = max((fault.end_sec for fault in self.scenario.faults), default=0.0)
         late_sec = max((f.amount for f in self.scenario.faults if f.kind == "camera late"), default=0.0)
         # An inference that hangs lasts longer than its fault: `run_until` returns when it has ended.
@@ -144,7 +145,7 @@ class FaultRun:
         self.world.at(self.world.steady_ns + int(period_sec * SECOND), self._trigger)
         for camera in Camera:
             jitter_ns = int(self._rng.integers(0, SECOND // 200))
-            self.world.at(self.world.steady_ns + jitter_ns, lambda camera=camera: self._take(camera))
+            self.world.at(self.world.steady_ns + jitter_ns, partial(self._take, camera))
 
     def _take(self, camera: Camera) -> None:
         """Take an image and send it, as far as the camera's faults allow."""

@@ -13,6 +13,7 @@ import torch
 
 from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor, share_engine
@@ -27,6 +28,7 @@ class FaultyPredictor:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        assert isinstance(predictor.engine, TorchEngine)
         self._bias = next(
             p for n, p in predictor.engine.model.named_parameters() if n.startswith("head.class_branches")
         )

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,14 +13,16 @@ import numpy as np
 WIDTH, HEIGHT = 64, 48
 
 
-def write_image(path: Path, *, channels: int = 3, seed: int = 0, depth: type = np.uint8) -> None:
+def write_image(
+    path: Path, *, channels: int = 3, seed: int = 0, depth: type[np.unsignedinteger[Any]] = np.uint8
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (HEIGHT, WIDTH, channels) if channels > 1 else (HEIGHT, WIDTH)
     image = np.random.default_rng(seed).integers(0, np.iinfo(depth).max, shape).astype(depth)
     assert cv2.imwrite(str(path), image)
 
 
-def write_pair(rgb: Path, thermal: Path, *, seed: int = 0, depth: type = np.uint8) -> None:
+def write_pair(rgb: Path, thermal: Path, *, seed: int = 0, depth: type[np.unsignedinteger[Any]] = np.uint8) -> None:
     write_image(rgb, seed=2 * seed)
     write_image(thermal, channels=1, seed=2 * seed + 1, depth=depth)
 
@@ -39,7 +42,7 @@ def write_voc(path: Path, objects: Sequence[tuple[str, tuple[float, float, float
 
 
 def write_paired_yolo(
-    root: Path, splits: dict[str, Sequence[str]], labels: Sequence[str] = ("0 0.5 0.5 0.5 0.5",)
+    root: Path, splits: Mapping[str, Sequence[str]], labels: Sequence[str] = ("0 0.5 0.5 0.5 0.5",)
 ) -> Path:
     """Write a paired-YOLO folder whose pairs all have the same ``labels``."""
     for number, stem in enumerate(sorted({stem for stems in splits.values() for stem in stems})):

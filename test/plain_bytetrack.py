@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 LOST_FRAMES = 30
@@ -57,7 +58,15 @@ class PlainByteTrack:
     def reset(self) -> None:
         self.tracks = []
 
-    def update(self, boxes, scores, labels, *, score_threshold: float, stamp_ns: int = 0) -> np.ndarray:
+    def update(
+        self,
+        boxes: npt.NDArray[np.floating],
+        scores: npt.NDArray[np.floating],
+        labels: npt.NDArray[np.int64],
+        *,
+        score_threshold: float,
+        stamp_ns: int = 0,
+    ) -> np.ndarray:
         ids = np.zeros(len(boxes), np.int64)
         high = [i for i in range(len(boxes)) if scores[i] >= score_threshold]
         low = [i for i in range(len(boxes)) if 0.1 <= scores[i] < score_threshold]
@@ -73,7 +82,15 @@ class PlainByteTrack:
         self.tracks += [Track.started(boxes[i], labels[i]) for i in high]
         return ids
 
-    def _match(self, tracks, detections, boxes, labels, least, ids):
+    def _match(
+        self,
+        tracks: list[Track],
+        detections: list[int],
+        boxes: npt.NDArray[np.floating],
+        labels: npt.NDArray[np.int64],
+        least: float,
+        ids: npt.NDArray[np.int64],
+    ) -> tuple[list[Track], list[int]]:
         """Match, update and return the tracks and the detections that are left."""
         overlap = np.zeros((len(tracks), len(detections)))
         for row, track in enumerate(tracks):

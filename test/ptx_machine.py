@@ -16,7 +16,7 @@ import numpy as np
 
 WARP = 32
 _GUARD = 1 << 20
-_DTYPES = {"f32": np.float32, "s32": np.int32, "u32": np.uint32, "b32": np.uint32}
+_DTYPES: dict[str, type[np.generic]] = {"f32": np.float32, "s32": np.int32, "u32": np.uint32, "b32": np.uint32}
 _DTYPES |= {"s64": np.int64, "u64": np.uint64, "b64": np.uint64, "pred": np.bool_}
 _COMPARE: dict[str, Callable[..., Any]] = {
     "lt": np.less,
@@ -103,7 +103,8 @@ class PtxMachine:
         if name == "ld":
             return np.full(self.threads, self._values[operands[1].strip("[] ")]).astype(_DTYPES[dtype])
         if name == "setp":
-            return _COMPARE[kind[1]](self._read(operands[1], dtype), self._read(operands[2], dtype))
+            answer: np.ndarray = _COMPARE[kind[1]](self._read(operands[1], dtype), self._read(operands[2], dtype))
+            return answer
         if name == "selp":
             chosen = self._read(operands[3], "pred")
             return np.where(chosen, self._read(operands[1], dtype), self._read(operands[2], dtype))
@@ -128,7 +129,8 @@ class PtxMachine:
         lane = thread % WARP
         source = {"up": lane - by.astype(int), "bfly": lane ^ by, "idx": by}[mode].astype(int)
         source = np.where((source < 0) | (source >= WARP), lane, source)
-        return value[thread - lane + source]
+        shuffled: np.ndarray = value[thread - lane + source]
+        return shuffled
 
     def _access(
         self, kind: list[str], place: str, active: np.ndarray, count: int = 0, store: list[np.ndarray] | None = None
@@ -192,11 +194,13 @@ def _operands(text: str) -> list[str]:
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a / b as PTX has it: whole numbers are cut towards zero."""
-    return a / b if a.dtype == np.float32 else np.trunc(a.astype(np.float64) / b)
+    quotient: np.ndarray = a / b if a.dtype == np.float32 else np.trunc(a.astype(np.float64) / b)
+    return quotient
 
 
 def _shift_right(a: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return a >> by.astype(a.dtype)
+    shifted: np.ndarray = a >> by.astype(a.dtype)
+    return shifted
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {

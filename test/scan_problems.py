@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,17 +52,21 @@ def random_map_arguments(
 
 def float64_answer(inputs: ScanInputs, grad_y: Tensor) -> tuple[Tensor, Gradients]:
     """Return y and all gradients by autograd through the time loop in float64."""
-    tensors = [None if tensor is None else tensor.double().requires_grad_() for tensor in inputs.tensors().values()]
+    tensors: list[Any] = [
+        None if tensor is None else tensor.double().requires_grad_() for tensor in inputs.tensors().values()
+    ]
     present = [tensor for tensor in tensors if tensor is not None]
     threads = torch.get_num_threads()
     # Thousands of small operators: more threads would only wait for each other.
     torch.set_num_threads(1)
     try:
-        y = scan_maps(*tensors, inputs.delta_softplus, inputs.decay)
+        u, delta, A, B, C, D, bias = tensors
+        y = scan_maps(u, delta, A, B, C, D, bias, inputs.delta_softplus, inputs.decay)
         found = iter(torch.autograd.grad(y, present, grad_y.double()))
     finally:
         torch.set_num_threads(threads)
-    return y.detach(), Gradients(*(None if tensor is None else next(found) for tensor in tensors))
+    gradients: list[Any] = [None if tensor is None else next(found) for tensor in tensors]
+    return y.detach(), Gradients(*gradients)
 
 
 def brute_force_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor) -> Tensor:
@@ -87,7 +92,8 @@ def brute_force_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, 
     return y
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
+def relative_error(found: Tensor | None, expected: Tensor | None) -> float:
     """Return the largest error, relative to the largest expected value; infinite if that is zero and the other not."""
+    assert found is not None and expected is not None
     error, scale = float((found.double() - expected).abs().max()), float(expected.abs().max())
     return error / scale if scale else (math.inf if error else 0.0)

@@ -7,31 +7,37 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fusion_mamba_ros.network.state_space import SelectiveScan2d, StateSpaceStream, VisualStateSpaceBlock
+
 Array = npt.NDArray[np.float64]
 
 
-def to_array(tensor: torch.Tensor) -> Array:
+def to_array(tensor: torch.Tensor | None) -> Array:
     """Return a tensor as float64."""
+    assert tensor is not None
     return tensor.detach().double().numpy()
 
 
 def silu(x: Array) -> Array:
     """x times its logistic function."""
-    return x / (1 + np.exp(-x))
+    y: Array = x / (1 + np.exp(-x))
+    return y
 
 
-def layer_norm(x: Array, layer: torch.nn.Module) -> Array:
+def layer_norm(x: Array, layer: torch.nn.LayerNorm) -> Array:
     """Normalise (C, H, W) over C."""
     weight, bias = to_array(layer.weight)[:, None, None], to_array(layer.bias)[:, None, None]
-    return (x - x.mean(0)) / np.sqrt(x.var(0) + layer.eps) * weight + bias
+    y: Array = (x - x.mean(0)) / np.sqrt(x.var(0) + layer.eps) * weight + bias
+    return y
 
 
 def linear(x: Array, weight: torch.Tensor) -> Array:
     """Apply (O, C) to the channels of (C, H, W)."""
-    return np.einsum("oc,chw->ohw", to_array(weight), x)
+    y: Array = np.einsum("oc,chw->ohw", to_array(weight), x)
+    return y
 
 
-def depthwise(x: Array, layer: torch.nn.Module) -> Array:
+def depthwise(x: Array, layer: torch.nn.Conv2d) -> Array:
     """3x3 correlation of each channel with its own kernel, zeros around the map."""
     weight, bias = to_array(layer.weight)[:, 0], to_array(layer.bias)
     channels, height, width = x.shape
@@ -51,7 +57,7 @@ def pixel_orders(height: int, width: int) -> list[list[tuple[int, int]]]:
     return [rows, columns, rows[::-1], columns[::-1]]
 
 
-def scan(x: Array, layer: torch.nn.Module) -> Array:
+def scan(x: Array, layer: SelectiveScan2d) -> Array:
     """SS2D of (D, H, W): h_t = exp(dt A) h_(t-1) + dt u_t B_t; y_t = h_t C_t + D u_t, summed over the orders."""
     n, rank, count = layer.state_size, layer.dt_rank, layer.directions
     x_proj, dt_proj, dt_bias = to_array(layer.x_proj), to_array(layer.dt_proj), to_array(layer.dt_bias)
@@ -70,14 +76,15 @@ def scan(x: Array, layer: torch.nn.Module) -> Array:
     return out
 
 
-def hidden_state(x: Array, stream: torch.nn.Module, ss2d: torch.nn.Module) -> tuple[Array, Array]:
+def hidden_state(x: Array, stream: StateSpaceStream, ss2d: SelectiveScan2d) -> tuple[Array, Array]:
     """y = LN(SS2D(SiLU(DWConv(Linear(LN(x)))))) and z = SiLU(Linear(LN(x)))."""
     normed = layer_norm(x, stream.norm)
     hidden = silu(depthwise(linear(normed, stream.in_proj.weight), stream.conv))
+    assert stream.gate_proj is not None
     return layer_norm(scan(hidden, ss2d), stream.inner_norm), silu(linear(normed, stream.gate_proj.weight))
 
 
-def vss(x: Array, block: torch.nn.Module) -> Array:
+def vss(x: Array, block: VisualStateSpaceBlock) -> Array:
     """x + Linear(y z)."""
     y, z = hidden_state(x, block.stream, block.scan)
     return x + linear(y * z, block.stream.out_proj.weight)

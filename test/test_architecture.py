@@ -97,7 +97,7 @@ def imported(path: Path) -> Iterator[str]:
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
-            yield from (value.value for value in node.args if isinstance(value, ast.Constant))
+            yield from (str(value.value) for value in node.args if isinstance(value, ast.Constant))
 
 
 def test_every_layer_has_its_arrows_written_down() -> None:

@@ -42,10 +42,12 @@ def brute_force(case: dict[str, torch.Tensor], top_k: int, minimum_side: float) 
                     score = float(case["scores"][image, a, case["labels"][image, m]])
                     alignment[a, m] = score**0.5 * value**6
                     inside.append(a)
-            for a in sorted(inside, key=lambda a, m=m: -alignment[a, m])[:top_k]:
+            rank = {a: -alignment[a, m] for a in inside}
+            for a in sorted(inside, key=rank.__getitem__)[:top_k]:
                 wishes.setdefault(a, []).append(m)
-        owners = {a: max(wanted, key=lambda m, a=a: overlap[a, m]) for a, wanted in wishes.items()}
-        best_alignment, best_overlap = {}, {}
+        owners = {a: max(wanted, key={m: overlap[a, m] for m in wanted}.__getitem__) for a, wanted in wishes.items()}
+        best_alignment: dict[int, float] = {}
+        best_overlap: dict[int, float] = {}
         for a, m in owners.items():
             best_alignment[m] = max(best_alignment.get(m, 0.0), alignment[a, m])
             best_overlap[m] = max(best_overlap.get(m, 0.0), overlap[a, m])

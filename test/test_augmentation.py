@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ PLAIN = AugmentationConfig.none(SIZE)
 GEOMETRY = replace(PLAIN, scale=0.5, translate=0.2, flip_probability=0.5, minimum_visibility=0.2, minimum_side_px=2.0)
 
 
-def patch_sample(seed: int, *, size=(640, 480), patches: int = 1) -> Sample:
+def patch_sample(seed: int, *, size: tuple[int, int] = (640, 480), patches: int = 1) -> Sample:
     """Return a black pair with bright rectangles exactly where its boxes are."""
     rng = np.random.default_rng(seed)
     rgb, thermal = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.uint8)
@@ -38,7 +39,7 @@ def bright_box(image: np.ndarray) -> np.ndarray:
     return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
 
-def test_boxes_stay_on_what_they_enclose_in_both_images():
+def test_boxes_stay_on_what_they_enclose_in_both_images() -> None:
     seen = 0
     for seed in range(60):
         changed = Augmentation(GEOMETRY)([patch_sample(seed)], 0, np.random.default_rng(seed))
@@ -49,7 +50,7 @@ def test_boxes_stay_on_what_they_enclose_in_both_images():
     assert seen > 40
 
 
-def test_rotated_and_sheared_boxes_bound_what_they_enclose():
+def test_rotated_and_sheared_boxes_bound_what_they_enclose() -> None:
     config = replace(GEOMETRY, rotation_degrees=20.0, shear_degrees=8.0, scale=0.1, translate=0.0)
     seen = 0
     for seed in range(60):
@@ -63,7 +64,7 @@ def test_rotated_and_sheared_boxes_bound_what_they_enclose():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_mosaic_keeps_the_boxes_of_all_four_pairs_on_their_patches(seed):
+def test_mosaic_keeps_the_boxes_of_all_four_pairs_on_their_patches(seed: int) -> None:
     config = replace(GEOMETRY, mosaic_probability=1.0, minimum_visibility=0.0)
     dataset = [patch_sample(100 + index, size=size) for index, size in enumerate([(640, 480), (500, 300), (320, 256)])]
     changed = Augmentation(config)(dataset, 0, np.random.default_rng(seed))
@@ -79,7 +80,7 @@ def test_mosaic_keeps_the_boxes_of_all_four_pairs_on_their_patches(seed):
 
 
 @pytest.mark.parametrize("size", [(640, 480), (520, 301), (320, 256), (200, 400), (80, 64)])
-def test_without_changes_it_is_the_letterbox_of_inference(size):
+def test_without_changes_it_is_the_letterbox_of_inference(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     smooth = np.clip(np.add.outer(np.linspace(0, 120, size[1]), np.linspace(0, 120, size[0])), 0, 255).astype(np.uint8)
     sample = Sample(
@@ -97,7 +98,7 @@ def test_without_changes_it_is_the_letterbox_of_inference(size):
 
 @pytest.mark.parametrize("zoom", [0.4, 1.0, 3.7])
 @pytest.mark.parametrize("degrees", [0.0, 12.0])
-def test_image_fills_exactly_the_pixels_whose_centre_it_covers(zoom, degrees):
+def test_image_fills_exactly_the_pixels_whose_centre_it_covers(zoom: float, degrees: float) -> None:
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     matrix = np.array([[zoom * cosine, -zoom * sine, 60.3], [zoom * sine, zoom * cosine, 20.2], [0, 0, 1]])
     canvas = np.full((256, 320), 7, np.uint8)
@@ -112,14 +113,14 @@ def test_image_fills_exactly_the_pixels_whose_centre_it_covers(zoom, degrees):
     np.testing.assert_array_equal(canvas[~near_an_edge], expected[~near_an_edge])
 
 
-def test_flip_exchanges_left_and_right():
+def test_flip_exchanges_left_and_right() -> None:
     sample = patch_sample(1, size=SIZE)
     changed = Augmentation(replace(PLAIN, flip_probability=1.0))([sample], 0, np.random.default_rng(0))
     np.testing.assert_array_equal(changed.images["thermal"], sample.images["thermal"][:, ::-1])
     np.testing.assert_allclose(changed.boxes[:, [0, 2]], SIZE[0] - sample.boxes[:, [2, 0]])
 
 
-def test_same_generator_state_gives_the_same_pair_and_nothing_else_matters():
+def test_same_generator_state_gives_the_same_pair_and_nothing_else_matters() -> None:
     dataset = [patch_sample(seed, patches=3) for seed in range(5)]
     config = AugmentationConfig(size=SIZE, rotation_degrees=5.0)
     first, second = Augmentation(config), Augmentation(config)
@@ -132,7 +133,7 @@ def test_same_generator_state_gives_the_same_pair_and_nothing_else_matters():
         np.testing.assert_array_equal(image, other.images[name])
 
 
-def test_each_stream_is_dropped_whole_as_often_as_asked_and_never_both():
+def test_each_stream_is_dropped_whole_as_often_as_asked_and_never_both() -> None:
     grey = np.full((64, 96), 120, np.uint8)
     dataset = [Sample("grey", {"rgb": np.dstack([grey] * 3), "thermal": grey})]
     augment = Augmentation(AugmentationConfig(size=(96, 64), modality_dropout={"thermal": 0.2, "rgb": 0.3}))
@@ -146,13 +147,13 @@ def test_each_stream_is_dropped_whole_as_often_as_asked_and_never_both():
 
 
 @pytest.mark.parametrize("dropout", [{"thermal": 1.0}, {"rgb+thermal": 1.0}], ids=str)
-def test_nothing_is_dropped_where_nothing_would_be_left(dropout):
+def test_nothing_is_dropped_where_nothing_would_be_left(dropout: dict[str, float]) -> None:
     lone = Sample("a", {"thermal": patch_sample(0).images["thermal"]})
     changed = Augmentation(replace(PLAIN, modality_dropout=dropout))([lone], 0, np.random.default_rng(0))
     assert list(changed.images) == ["thermal"]
 
 
-def test_objects_that_only_a_dropped_image_shows_are_dropped_with_it():
+def test_objects_that_only_a_dropped_image_shows_are_dropped_with_it() -> None:
     first, pair = patch_sample(1), patch_sample(2)
     lone = replace(first, images={"rgb": first.images["rgb"]}, name="rgb alone")
     config = replace(PLAIN, mosaic_probability=1.0, modality_dropout={"rgb": 1.0})
@@ -168,7 +169,7 @@ def test_objects_that_only_a_dropped_image_shows_are_dropped_with_it():
     assert seen > 20
 
 
-def test_dropout_leaves_one_of_the_modalities_that_the_model_sees():
+def test_dropout_leaves_one_of_the_modalities_that_the_model_sees() -> None:
     pair = patch_sample(0)
     for seen, left in ((("rgb",), ["rgb", "thermal"]), (("rgb", "thermal"), ["thermal"])):
         augment = Augmentation(replace(PLAIN, modality_dropout={"rgb": 1.0}), modalities=seen)
@@ -178,13 +179,13 @@ def test_dropout_leaves_one_of_the_modalities_that_the_model_sees():
     assert len(blind([lone], 0, np.random.default_rng(0)).boxes) == 0 < len(pair.boxes)
 
 
-def test_thermal_that_the_boxes_were_drawn_on_is_not_moved_against_them():
+def test_thermal_that_the_boxes_were_drawn_on_is_not_moved_against_them() -> None:
     lone = replace(patch_sample(2, size=SIZE), images={"thermal": patch_sample(2, size=SIZE).images["thermal"]})
     changed = Augmentation(replace(PLAIN, misalignment=0.05))([lone], 0, np.random.default_rng(0))
     np.testing.assert_array_equal(changed.images["thermal"], lone.images["thermal"])
 
 
-def test_misalignment_moves_thermal_alone_and_by_no_more_than_asked():
+def test_misalignment_moves_thermal_alone_and_by_no_more_than_asked() -> None:
     config = replace(PLAIN, misalignment=0.05)
     sample = patch_sample(2, size=SIZE)
     shifts = []
@@ -197,7 +198,7 @@ def test_misalignment_moves_thermal_alone_and_by_no_more_than_asked():
     assert np.abs(shifts).max(axis=0).min() > 0.03 * SIZE[0]
 
 
-def test_large_misalignment_shifts_thermal_by_up_to_so_many_pixels_and_not_the_boxes():
+def test_large_misalignment_shifts_thermal_by_up_to_so_many_pixels_and_not_the_boxes() -> None:
     config = replace(PLAIN, large_misalignment_probability=0.5, large_misalignment_px=20.0)
     rgb, thermal = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), np.zeros((SIZE[1], SIZE[0]), np.uint8)
     rgb[100:140, 150:190] = thermal[100:140, 150:190] = 255
@@ -219,7 +220,7 @@ def test_large_misalignment_shifts_thermal_by_up_to_so_many_pixels_and_not_the_b
     assert np.abs(np.histogram(angles, 4, (-np.pi, np.pi))[0] / moved.sum() - 0.25).max() < 0.2
 
 
-def test_changes_that_are_off_draw_no_number():
+def test_changes_that_are_off_draw_no_number() -> None:
     dataset = [patch_sample(seed, patches=3) for seed in range(5)]
     config = AugmentationConfig(size=SIZE)
     other = replace(
@@ -239,7 +240,7 @@ def test_changes_that_are_off_draw_no_number():
         assert generators[0].random() == generators[1].random()
 
 
-def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays():
+def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays() -> None:
     boxes = np.array([[0, 0, 640, 480], [300, 200, 340, 240]], np.float32)
     grey = np.zeros((480, 640), np.uint8)
     sample = Sample("a", {"rgb": np.dstack([grey] * 3), "thermal": grey}, boxes, np.array([0, 1]))
@@ -250,23 +251,23 @@ def test_box_that_is_hardly_visible_goes_and_one_that_is_half_visible_stays():
     assert keep.tolist() == [False, True]
 
 
-def test_missing_image_stays_missing():
+def test_missing_image_stays_missing() -> None:
     sample = replace(patch_sample(0), images={"rgb": patch_sample(0).images["rgb"]})
     changed = Augmentation(PLAIN)([sample], 0, np.random.default_rng(0))
     # No padding either: the batch puts there what inference puts in place of a missing image.
     assert list(changed.images) == ["rgb"]
 
 
-class BrokenDataset(list):
+class BrokenDataset(list[Any]):
     names = ("a", "b", "c")
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if index == 1:
             raise UnreadableImageError("image 'b.jpg' is cut short")
         return super().__getitem__(index)
 
 
-def test_unreadable_pair_is_replaced_named_and_counted():
+def test_unreadable_pair_is_replaced_named_and_counted() -> None:
     dataset = BrokenDataset([patch_sample(0), None, patch_sample(2)])
     augment = Augmentation(PLAIN)
     names = {augment(dataset, 1, np.random.default_rng(seed)).name for seed in range(30)}
@@ -274,21 +275,21 @@ def test_unreadable_pair_is_replaced_named_and_counted():
     assert augment.skipped == {"b": "image 'b.jpg' is cut short"}
 
 
-def test_unreadable_pair_is_refused_if_asked():
+def test_unreadable_pair_is_refused_if_asked() -> None:
     with pytest.raises(UnreadableImageError, match=r"b.jpg"):
         Augmentation(PLAIN, refuse_unreadable=True)(BrokenDataset([patch_sample(0), None]), 1, np.random.default_rng(0))
 
 
-def test_nothing_readable_ends_with_an_error_instead_of_a_loop():
+def test_nothing_readable_ends_with_an_error_instead_of_a_loop() -> None:
     class AllBroken(BrokenDataset):
-        def __getitem__(self, index):
+        def __getitem__(self, index: Any) -> Any:
             raise UnreadableImageError("gone")
 
     with pytest.raises(DatasetError, match=r"none of the pairs"):
         Augmentation(PLAIN)(AllBroken([0, 0, 0]), 1, np.random.default_rng(0))
 
 
-def test_network_size_of_a_batch_varies_in_steps_of_32():
+def test_network_size_of_a_batch_varies_in_steps_of_32() -> None:
     augment = Augmentation(replace(AugmentationConfig(), size=SIZE, multi_scale=0.5))
     sizes = {augment.draw_size(np.random.default_rng(seed)) for seed in range(100)}
     assert all(width % 32 == 0 and height % 32 == 0 for width, height in sizes)
@@ -314,12 +315,12 @@ def test_network_size_of_a_batch_varies_in_steps_of_32():
         ({"mosaik": 1}, "unknown keys mosaik"),
     ],
 )
-def test_bad_configuration_is_refused_by_name(values, message):
+def test_bad_configuration_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AugmentationConfig.from_dict(values)
 
 
-def test_configuration_survives_its_dictionary():
+def test_configuration_survives_its_dictionary() -> None:
     config = AugmentationConfig(size=SIZE, modality_dropout={"thermal": 0.25, "rgb+thermal": 0.1})
     assert AugmentationConfig.from_dict(config.to_dict()) == config
 
@@ -333,7 +334,7 @@ def test_configuration_survives_its_dictionary():
         ({"modality_dropout": {"rgb": 0.15, "thermal": 0.15}, "rgb_dropout": 0.2}, (0.2, 0.15)),
     ],
 )
-def test_dropout_keys_of_older_recipes_still_load(old, new):
+def test_dropout_keys_of_older_recipes_still_load(old: dict[str, Any], new: tuple[float, float]) -> None:
     with pytest.warns(DeprecationWarning, match="use modality_dropout"):
         config = AugmentationConfig.from_dict(old)
     assert config.modality_dropout == {"rgb": new[0], "thermal": new[1]}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -45,7 +46,7 @@ def write_dataset(root: Path) -> None:
     (root / "classes.txt").write_text("\n".join(CLASS_NAMES))
 
 
-def test_the_accuracy_is_that_of_eval_on_the_same_pairs(tmp_path):
+def test_the_accuracy_is_that_of_eval_on_the_same_pairs(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data")
     dataset = open_dataset(tmp_path / "data", "val", classes=CLASS_NAMES)
     bag = ImageBagWriter(
@@ -66,7 +67,8 @@ def test_the_accuracy_is_that_of_eval_on_the_same_pairs(tmp_path):
     options = BagEvaluationOptions(
         ground_truth="/ground_truth", detector=DetectorOptions(device="cpu", precision="fp32", threads=1)
     )
-    found = evaluate_bag(tmp_path / "bag", options, load_predictor=lambda: load_predictor(options)).report["accuracy"]
+    report: Any = evaluate_bag(tmp_path / "bag", options, load_predictor=lambda: load_predictor(options)).report
+    found = report["accuracy"]
     assert found["overall"]["frames"] == PAIRS and found["overall"]["boxes"] == expected.boxes > 0
     for mine, theirs in (("mAP", "map"), ("mAP50", "map50"), ("mAP75", "map75")):
         assert found["overall"][mine] == pytest.approx(getattr(expected, theirs), abs=1e-4)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,12 +30,12 @@ TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 
 
 @pytest.fixture(scope="module")
-def domain():
+def domain() -> None:
     isolate()
 
 
 @pytest.fixture
-def listener(domain):
+def listener(domain: None) -> Iterator[Listener]:
     listener = Listener()
     yield listener
     listener.close()
@@ -40,34 +44,37 @@ def listener(domain):
 class Listener:
     """Subscribes in this process and keeps what arrives, with the time of arrival."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("listener", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.received = []
+        self.received: list[tuple[str, float, Any]] = []
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self.spin, daemon=True)
         self.thread.start()
 
-    def spin(self):
+    def spin(self) -> None:
         while not self.closing.is_set():
             self.executor.spin_once(timeout_sec=0.05)
 
-    def hear(self, topic, kind=Image, depth=200):
+    def hear(self, topic: str, kind: Any = Image, depth: int = 200) -> None:
         profile = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
         self.node.create_subscription(
             kind, topic, lambda message: self.received.append((topic, time.monotonic(), message)), profile
         )
 
-    def heard(self, topic, count):
+    def heard(self, topic: str, count: int) -> list[tuple[float, Any]]:
         """Return the messages of ``topic`` with their times of arrival, once there are ``count``."""
-        of_topic = lambda: [(at, message) for name, at, message in list(self.received) if name == topic]  # noqa: E731
+
+        def of_topic() -> list[tuple[float, Any]]:
+            return [(at, message) for name, at, message in list(self.received) if name == topic]
+
         wait_until(lambda: len(of_topic()) >= count, f"{count} messages on {topic}")
         return of_topic()
 
-    def close(self):
+    def close(self) -> None:
         self.closing.set()
         self.thread.join(5)
         self.executor.shutdown()
@@ -75,7 +82,7 @@ class Listener:
         rclpy.shutdown(context=self.context)
 
 
-def write_bag(path, frames=12, period_ns=50_000_000, size=(640, 480)):
+def write_bag(path: Path, frames: int = 12, period_ns: int = 50_000_000, size: tuple[int, int] = (640, 480)) -> Path:
     rng = np.random.default_rng(7)
     bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "rgb", "thermal": "thermal"})
     for index in range(frames):
@@ -86,19 +93,19 @@ def write_bag(path, frames=12, period_ns=50_000_000, size=(640, 480)):
     return path
 
 
-def player(*arguments):
+def player(*arguments: object) -> subprocess.Popen[str]:
     run = "import sys; from fusion_mamba_ros.ros.bag_tools.bag_player import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", run, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def played(*arguments):
+def played(*arguments: object) -> tuple[str, str, int]:
     """Play for a listener, however long the two take to find each other on a busy machine; return what was said."""
     return finish(player(*arguments, "--require-subscribers", "--wait-for-subscribers", 60))
 
 
-def finish(process, seconds=90):
+def finish(process: subprocess.Popen[str], seconds: float = 90) -> tuple[str, str, int]:
     try:
         return *process.communicate(timeout=seconds), process.returncode
     finally:
@@ -107,11 +114,12 @@ def finish(process, seconds=90):
             process.wait()
 
 
-def nanoseconds(stamp):
-    return stamp.sec * 10**9 + stamp.nanosec
+def nanoseconds(stamp: Any) -> int:
+    total: int = stamp.sec * 10**9 + stamp.nanosec
+    return total
 
 
-def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
+def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path: Path, listener: Listener) -> None:
     for topic in TOPICS.values():
         listener.hear(topic)
     bag_path = write_bag(tmp_path / "bag", frames=40, period_ns=33_000_000)
@@ -128,20 +136,22 @@ def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path, listener):
 class SimulatedTime:
     """Stands where the module `time` does: only sleeping takes time, and it takes as long as asked."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds):
+    def sleep(self, seconds: float) -> None:
         self.now += seconds
 
 
-def test_messages_are_due_at_the_recorded_times_divided_by_the_rate(tmp_path, listener, monkeypatch):
+def test_messages_are_due_at_the_recorded_times_divided_by_the_rate(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, sent = SimulatedTime(), []
 
-    def publish(publisher, data):
+    def publish(publisher: Any, data: bytes) -> None:
         if publisher.topic_name == TOPICS["rgb"]:
             sent.append(clock.now)
 
@@ -156,7 +166,7 @@ def test_messages_are_due_at_the_recorded_times_divided_by_the_rate(tmp_path, li
     assert np.subtract(sent, sent[0]) == pytest.approx(0.2 * np.arange(11))
 
 
-def test_only_the_topics_asked_for_are_played_and_can_be_remapped(tmp_path, listener):
+def test_only_the_topics_asked_for_are_played_and_can_be_remapped(tmp_path: Path, listener: Listener) -> None:
     listener.hear("/front/colour")
     listener.hear(TOPICS["thermal"])
     bag_path = write_bag(tmp_path / "bag", frames=4, size=(32, 24))
@@ -180,7 +190,7 @@ def test_an_optional_topic_is_played_where_the_bag_has_it_and_needs_no_subscribe
         player.destroy_node()
 
 
-def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path, listener):
+def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path: Path, listener: Listener) -> None:
     listener.hear("/clock", Clock)
     listener.hear(TOPICS["rgb"])
     bag_path = write_bag(tmp_path / "bag", frames=6, period_ns=100_000_000, size=(32, 24))
@@ -193,7 +203,7 @@ def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path, liste
     assert clocks[0] >= START_NS and clocks[-1] == START_NS + 500_000_000
 
 
-def test_loop_goes_on_until_sigint_which_ends_it_cleanly(tmp_path, listener):
+def test_loop_goes_on_until_sigint_which_ends_it_cleanly(tmp_path: Path, listener: Listener) -> None:
     listener.hear(TOPICS["rgb"])
     bag_path = write_bag(tmp_path / "bag", frames=3, size=(32, 24))
     process = player(bag_path, "--loop", "--topics", TOPICS["rgb"], "--wait-for-subscribers", 60)
@@ -206,7 +216,7 @@ def test_loop_goes_on_until_sigint_which_ends_it_cleanly(tmp_path, listener):
     assert stamps[:3] == stamps[3:6]
 
 
-def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path, listener):
+def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path: Path, listener: Listener) -> None:
     process = player(write_bag(tmp_path / "bag", frames=2, size=(32, 24)), "--wait-for-subscribers", 200)
     wait_until(lambda: listener.node.count_publishers(TOPICS["thermal"]), "a player that has advertised its topics")
     process.send_signal(signal.SIGINT)
@@ -214,7 +224,7 @@ def test_sigint_while_waiting_for_subscribers_ends_it_cleanly(tmp_path, listener
     assert code == 0 and "Traceback" not in errors
 
 
-def test_no_subscriber_is_a_warning_or_by_request_an_error(tmp_path, domain):
+def test_no_subscriber_is_a_warning_or_by_request_an_error(tmp_path: Path, domain: None) -> None:
     bag_path = write_bag(tmp_path / "bag", frames=2, size=(32, 24))
     _, errors, code = finish(player(bag_path, "--wait-for-subscribers", 0.2))
     assert code == 0 and "nobody subscribes to /rgb/image_raw, /thermal/image_raw" in errors
@@ -232,12 +242,14 @@ def test_no_subscriber_is_a_warning_or_by_request_an_error(tmp_path, domain):
         (("nowhere", "--ros-args", "-r", "image"), "Couldn't parse remap rule: '-r image'"),
     ],
 )
-def test_what_cannot_be_played_is_said_in_one_sentence(domain, arguments, sentence):
+def test_what_cannot_be_played_is_said_in_one_sentence(
+    domain: None, arguments: tuple[str | Path, ...], sentence: str
+) -> None:
     _, errors, code = finish(player(*arguments))
     assert code == 2 and sentence in errors and "Traceback" not in errors
 
 
-def test_missing_topic_and_empty_bag_are_said_in_one_sentence(tmp_path, domain):
+def test_missing_topic_and_empty_bag_are_said_in_one_sentence(tmp_path: Path, domain: None) -> None:
     bag_path = write_bag(tmp_path / "bag", frames=1, size=(32, 24))
     _, errors, code = finish(player(bag_path, "--topics", "/depth"))
     assert code == 2 and "has no messages on topic '/depth': it has /rgb/image_raw, /thermal/image_raw" in errors
@@ -245,14 +257,14 @@ def test_missing_topic_and_empty_bag_are_said_in_one_sentence(tmp_path, domain):
     assert code == 2 and "empty' is empty" in errors
 
 
-def test_arguments_become_options(tmp_path):
+def test_arguments_become_options(tmp_path: Path) -> None:
     words = ["--rate", "2", "--loop", "--clock", "--topics", "/a", "/b", "--optional-topics", "/c"]
     path, options = parse_arguments([str(tmp_path), *words])
     assert path == tmp_path
     assert options == PlayOptions(rate=2.0, loop=True, clock=True, topics=("/a", "/b"), optional_topics=("/c",))
 
 
-def test_message_classes_are_found_by_the_name_in_the_bag():
+def test_message_classes_are_found_by_the_name_in_the_bag() -> None:
     assert message_class_of("sensor_msgs/msg/Image") is Image
     assert message_class_of("zoo_msgs/msg/Animal") is None
     assert message_class_of("sensor_msgs/msg/Nothing") is None

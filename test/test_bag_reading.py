@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ TOPICS = {"rgb": "/rgb/image_raw", "thermal": "/thermal/image_raw"}
 UNDERLAY = Path(__file__).parent.parent / "underlay" / "vision_msgs" / "msg"
 
 
-def write_bag(path, frames=3):
+def write_bag(path: Path, frames: int = 3) -> None:
     bag = ImageBagWriter(path, topics=TOPICS, frame_ids={"rgb": "a", "thermal": "b"})
     for index in range(frames):
         bag.write_image("rgb", 10**9 + index * 10**8, np.zeros((4, 6, 3), np.uint8))
@@ -24,42 +25,42 @@ def write_bag(path, frames=3):
     bag.close()
 
 
-def test_path_that_does_not_exist_is_named(tmp_path):
+def test_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="nowhere' does not exist"):
         Bag(tmp_path / "nowhere")
 
 
-def test_folder_that_is_no_bag_is_named(tmp_path):
+def test_folder_that_is_no_bag_is_named(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"is no bag: it has no metadata\.yaml"):
         Bag(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "drive.mcap", "drive.db3"])
-def test_file_that_is_no_bag_is_named(tmp_path, name):
+def test_file_that_is_no_bag_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\xff\xd8 something else entirely")
     with pytest.raises(BagError, match=rf"{name}' is no bag that can be read"):
         Bag(tmp_path / name)
 
 
-def test_empty_bag_is_named(tmp_path):
+def test_empty_bag_is_named(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", frames=0)
     with pytest.raises(BagError, match="bag' is empty: it holds no message"):
         Bag(tmp_path / "bag")
 
 
-def test_missing_topic_is_named_with_those_that_are_there(tmp_path):
+def test_missing_topic_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"'/depth': it has /rgb/image_raw, /thermal"):
         bag.require(["/depth"])
 
 
-def test_topic_of_another_type_is_named(tmp_path):
+def test_topic_of_another_type_is_named(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"holds sensor_msgs/msg/Image: expected std_msgs"):
         bag.require(["/rgb/image_raw"], ["std_msgs/msg/String"])
 
 
-def test_messages_come_in_the_order_of_recording(tmp_path):
+def test_messages_come_in_the_order_of_recording(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag:
         times = [message.recorded_ns for message in bag.messages()]
@@ -67,7 +68,7 @@ def test_messages_come_in_the_order_of_recording(tmp_path):
         assert bag.duration_ns == 200_000_000 and bag.start_ns == 10**9
 
 
-def test_types_come_from_the_bag(tmp_path):
+def test_types_come_from_the_bag(tmp_path: Path) -> None:
     typestore = detection_typestore()
     typestore.register(get_types_from_msg("int32 mass\nstring name\n", "zoo_msgs/msg/Animal"))
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -79,7 +80,7 @@ def test_types_come_from_the_bag(tmp_path):
     assert (fields.mass, fields.name) == (5, "cat")
 
 
-def write_image_messages(path, *messages, definition=None):
+def write_image_messages(path: Path, *messages: bytes, definition: Any = None) -> None:
     """Write serialized messages on /rgb/image_raw and /thermal/image_raw in turn."""
     typestore = detection_typestore()
     with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -89,7 +90,7 @@ def write_image_messages(path, *messages, definition=None):
             writer.write(connections[index % 2], 1_500_000_000 + index * 10**8, message)
 
 
-def test_damaged_message_is_named_with_topic_and_time(tmp_path):
+def test_damaged_message_is_named_with_topic_and_time(tmp_path: Path) -> None:
     write_bag(tmp_path / "whole", frames=1)
     with Bag(tmp_path / "whole") as bag:
         whole = [message.data for message in bag.messages()]
@@ -101,7 +102,7 @@ def test_damaged_message_is_named_with_topic_and_time(tmp_path):
         assert warning.lost_messages == 1
 
 
-def test_damaged_definition_is_named(tmp_path):
+def test_damaged_definition_is_named(tmp_path: Path) -> None:
     write_image_messages(tmp_path / "bag", b"\0" * 40, definition="what 3 is this\n")
     with (
         Bag(tmp_path / "bag") as bag,
@@ -110,16 +111,16 @@ def test_damaged_definition_is_named(tmp_path):
         next(bag.read())
 
 
-def test_register_on_a_bag_with_a_damaged_message_is_one_sentence(tmp_path):
+def test_register_on_a_bag_with_a_damaged_message_is_one_sentence(tmp_path: Path) -> None:
     broken = b"\0\1\0\0" + b"\xff" * 40
     write_image_messages(tmp_path / "bag", broken, broken)
     result = CliRunner().invoke(app, ["register", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "r.yaml")])
     assert result.exit_code == 2 and "error: bag" in result.output and "is damaged" in result.output
 
 
-def test_vision_messages_are_those_of_the_underlay():
+def test_vision_messages_are_those_of_the_underlay() -> None:
     typestore = detection_typestore()
-    from_files = {}
+    from_files: dict[str, Any] = {}
     for file in UNDERLAY.glob("*.msg"):
         from_files |= get_types_from_msg(file.read_text(), f"vision_msgs/msg/{file.stem}")
     ours = {name: fields for name, fields in typestore.fielddefs.items() if name.startswith("vision_msgs/")}
@@ -128,7 +129,7 @@ def test_vision_messages_are_those_of_the_underlay():
         assert fields == from_files[name], name
 
 
-def test_boxes_survive_the_message():
+def test_boxes_survive_the_message() -> None:
     typestore = detection_typestore()
     boxes = np.array([[10, 20, 30, 60], [0.5, 0, 7, 9]], np.float32)
     array = labelled_boxes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Nodes:
         self.executor = SingleThreadedExecutor(context=self.context)
 
     def add(self, name: str, *arguments: str, namespace: str = "") -> Node:
-        options = {"cli_args": ["--ros-args", *arguments]} if arguments else {}
+        options: dict[str, Any] = {"cli_args": ["--ros-args", *arguments]} if arguments else {}
         node = Node(name, context=self.context, namespace=namespace, **options)
         self.executor.add_node(node)
         return node
@@ -100,9 +101,11 @@ def test_remapped_topics_are_remapped_once(tmp_path: Path, nodes: Nodes, second_
     publishers = {name: source.create_publisher(String, name, RELIABLE) for name in ("/rig/left", "/rig/right")}
     peer = nodes.add("peer", "-r", "left:=/rig/right", "-r", second_rule, namespace="/rig")
     heard: list[tuple[str, str]] = []
-    recorder = BagRecorder(
-        peer, tmp_path / "bag", {"left": String}, on_message=lambda topic, message: heard.append((topic, message.data))
-    )
+
+    def hear(topic: str, message: Any) -> None:
+        heard.append((topic, message.data))
+
+    recorder = BagRecorder(peer, tmp_path / "bag", {"left": String}, on_message=hear)
     nodes.wait(lambda: not recorder.waiting, "a publisher")
 
     def arrived() -> bool:

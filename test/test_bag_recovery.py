@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from damaged_bags import cut, forget_definitions, number_of, write_bag, write_mcap
@@ -16,7 +17,7 @@ TIMES = [10**9 + 10**7 * number for number in range(200)]
 FOLDER_FILES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
-def read_all(path):
+def read_all(path: Path) -> tuple[list[int], list[str]]:
     """Return the numbers of all messages, in the order of delivery, and the sentences of the warnings."""
     with Bag(path) as bag:
         numbers = [number_of(fields) for _, fields in bag.read()]
@@ -25,7 +26,9 @@ def read_all(path):
 
 @pytest.mark.parametrize("compression", list(CompressionType))
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2])
-def test_cut_mcap_gives_every_message_before_the_cut(tmp_path, compression, share):
+def test_cut_mcap_gives_every_message_before_the_cut(
+    tmp_path: Path, compression: CompressionType, share: float
+) -> None:
     file = write_mcap(tmp_path / "drive.mcap", TIMES, compression=compression)
     cut(file, share)
     numbers, warnings = read_all(file)
@@ -35,7 +38,7 @@ def test_cut_mcap_gives_every_message_before_the_cut(tmp_path, compression, shar
     assert any("drive.mcap' is cut short: it ends within" in sentence for sentence in warnings)
 
 
-def test_cut_chunk_gives_its_whole_messages(tmp_path):
+def test_cut_chunk_gives_its_whole_messages(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "drive.mcap", TIMES)
     data = file.read_bytes()
     # In the middle of message 7, which is in the middle of the first chunk.
@@ -44,12 +47,12 @@ def test_cut_chunk_gives_its_whole_messages(tmp_path):
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_mcap_without_an_index_is_read_whole(tmp_path, chunked):
+def test_mcap_without_an_index_is_read_whole(tmp_path: Path, chunked: bool) -> None:
     file = write_mcap(tmp_path / "drive.mcap", TIMES, chunked=chunked, indexed=False)
     assert read_all(file)[0] == list(range(len(TIMES)))
 
 
-def test_unsorted_mcap_without_index_and_metadata_is_read_in_order_of_time(tmp_path):
+def test_unsorted_mcap_without_index_and_metadata_is_read_in_order_of_time(tmp_path: Path) -> None:
     times = random.Random(4).sample(TIMES, len(TIMES))
     (tmp_path / "bag").mkdir()
     write_mcap(tmp_path / "bag" / "drive.mcap", times, chunked=False)
@@ -57,7 +60,9 @@ def test_unsorted_mcap_without_index_and_metadata_is_read_in_order_of_time(tmp_p
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_unsorted_messages_and_equal_stamps_come_in_order_of_time_also_from_a_cut_file(tmp_path, chunked):
+def test_unsorted_messages_and_equal_stamps_come_in_order_of_time_also_from_a_cut_file(
+    tmp_path: Path, chunked: bool
+) -> None:
     times = [time - time % (4 * 10**7) for time in TIMES]  # four messages at each time
     random.Random(3).shuffle(times)
     file = write_mcap(tmp_path / "drive.mcap", times, chunked=chunked)
@@ -72,7 +77,7 @@ def test_unsorted_messages_and_equal_stamps_come_in_order_of_time_also_from_a_cu
         assert len(delivered) == (150 if size == data.index(b"150 xxx") else len(times))
 
 
-def test_damaged_chunk_in_the_middle_costs_only_that_chunk(tmp_path):
+def test_damaged_chunk_in_the_middle_costs_only_that_chunk(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "drive.mcap", TIMES, compression=CompressionType.ZSTD)
     data = bytearray(file.read_bytes())
     chunk = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][10]
@@ -86,7 +91,7 @@ def test_damaged_chunk_in_the_middle_costs_only_that_chunk(tmp_path):
 
 
 @pytest.mark.parametrize("plugin", sorted(FOLDER_FILES))
-def test_missing_metadata_costs_nothing(tmp_path, plugin):
+def test_missing_metadata_costs_nothing(tmp_path: Path, plugin: str) -> None:
     write_bag(tmp_path / "bag", TIMES, FOLDER_FILES[plugin])
     (tmp_path / "bag" / "metadata.yaml").unlink()
     with Bag(tmp_path / "bag") as bag:
@@ -99,7 +104,9 @@ def test_missing_metadata_costs_nothing(tmp_path, plugin):
 
 @pytest.mark.parametrize("with_metadata", [True, False])
 @pytest.mark.parametrize("plugin", sorted(FOLDER_FILES))
-def test_bag_cut_in_half_gives_the_first_half_and_counts_the_rest(tmp_path, plugin, with_metadata):
+def test_bag_cut_in_half_gives_the_first_half_and_counts_the_rest(
+    tmp_path: Path, plugin: str, with_metadata: bool
+) -> None:
     file = write_bag(tmp_path / "bag", TIMES, FOLDER_FILES[plugin])
     cut(file, 0.5)
     if not with_metadata:
@@ -114,7 +121,7 @@ def test_bag_cut_in_half_gives_the_first_half_and_counts_the_rest(tmp_path, plug
 
 
 @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
-def test_file_of_zero_bytes_is_named(tmp_path, suffix):
+def test_file_of_zero_bytes_is_named(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / f"bag{suffix}").write_bytes(b"")
     with pytest.raises(BagError, match="is empty: it holds 0 bytes"):
@@ -123,7 +130,7 @@ def test_file_of_zero_bytes_is_named(tmp_path, suffix):
         Bag(tmp_path / "bag")
 
 
-def test_split_bag_with_one_cut_and_one_empty_file_gives_the_others(tmp_path):
+def test_split_bag_with_one_cut_and_one_empty_file_gives_the_others(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     for part in range(12):
         write_mcap(tmp_path / "bag" / f"bag_{part}.mcap", [time + part * 10**10 for time in TIMES[:20]])
@@ -141,7 +148,9 @@ def test_split_bag_with_one_cut_and_one_empty_file_gives_the_others(tmp_path):
 
 @pytest.mark.parametrize("plugin", sorted(FOLDER_FILES))
 @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
-def test_compressed_bag_is_read_and_needs_its_metadata_only_if_the_files_are_compressed(tmp_path, plugin, mode):
+def test_compressed_bag_is_read_and_needs_its_metadata_only_if_the_files_are_compressed(
+    tmp_path: Path, plugin: str, mode: CompressionMode
+) -> None:
     write_bag(tmp_path / "bag", TIMES[:20], FOLDER_FILES[plugin], compression=mode)
     assert read_all(tmp_path / "bag") == (list(range(20)), [])
     (tmp_path / "bag" / "metadata.yaml").unlink()
@@ -152,7 +161,7 @@ def test_compressed_bag_is_read_and_needs_its_metadata_only_if_the_files_are_com
         assert read_all(tmp_path / "bag")[0] == list(range(20))
 
 
-def test_damaged_definition_outside_of_chunks_costs_only_its_topic(tmp_path):
+def test_damaged_definition_outside_of_chunks_costs_only_its_topic(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "drive.mcap", TIMES[:20], chunked=False)
     data = file.read_bytes().replace(b"/odd", b"\xff\xfe\xfd\xfc")
     file.write_bytes(data[:-100])
@@ -161,7 +170,7 @@ def test_damaged_definition_outside_of_chunks_costs_only_its_topic(tmp_path):
     assert any("has a damaged definition at byte" in sentence for sentence in warnings)
 
 
-def test_fewer_messages_than_the_metadata_says_is_a_warning(tmp_path):
+def test_fewer_messages_than_the_metadata_says_is_a_warning(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", TIMES[:20])
     metadata = tmp_path / "bag" / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("message_count: 10", "message_count: 13"))
@@ -170,7 +179,7 @@ def test_fewer_messages_than_the_metadata_says_is_a_warning(tmp_path):
         assert [warning.lost_messages for warning in bag.warnings] == [3]
 
 
-def test_unknown_message_type_leaves_the_other_topics(tmp_path):
+def test_unknown_message_type_leaves_the_other_topics(tmp_path: Path) -> None:
     file = write_bag(tmp_path / "bag", TIMES[:10], StoragePlugin.SQLITE3)
     metadata = tmp_path / "bag" / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("std_msgs/msg/String", "zoo_msgs/msg/Animal"))
@@ -184,7 +193,7 @@ def test_unknown_message_type_leaves_the_other_topics(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_damage_never_gives_a_wrong_message_or_another_error(tmp_path, seed):
+def test_random_damage_never_gives_a_wrong_message_or_another_error(tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
     plugin = rng.choice(sorted(FOLDER_FILES))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_same_seed_and_epoch_give_the_same_pixels(dataset: PreparedDataset) -> N
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}])
-def test_other_seed_or_epoch_gives_other_pixels(dataset: PreparedDataset, change: dict[str, int]) -> None:
+def test_other_seed_or_epoch_gives_other_pixels(dataset: PreparedDataset, change: dict[str, Any]) -> None:
     assert not torch.equal(batches(dataset)[0].images["thermal"], batches(dataset, **change)[0].images["thermal"])
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,14 @@ NOISE = NoiseBank(SIZE)
 
 def two_levels() -> tuple[np.ndarray, np.ndarray]:
     """Return a dark and a bright image: what differs between them afterwards is the contrast that is left."""
-    return tuple(np.full((SIZE[1], SIZE[0], 3), level, np.uint8) for level in (20, 220))
+    return np.full((SIZE[1], SIZE[0], 3), 20, np.uint8), np.full((SIZE[1], SIZE[0], 3), 220, np.uint8)
 
 
-def contrast(change, seed: int) -> np.ndarray:
+def contrast(change: Callable[..., np.ndarray], seed: int) -> np.ndarray:
     """Return the share of the contrast that ``change`` leaves at each pixel (H, W)."""
     dark, bright = (change(image, np.random.default_rng(seed)).astype(float) for image in two_levels())
-    return (bright - dark)[..., 0] / 200
+    share: np.ndarray = (bright - dark)[..., 0] / 200
+    return share
 
 
 def test_veil_is_koschmieders_law() -> None:
@@ -80,7 +83,8 @@ def test_blinding_changes_rgb_alone_as_often_as_asked(name: str) -> None:
     plain = replace(PLAIN, haze_contrast=0.1, smoke_contrast=0.05, darkness_gain=0.1)
     changed = 0
     for seed in range(60):
-        seen = Augmentation(replace(plain, **{name: 0.5}))([sample], 0, np.random.default_rng(seed))
+        change: dict[str, Any] = {name: 0.5}
+        seen = Augmentation(replace(plain, **change))([sample], 0, np.random.default_rng(seed))
         np.testing.assert_array_equal(seen.thermal, sample.thermal)
         np.testing.assert_allclose(seen.boxes, sample.boxes)
         changed += not np.array_equal(seen.rgb, sample.rgb)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from fusion_mamba_ros.perception.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
+from fusion_mamba_ros.perception.mode import Mode
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 
 run = CliRunner()
@@ -53,7 +56,8 @@ def test_temperature_is_that_of_highest_likelihood(seed: int, temperature: float
 
     def loss(log_temperature: float) -> float:
         p = 1 / (1 + np.exp(-logits / np.exp(log_temperature)))
-        return -np.log(np.where(correct, p, 1 - p)).sum()
+        value: float = -np.log(np.where(correct, p, 1 - p)).sum()
+        return value
 
     expected = np.exp(minimize_scalar(loss, bounds=(-2.3, 2.3), method="bounded", options={"xatol": 1e-8}).x)
     fitted = fit_temperature(logits, correct)
@@ -103,7 +107,8 @@ def test_calibration_keeps_the_order_within_a_class_and_lowers_the_error() -> No
         assert second.per_class[name].ap == pytest.approx(item.ap, abs=1e-4)
     lowered = expected_calibration_error(after.scores, after.correct)
     assert lowered < calibration.fitted["expected_calibration_error_before"]
-    assert calibration.score_threshold == pytest.approx(best_operating_point(calibrated).score_threshold)
+    best = best_operating_point(calibrated)
+    assert best is not None and calibration.score_threshold == pytest.approx(best.score_threshold)
 
 
 def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
@@ -113,9 +118,11 @@ def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
         images=tuple(
             replace(
                 image,
-                detections=type(image.detections)(
-                    *(np.concatenate([getattr(image.detections, name)] * 2) for name in ("boxes", "scores", "labels")),
-                    image.detections.mode,
+                detections=replace(
+                    image.detections,
+                    boxes=np.concatenate([image.detections.boxes] * 2),
+                    scores=np.concatenate([image.detections.scores] * 2),
+                    labels=np.concatenate([image.detections.labels] * 2),
                 ),
             )
             for image in results.images
@@ -127,7 +134,7 @@ def test_duplicates_that_the_protocol_leaves_do_not_count() -> None:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     model = FusionMambaDetector(ModelConfig(classes=3, fusion="add"))
@@ -143,7 +150,7 @@ def images(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint, tmp_path) -> None:
+def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint: Path, tmp_path: Path) -> None:
     model, metadata = load_checkpoint(checkpoint)
     calibration = Calibration((2.0, 2.0, 2.0), 0.125)
     save_checkpoint(tmp_path / "c.safetensors", model, replace(metadata, calibration=calibration))
@@ -162,7 +169,7 @@ def test_predictor_applies_the_calibration_unless_told_otherwise(checkpoint, tmp
 
 
 def test_certain_scores_stay_numbers() -> None:
-    calibrated = Calibration((0.5, 2.0), 0.3).apply(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    calibrated = Calibration((0.5, 2.0), 0.3).apply(cast(Any, torch.tensor([[0.0, 1.0], [1.0, 0.0]])))
     assert calibrated.tolist() == [[0.0, 1.0], [1.0, 0.0]]
 
 
@@ -174,12 +181,12 @@ def test_certain_scores_stay_numbers() -> None:
         (((1.0, 1.0, 1.0), 1.5), "score_threshold is 1.5"),
     ],
 )
-def test_calibration_out_of_range_is_refused(values, words) -> None:
+def test_calibration_out_of_range_is_refused(values: tuple[tuple[float, float, float], float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Calibration(*values)
 
 
-def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint, tmp_path) -> None:
+def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     path = tmp_path / "bad.safetensors"
@@ -191,13 +198,16 @@ def test_checkpoint_with_temperatures_of_other_classes_is_refused(checkpoint, tm
         load_checkpoint(path)
 
 
-def test_command_stores_the_calibration_and_keeps_the_weights(checkpoint, tmp_path, monkeypatch) -> None:
+def test_command_stores_the_calibration_and_keeps_the_weights(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_paired_yolo(tmp_path / "data", {"val": ["a", "b", "c"]})
     results = random_results(1, images=60, noise_count=4)
 
     class Found:
-        def __init__(self, mode) -> None:
-            self.skipped, self.modes = {}, {mode: self}
+        def __init__(self, mode: Mode) -> None:
+            self.skipped: dict[str, str] = {}
+            self.modes = {mode: self}
             self.results = replace(results, class_names=CLASSES, mode=mode)
 
     monkeypatch.setattr("fusion_mamba_ros.evaluation.evaluate.evaluate", lambda *a, **_: Found(a[2][0]))
@@ -206,12 +216,13 @@ def test_command_stores_the_calibration_and_keeps_the_weights(checkpoint, tmp_pa
     assert done.exit_code == 0, done.output
     (model, metadata), (before, _) = load_checkpoint(out), load_checkpoint(checkpoint)
     assert is_half(out) and all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert metadata.calibration is not None
     assert metadata.calibration.fitted["data"] == "data" and metadata.calibration.fitted["split"] == "val"
     assert f"{metadata.calibration.score_threshold:.3f}" in done.output
     assert "calibration" not in read_metadata(checkpoint)[1].to_dict()
 
 
-def test_command_says_that_nothing_right_was_found(checkpoint, tmp_path) -> None:
+def test_command_says_that_nothing_right_was_found(checkpoint: Path, tmp_path: Path) -> None:
     folder = write_paired_yolo(tmp_path / "data", {"val": ["a"]}, labels=())
     done = run.invoke(
         app, ["calibrate", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "o"), "--device", "cpu"]
@@ -221,7 +232,7 @@ def test_command_says_that_nothing_right_was_found(checkpoint, tmp_path) -> None
 
 @pytest.mark.parametrize(("options", "threshold"), [([], 0.125), (["--score-threshold", "0.4"], 0.4)])
 def test_predict_uses_the_stored_threshold_where_none_is_given(
-    checkpoint, tmp_path, monkeypatch, options, threshold
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], threshold: float
 ) -> None:
     model, metadata = load_checkpoint(checkpoint)
     calibration = Calibration((1.0, 1.0, 1.0), 0.125)

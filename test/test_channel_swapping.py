@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from typing import Any
+
 import numpy as np
 import pytest
 import state_space_formulas as formulas
@@ -50,6 +52,7 @@ def test_each_stream_mixes_the_swapped_channels_with_its_own_block() -> None:
         out = module(rgb, thermal)
     r, t = np.split(formulas.to_array(rgb[0]), 4), np.split(formulas.to_array(thermal[0]), 4)
     swapped = [np.concatenate([r[0], t[1], r[2], t[3]]), np.concatenate([t[0], r[1], t[2], r[3]])]
+    block: Any
     for got, x, block in zip(out, swapped, module.blocks, strict=True):
         expected = formulas.vss(x, block)
         np.testing.assert_allclose(got[0].numpy(), expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -14,12 +15,12 @@ run = CliRunner()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     stems = {"train": ["00001D", "00002N"], "val": ["00003D", "00004N", "00005N"]}
     return write_paired_yolo(tmp_path / "data", stems)
 
 
-def test_check_data_counts_what_is_there_and_draws_samples(folder, tmp_path):
+def test_check_data_counts_what_is_there_and_draws_samples(folder: Path, tmp_path: Path) -> None:
     result = run.invoke(app, ["check-data", str(folder), "--split", "val", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "3 pairs, 0 of them without boxes" in result.output
@@ -30,7 +31,7 @@ def test_check_data_counts_what_is_there_and_draws_samples(folder, tmp_path):
     assert cv2.imread(str(images[0])).shape[1] == 2 * 640
 
 
-def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
+def test_check_data_lists_by_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     (folder / "thermal" / "00001D.png").unlink()
     (folder / "rgb" / "00002N.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")
     write_lines(folder / "labels" / "00003D.txt", ["0 0.9 0.5 0.6 0.5", "9 0.5 0.5 0.1 0.1"])
@@ -54,19 +55,19 @@ def test_check_data_lists_by_name_what_is_wrong(folder, tmp_path):
     assert run.invoke(app, [*arguments, "--strict"]).exit_code == 1
 
 
-def test_check_data_says_which_modality_a_folder_lacks(folder):
+def test_check_data_says_which_modality_a_folder_lacks(folder: Path) -> None:
     shutil.rmtree(folder / "rgb")
     result = run.invoke(app, ["check-data", str(folder), "--strict"])
     assert result.exit_code == 0, result.output
     assert "images: no RGB, thermal 5" in result.output and "problems: none" in result.output
 
 
-def test_check_data_says_in_one_sentence_what_it_cannot_open(tmp_path):
+def test_check_data_says_in_one_sentence_what_it_cannot_open(tmp_path: Path) -> None:
     result = run.invoke(app, ["check-data", str(tmp_path / "nowhere")])
     assert result.exit_code == 2 and "does not exist" in result.output and "Traceback" not in result.output
 
 
-def test_check_data_finds_out_before_the_work_that_out_is_no_folder(folder, tmp_path):
+def test_check_data_finds_out_before_the_work_that_out_is_no_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run.invoke(app, ["check-data", str(folder), "--out", str(tmp_path / "file")])
     assert result.exit_code == 2 and "' cannot be a folder (" in result.output and "pairs" not in result.output

@@ -139,9 +139,9 @@ def estimate_videos(rgb: Any, thermal: Any, rate_hz: float, first_thermal: int =
 @pytest.mark.parametrize("name", ["0111_1716", "0113_1714", "0117_1620"])
 @pytest.mark.parametrize("frames", [0, 7, 20])
 def test_real_videos_shifted_by_a_known_number_of_frames_are_found_to_half_a_frame(
-    videos: Any, name: str, frames: int
+    videos: dict[str, tuple[Any, Any]], name: str, frames: int
 ) -> None:
-    found = estimate_videos(*videos[name], RATES[name], frames)
+    found = estimate_videos(videos[name][0], videos[name][1], RATES[name], frames)
     assert found is not None
     assert abs(found.thermal_offset_ns - frames * 1000 / RATES[name] * MS) < 1000 / RATES[name] / 2 * MS
 

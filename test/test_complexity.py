@@ -24,7 +24,7 @@ class Counted:
 
     multiplications = additions = exponentials = 0
 
-    def __init__(self, value: float):
+    def __init__(self, value: float) -> None:
         self.value = value
 
     def __mul__(self, other: Counted) -> Counted:
@@ -77,7 +77,7 @@ def convolution_formula(model: nn.Module, images: dict[str, torch.Tensor]) -> in
     """Output positions times the weights of each convolution, from the shapes that a forward pass has."""
     total = 0
 
-    def count(layer: nn.Module, inputs: Any, out: torch.Tensor) -> None:
+    def count(layer: Any, inputs: Any, out: torch.Tensor) -> None:
         nonlocal total
         total += out.shape[0] * out.shape[2] * out.shape[3] * layer.weight.numel()
 

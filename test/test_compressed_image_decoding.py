@@ -32,7 +32,7 @@ def scene(seed: int = 0) -> Array:
 
 
 def encoded(extension: str, pixels: Array) -> bytes:
-    return cv2.imencode(extension, pixels)[1].tobytes()
+    return bytes(cv2.imencode(extension, pixels)[1])
 
 
 def test_a_png_gives_back_colours_and_16_bit_counts_exactly() -> None:
@@ -119,7 +119,7 @@ def test_a_large_image_of_one_colour_is_not_taken_for_a_damaged_one(extension: s
 
 
 def progressive(pixels: Array) -> bytes:
-    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
 
 
 def peak_mb() -> float:

@@ -24,7 +24,8 @@ def test_plain_mapping_brings_back_what_was_written() -> None:
 
 
 def test_list_of_names_gets_the_usual_channels() -> None:
-    assert ModelConfig(modalities=["rgb", "thermal"]).modalities == {"rgb": 3, "thermal": 1}
+    names: Any = ["rgb", "thermal"]
+    assert ModelConfig(modalities=names).modalities == {"rgb": 3, "thermal": 1}
 
 
 def test_named_configuration_can_be_changed() -> None:
@@ -118,8 +119,9 @@ def test_each_old_name_in_a_recipe_is_accepted_with_a_warning() -> None:
 
 
 def test_old_names_of_constructor_and_attributes_warn_and_work() -> None:
+    old_names: dict[str, Any] = {"width": "s", "dssf_count": 2, "fusion_channels": 64}
     with pytest.warns(DeprecationWarning, match="for (width|dssf_count|fusion_channels)"):
-        config = ModelConfig(width="s", dssf_count=2, fusion_channels=64)
+        config: Any = ModelConfig(**old_names)
     assert config == ModelConfig(scale="s", operator=FusionMamba(dssf_count=2, max_channels=64))
     with pytest.warns(DeprecationWarning, match="for (width|dssf_count|fusion_channels)"):
         assert (config.dssf_count, config.fusion_channels, config.width) == (2, 64, "s")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fusion_mamba_ros.datasets import Augmentation, Sample
 from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 
 
-def empty(size=(320, 256), level: int = 0) -> Sample:
+def empty(size: tuple[int, int] = (320, 256), level: int = 0) -> Sample:
     grey = np.full((size[1], size[0]), level, np.uint8)
     return Sample("empty", {"rgb": np.dstack([grey] * 3), "thermal": grey}, group="night")
 
@@ -63,7 +64,7 @@ def test_no_place_no_object_and_a_stream_less_no_object() -> None:
 
 
 def test_objects_come_from_pairs_of_the_same_group() -> None:
-    class Grouped(list):
+    class Grouped(list[Any]):
         groups = ("night", "day", "night")
 
     # Label 1 by day, 2 by night.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,9 +76,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=2, val=6)
 
 
-def model_of(modalities: dict[str, int] | None = None, **settings: object) -> FusionMambaDetector:
+def model_of(modalities: dict[str, int] | None = None, **settings: Any) -> FusionMambaDetector:
     torch.manual_seed(0)
-    operator = FusionMamba(**{"dssf_count": 2, "max_channels": 8, "state_size": 2, **settings})
+    fields: dict[str, Any] = {"dssf_count": 2, "max_channels": 8, "state_size": 2, **settings}
+    operator = FusionMamba(**fields)
     return FusionMambaDetector(
         ModelConfig(classes=1, operator=operator, levels=(4, 5), modalities=modalities or {"rgb": 3, "thermal": 1})
     ).eval()
@@ -85,6 +87,7 @@ def model_of(modalities: dict[str, int] | None = None, **settings: object) -> Fu
 
 def test_stages_are_those_of_the_block_and_streams_with_equal_features_correlate_fully(data: Path) -> None:
     model = model_of()
+    fusion: Any
     for fusion in list(model.fusions)[1:]:
         # Both streams and both projections see the same features, so the input of the block is one map twice.
         fusion.enhance.register_forward_pre_hook(lambda module, maps: (maps[0], maps[0]))
@@ -110,6 +113,7 @@ def test_pairs_of_equal_images_correlate_fully_and_shuffled_ones_clearly_less(tm
         cv2.imwrite(str(pairs / "rgb" / path.name), cv2.cvtColor(cv2.imread(str(path), 0), cv2.COLOR_GRAY2BGR))
     model = model_of(sscs=False, dssf_count=1, modalities={"rgb": 3, "thermal": 3})
     model.backbones["thermal"].load_state_dict(model.backbones["rgb"].state_dict())
+    fusion: Any
     for fusion in list(model.fusions)[1:]:
         fusion.enhance.lead_in[1].load_state_dict(fusion.enhance.lead_in[0].state_dict())
     found = measure_correlation(model, PreparedDataset(open_dataset(pairs, "val"), (64, 64)), (64, 64))

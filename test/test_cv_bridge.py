@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+from typing import Any, cast
 
 import cv2
 import cv_bridge
@@ -126,7 +127,7 @@ def test_an_array_that_cannot_carry_the_encoding_is_refused() -> None:
     with pytest.raises(CvBridgeError, match="8UC1"):
         BRIDGE.cv2_to_imgmsg(np.zeros((2, 2), np.uint8), "bgr8")
     with pytest.raises(TypeError):
-        BRIDGE.cv2_to_imgmsg([[1, 2], [3, 4]])
+        BRIDGE.cv2_to_imgmsg(cast(Any, [[1, 2], [3, 4]]))
 
 
 def test_a_crop_is_sent_without_its_surroundings() -> None:
@@ -189,13 +190,13 @@ def test_counts_are_displayed_between_two_values() -> None:
     counts = np.array([[900, 1000], [1500, 3000]], np.uint16)
     shown = cv_bridge.cvtColorForDisplay(counts, "16UC1", "mono8", min_image_value=1000, max_image_value=2000)
     assert shown.dtype == np.uint8
-    np.testing.assert_allclose(shown, [[0, 0], [127.5, 255]], atol=1)
+    np.testing.assert_allclose(shown, [[0.0, 0.0], [127.5, 255.0]], atol=1)
 
 
 def test_a_depth_image_is_displayed_between_its_own_extremes_and_nan_is_black() -> None:
     depth = np.array([[1.0, 3.0], [5.0, np.nan]], np.float32)
     shown = cv_bridge.cvtColorForDisplay(depth, "32FC1", "mono8", True)
-    np.testing.assert_allclose(shown, [[0, 127.5], [255, 0]], atol=1)
+    np.testing.assert_allclose(shown, [[0.0, 127.5], [255.0, 0.0]], atol=1)
 
 
 @pytest.mark.skipif("underlay" not in cv_bridge.__file__, reason="not checked with the original")

@@ -30,7 +30,10 @@ from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.streams.frames import Camera
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-IMAGES = {Camera.RGB: np.full((48, 64, 3), 7, np.uint8), Camera.THERMAL: np.full((40, 56), 7, np.uint16)}
+IMAGES: dict[Camera, np.ndarray] = {
+    Camera.RGB: np.full((48, 64, 3), 7, np.uint8),
+    Camera.THERMAL: np.full((40, 56), 7, np.uint16),
+}
 
 
 class Patient(StandIn):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ CLASSES = ("person", "bicycle", "car")
 STAMPS = [1_700_000_000_123_456_789, 1_700_000_000_223_456_788]
 
 
-def detections_of(*rows, mode=Mode.FUSED):
+def detections_of(*rows: tuple[float, ...], mode: Mode = Mode.FUSED) -> Detections:
     boxes = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
     scores = np.array([row[4] for row in rows], np.float32)
     return Detections(boxes, scores, np.array([row[5] for row in rows], np.int64), mode)
@@ -35,7 +36,7 @@ THERMAL = detections_of((5, 20, 15, 45, 0.75, 1), mode=Mode.THERMAL_ONLY)
 
 
 @pytest.fixture(scope="module")
-def bag(tmp_path_factory):
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "detections"
     with DetectionsBagWriter(path, CLASSES) as writer:
         writer.add(DetectionFrame(STAMPS[0], "rgb_frame", FIRST, recorded_ns=STAMPS[0] + 5 * 10**7))
@@ -44,15 +45,15 @@ def bag(tmp_path_factory):
     return path
 
 
-def decoded(bag):
+def decoded(bag: Path) -> list[tuple[Any, Any, Any, Any]]:
     """Return (channel, schema, message, fields) of each message."""
     with (bag / "detections.mcap").open("rb") as file:
         rows = make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages()
         return [(channel, schema, message, fields) for schema, channel, message, fields in rows]
 
 
-def test_official_reader_decodes_every_message_with_the_stamps_of_the_images(bag):
-    found = {}
+def test_official_reader_decodes_every_message_with_the_stamps_of_the_images(bag: Path) -> None:
+    found: dict[str, list[tuple[str, Any, int]]] = {}
     for channel, schema, message, fields in decoded(bag):
         found.setdefault(channel.topic, []).append((schema.name, fields, message.log_time))
     assert {topic: [kind for kind, _, _ in rows] for topic, rows in found.items()} == {
@@ -73,7 +74,7 @@ def test_official_reader_decodes_every_message_with_the_stamps_of_the_images(bag
     assert found["/detections_thermal"][0][1].header.frame_id == "thermal_frame"
 
 
-def test_annotations_draw_each_box_with_its_text_the_best_on_top(bag):
+def test_annotations_draw_each_box_with_its_text_the_best_on_top(bag: Path) -> None:
     drawn = next(fields for channel, _, _, fields in decoded(bag) if channel.topic == "/detector_node/annotations")
     assert [text.text for text in drawn.texts] == ["car 50%", "person 88%"]
     car, person = drawn.points
@@ -86,7 +87,7 @@ def test_annotations_draw_each_box_with_its_text_the_best_on_top(bag):
     assert [(text.position.x, text.position.y) for text in drawn.texts] == [(100.5, 15), (10, 40)]
 
 
-def test_boxes_and_scores_survive(bag):
+def test_boxes_and_scores_survive(bag: Path) -> None:
     with Bag(bag) as opened:
         _, array = next(opened.read(["/detections"]))
         assert opened.warnings == []
@@ -96,23 +97,25 @@ def test_boxes_and_scores_survive(bag):
     assert class_ids == ["person", "car"]
 
 
-def test_file_is_whole_for_the_mcap_library(bag):
+def test_file_is_whole_for_the_mcap_library(bag: Path) -> None:
     with (bag / "detections.mcap").open("rb") as file:
         reader = make_reader(file, validate_crcs=True)
-        assert reader.get_summary().statistics.message_count == len(list(reader.iter_messages())) == 6
+        summary = reader.get_summary()
+        assert summary is not None and summary.statistics is not None
+        assert summary.statistics.message_count == len(list(reader.iter_messages())) == 6
 
 
-def test_definitions_are_those_of_the_underlay():
+def test_definitions_are_those_of_the_underlay() -> None:
     typestore = get_typestore(Stores.ROS2_JAZZY)
     register_annotation_messages(typestore)
-    from_files = {}
+    from_files: dict[str, Any] = {}
     for file in UNDERLAY.glob("*.msg"):
         from_files |= get_types_from_msg(file.read_text(), f"foxglove_msgs/msg/{file.stem}")
     ours = {name: fields for name, fields in typestore.fielddefs.items() if name.startswith("foxglove_msgs/")}
     assert ours == from_files and len(ours) == 7
 
 
-def test_exception_removes_the_bag_and_an_existing_folder_is_kept(tmp_path):
+def test_exception_removes_the_bag_and_an_existing_folder_is_kept(tmp_path: Path) -> None:
     with pytest.raises(IndexError), DetectionsBagWriter(tmp_path / "bag", CLASSES[:1]) as writer:
         writer.add(DetectionFrame(STAMPS[0], "rgb_frame", FIRST))
     assert not (tmp_path / "bag").exists()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from fusion_mamba_ros.training.recipe import TrainingError
 SETTINGS = DistillationSettings(steps=6, batch_size=2, input_size=(64, 32), learning_rate=1e-3, precision="fp32")
 
 
-def detector(backbone: str, seed: int, **changes: object) -> FusionMambaDetector:
+def detector(backbone: str, seed: int, **changes: Any) -> FusionMambaDetector:
     torch.manual_seed(seed)
     return FusionMambaDetector(ModelConfig(backbone=backbone, fusion="add", classes=1, **changes))
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import state_space_formulas as formulas
@@ -14,7 +16,7 @@ def expected_maps(
     inputs = [formulas.to_array(x[0]) for x in maps]
     states, gates = [], []
     for m, x in enumerate(inputs):
-        scan = module.scans[0] if len(module.scans) == 1 else module.scans[m]
+        scan: Any = module.scans[0] if len(module.scans) == 1 else module.scans[m]
         if not gate:
             module.streams[m].gate_proj = module.streams[m].in_proj
         y, z = formulas.hidden_state(x, module.streams[m], scan)
@@ -58,7 +60,8 @@ def test_sequential_gating_reads_the_gated_states_of_the_streams_before(gate: bo
         stream.gate_proj = stream.gate_proj or stream.in_proj
     inputs = [formulas.to_array(x[0]) for x in maps]
     pairs = [
-        formulas.hidden_state(x, stream, module.scans[0]) for x, stream in zip(inputs, module.streams, strict=True)
+        formulas.hidden_state(x, stream, cast(Any, module.scans[0]))
+        for x, stream in zip(inputs, module.streams, strict=True)
     ]
     before: list[np.ndarray] = []
     for m, (y, z) in enumerate(pairs):
@@ -72,7 +75,8 @@ def test_shared_scan_gives_each_stream_what_it_gives_it_alone() -> None:
     torch.manual_seed(0)
     shared = DualStateSpaceFusion(8, state_size=4)
     own = DualStateSpaceFusion(8, state_size=4, share_ssm=False)
-    own.streams.load_state_dict(shared.streams.state_dict())
+    streams: tuple[Any, Any] = (own.streams, shared.streams)
+    streams[0].load_state_dict(streams[1].state_dict())
     for scan in own.scans:
         scan.load_state_dict(shared.scans[0].state_dict())
     maps = torch.randn(2, 3, 8, 4, 4)

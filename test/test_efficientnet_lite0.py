@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_image_in_0_to_1_is_brought_to_the_published_range() -> None:
 
 @pytest.mark.parametrize(("kernel", "size"), [(3, 8), (5, 8), (3, 12), (5, 12)])
 def test_stride_2_pads_as_tensorflow_does(kernel: int, size: int) -> None:
-    conv = randomised(LiteConv(3, 4, kernel, 2, linear=True))
+    conv: Any = randomised(LiteConv(3, 4, kernel, 2, linear=True))
     x = torch.rand(1, 3, size, size)
     # TensorFlow's SAME: ceil(size / 2) outputs; the padding for them is shared out, an odd row goes to the far side.
     missing = max((-(-size // 2) - 1) * 2 + kernel - size, 0)

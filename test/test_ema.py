@@ -25,6 +25,7 @@ def test_running_statistics_are_averaged_and_counters_copied() -> None:
     average = MovingAverage(model, decay=0.5, ramp=1e-6)
     model(torch.tensor([[10.0], [20.0]]))
     average.update(model)
+    assert average.model.running_mean is not None and average.model.num_batches_tracked is not None
     assert average.model.running_mean.item() == pytest.approx(0.5 * 0 + 0.5 * 1.5)
     assert average.model.num_batches_tracked.item() == 1
     assert not average.model.training

@@ -78,7 +78,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, EngineO
     unregister_engine("fixed_box")
 
 
-def test_auto_chooses_by_the_suffix_and_takes_the_unknown_for_a_checkpoint(loaded) -> None:
+def test_auto_chooses_by_the_suffix_and_takes_the_unknown_for_a_checkpoint(
+    loaded: list[tuple[Path, EngineOptions]],
+) -> None:
     names = {name: choose_engine(name).name for name in ("a.safetensors", "a.ONNX", "a.box", "a", "a.bin")}
     assert names == {
         "a.safetensors": "torch",
@@ -124,7 +126,9 @@ def test_a_name_is_registered_once() -> None:
             register_engine(EngineKind(name, "m", "m", (), "t", (), "r"))
 
 
-def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(loaded, tmp_path: Path) -> None:
+def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(
+    loaded: list[tuple[Path, EngineOptions]], tmp_path: Path
+) -> None:
     predictor = Predictor.from_checkpoint(tmp_path / "m.box", "cpu", "fp32", threads=3)
     assert loaded == [(tmp_path / "m.box", EngineOptions("cpu", "fp32", 3))]
     assert (
@@ -143,14 +147,16 @@ def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(loaded, t
     }
 
 
-def test_metadata_is_read_by_the_module_of_the_file(loaded, tmp_path: Path) -> None:
+def test_metadata_is_read_by_the_module_of_the_file(loaded: list[tuple[Path, EngineOptions]], tmp_path: Path) -> None:
     assert read_model_document(tmp_path / "m.box").metadata == METADATA
     assert loaded == []
     with pytest.raises(CheckpointError, match=r"m\.safetensors' does not exist"):
         read_model_document(tmp_path / "m.safetensors")
 
 
-def test_without_its_calibration_the_scores_are_those_of_the_engine(loaded, tmp_path: Path) -> None:
+def test_without_its_calibration_the_scores_are_those_of_the_engine(
+    loaded: list[tuple[Path, EngineOptions]], tmp_path: Path
+) -> None:
     predictor = Predictor.from_checkpoint(tmp_path / "m.box", calibrated=False)
     found = predictor.predict_batch([{"rgb": np.zeros((64, 96, 3), np.uint8)}] * 3)
     assert [item.scores.tolist() for item in found] == [[np.float32(0.9)]] * 3
@@ -176,7 +182,9 @@ def test_modalities_that_an_engine_cannot_use_are_refused(modalities: Any) -> No
         document.modalities()
 
 
-def test_several_thresholds_need_one_pass_through_the_network(loaded, tmp_path: Path) -> None:
+def test_several_thresholds_need_one_pass_through_the_network(
+    loaded: list[tuple[Path, EngineOptions]], tmp_path: Path
+) -> None:
     predictor = Predictor.from_checkpoint(tmp_path / "m.box")
     every, none = Thresholds(score_threshold=0.0, multi_label=True), Thresholds(score_threshold=0.999)
     image = {"rgb": np.zeros((64, 96, 3), np.uint8)}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,12 +20,12 @@ run = CliRunner()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return write_paired_yolo(tmp_path / "data", {"train": ["00001D"], "val": ["00003D", "00004N", "00005N"]})
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     model = FusionMambaDetector(ModelConfig(classes=3, fusion="add"))
@@ -32,7 +33,9 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_eval_writes_metrics_of_every_mode_and_compare_reads_them(folder, tmp_path, checkpoint):
+def test_eval_writes_metrics_of_every_mode_and_compare_reads_them(
+    folder: Path, tmp_path: Path, checkpoint: Path
+) -> None:
     arguments = ["eval", "--checkpoint", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "eval")]
     result = run.invoke(app, [*arguments, "--device", "cpu", "--worst", "2"])
     assert result.exit_code == 0, result.output
@@ -48,7 +51,9 @@ def test_eval_writes_metrics_of_every_mode_and_compare_reads_them(folder, tmp_pa
     assert "second - first" in result.output and "3 images" in result.output
 
 
-def test_eval_counts_and_shows_true_boxes_of_classes_that_the_checkpoint_lacks(folder, tmp_path, checkpoint):
+def test_eval_counts_and_shows_true_boxes_of_classes_that_the_checkpoint_lacks(
+    folder: Path, tmp_path: Path, checkpoint: Path
+) -> None:
     (folder / "classes.txt").write_text("person\ndog\nboat\n")
     for stem, lines in (("00003D", [0, 1, 1]), ("00004N", [1, 2]), ("00005N", [0])):
         boxes = "".join(f"{label} 0.{3 + place} 0.5 0.2 0.2\n" for place, label in enumerate(lines))
@@ -64,7 +69,7 @@ def test_eval_counts_and_shows_true_boxes_of_classes_that_the_checkpoint_lacks(f
     assert words in page and "<td>dog</td><td>3</td><td>–</td><td>–</td>" in page
 
 
-def test_eval_joins_several_data_sets(folder, tmp_path, checkpoint):
+def test_eval_joins_several_data_sets(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
     other = write_paired_yolo(tmp_path / "other", {"val": ["x"]})
     arguments = ["--data", str(folder), "--data", str(other), "--mode", "fused", "--worst", "0"]
     out = tmp_path / "eval"
@@ -82,13 +87,17 @@ def test_eval_joins_several_data_sets(folder, tmp_path, checkpoint):
         (["--checkpoint", "gone.safetensors"], "gone.safetensors"),
     ],
 )
-def test_eval_says_in_one_sentence_what_it_cannot_do(folder, tmp_path, checkpoint, options, message):
+def test_eval_says_in_one_sentence_what_it_cannot_do(
+    folder: Path, tmp_path: Path, checkpoint: Path, options: list[str], message: str
+) -> None:
     base = ["eval", "--checkpoint", str(checkpoint), "--data", str(folder), "--out", str(tmp_path / "out")]
     result = run.invoke(app, [*base, *options])
     assert result.exit_code == 2 and message in result.output and "Traceback" not in result.output
 
 
-def test_eval_finds_out_before_the_work_that_out_is_no_folder(folder, tmp_path, checkpoint, monkeypatch):
+def test_eval_finds_out_before_the_work_that_out_is_no_folder(
+    folder: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(Predictor, "predict_batch", lambda *_, **__: pytest.fail("it began to work"))
     for out in (tmp_path / "file", tmp_path / "file" / "eval"):
@@ -98,7 +107,7 @@ def test_eval_finds_out_before_the_work_that_out_is_no_folder(folder, tmp_path, 
         assert result.exit_code == 2 and f"error: --out '{out}' cannot be a folder" in result.output
 
 
-def test_eval_whose_report_cannot_be_written_is_one_sentence(folder, tmp_path, checkpoint):
+def test_eval_whose_report_cannot_be_written_is_one_sentence(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
     out = tmp_path / "eval"
     (out / "metrics.json").mkdir(parents=True)
     arguments = ["--data", str(folder), "--out", str(out), "--device", "cpu", "--mode", "fused"]
@@ -106,6 +115,6 @@ def test_eval_whose_report_cannot_be_written_is_one_sentence(folder, tmp_path, c
     assert result.exit_code == 2 and "metrics.json" in result.output
 
 
-def test_compare_names_the_file_that_is_not_there(tmp_path):
+def test_compare_names_the_file_that_is_not_there(tmp_path: Path) -> None:
     result = run.invoke(app, ["compare", str(tmp_path), str(tmp_path)])
     assert result.exit_code == 2 and "detections_fused.npz" in result.output

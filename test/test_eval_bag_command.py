@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from evaluation_bags import BOX, FAR_BOX, OneBoxDetector, boxes, rgb, stamp, thermal, write_bag
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag as evaluate_bag_module
 from fusion_mamba_ros.bags.bag_reading import Bag
@@ -19,7 +19,7 @@ TRUE = [("person", BOX, 1.0)]
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bag in which half of the people were found, with a latency of 40 ms."""
     messages = []
     for index in range(10):
@@ -29,7 +29,7 @@ def recorded(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp("recorded") / "bag", messages)
 
 
-def eval_bag(bag, out, *arguments):
+def eval_bag(bag: Path, out: Path, *arguments: object) -> Result:
     options = ["--detections", "/detections", "--ground-truth", "/ground_truth", "--out", str(out)]
     return CliRunner().invoke(app, ["eval-bag", str(bag), *options, *map(str, arguments)])
 
@@ -45,7 +45,9 @@ def eval_bag(bag, out, *arguments):
         ("minimum: {recal: {person: 0.5}}", 2, "unknown key 'recal'"),
     ],
 )
-def test_the_exit_code_tells_the_result_of_the_gate(recorded, tmp_path, text, code, shown):
+def test_the_exit_code_tells_the_result_of_the_gate(
+    recorded: Path, tmp_path: Path, text: str, code: int, shown: str
+) -> None:
     scenario = tmp_path / "gate.yaml"
     scenario.write_text(text)
     result = eval_bag(recorded, tmp_path / "out", "--scenario", scenario)
@@ -56,7 +58,7 @@ def test_the_exit_code_tells_the_result_of_the_gate(recorded, tmp_path, text, co
         assert gate["result"] == {0: "passed", 1: "failed", 2: "not_evaluated"}[code]
 
 
-def test_the_table_says_by_how_much_a_criterion_failed(recorded, tmp_path):
+def test_the_table_says_by_how_much_a_criterion_failed(recorded: Path, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text("minimum: {recall: {person: 0.75}}")
     result = eval_bag(recorded, tmp_path / "out", "--scenario", tmp_path / "gate.yaml")
     assert "recall person" in result.output and "0.25" in result.output
@@ -74,13 +76,15 @@ def test_the_table_says_by_how_much_a_criterion_failed(recorded, tmp_path):
         (["--scenario", "nowhere.yaml"], "scenario 'nowhere.yaml' cannot be read"),
     ],
 )
-def test_a_wrong_argument_is_one_sentence(recorded, tmp_path, arguments, sentence):
+def test_a_wrong_argument_is_one_sentence(recorded: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
     result = eval_bag(recorded, tmp_path / "out", *arguments)
     assert result.exit_code == 2
     assert sentence in result.output and "Traceback" not in result.output
 
 
-def test_the_detections_are_written_with_the_stamps_of_the_images(tmp_path, monkeypatch):
+def test_the_detections_are_written_with_the_stamps_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = [camera(index) for index in range(6) for camera in (rgb, thermal)]
     images += [thermal(index) for index in range(6, 20)]  # the RGB camera stops: thermal alone
     bag = write_bag(tmp_path / "bag", images)
@@ -108,13 +112,13 @@ def test_the_detections_are_written_with_the_stamps_of_the_images(tmp_path, monk
     assert with_detections.exit_code == 2 and "leave out --detections" in with_detections.output
 
 
-def test_a_bag_without_a_message_is_one_sentence(tmp_path):
+def test_a_bag_without_a_message_is_one_sentence(tmp_path: Path) -> None:
     result = eval_bag(write_bag(tmp_path / "empty", []), tmp_path / "out")
     assert result.exit_code == 2 and "is empty: it holds no message" in result.output
     assert not (tmp_path / "out/report.json").exists()
 
 
-def test_ctrl_c_ends_with_one_sentence_and_writes_nothing(tmp_path):
+def test_ctrl_c_ends_with_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", [camera(index) for index in range(200) for camera in (rgb, thermal)])
     script = f"""
 import os, signal, sys

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,13 +29,15 @@ from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import read_records
 from fusion_mamba_ros.evaluation.bag_evaluation.match_table import MatchTable
 from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
 from fusion_mamba_ros.evaluation.bag_evaluation.report import longest_gap_sec
+from fusion_mamba_ros.evaluation.bag_evaluation.scenario import Scenario
+from fusion_mamba_ros.perception.detections import Detections
 
 TRUE = [("person", BOX, 1.0)]
 BOTH = [*TRUE, ("car", FAR_BOX, 1.0)]
 TRUTH = "/ground_truth"
 
 
-def drive(count=10, truth=TRUE, cameras=(rgb, thermal)):
+def drive(count: int = 10, truth: Any = TRUE, cameras: Any = (rgb, thermal)) -> list[Message]:
     """Return the messages of a drive in order: both cameras and the true boxes of every frame."""
     messages = []
     for index in range(count):
@@ -42,22 +46,18 @@ def drive(count=10, truth=TRUE, cameras=(rgb, thermal)):
     return messages
 
 
-def evaluate(path, *, detector=None, scenario=None, **options):
-    options = {"ground_truth": TRUTH, **options}
-    return evaluate_bag(
-        path,
-        BagEvaluationOptions(**options),
-        load_predictor=lambda: detector or OneBoxDetector(),
-        scenario=scenario,
-    )
+def evaluate(path: Path, *, detector: Any = None, scenario: Scenario | None = None, **options: Any) -> Any:
+    given = BagEvaluationOptions(**{"ground_truth": TRUTH, **options})
+    stand_in: Any = detector or OneBoxDetector()
+    return evaluate_bag(path, given, load_predictor=lambda: stand_in, scenario=scenario)
 
 
-def reasons(evaluation):
+def reasons(evaluation: Any) -> Any:
     return evaluation.report["outcomes"]["skipped"]
 
 
 @pytest.mark.parametrize("plugin", list(StoragePlugin))
-def test_every_pair_is_evaluated(tmp_path, plugin):
+def test_every_pair_is_evaluated(tmp_path: Path, plugin: StoragePlugin) -> None:
     evaluation = evaluate(write_bag(tmp_path / "bag", drive(), plugin=plugin))
     report = evaluation.report
     assert report["pairs"] == 10 and report["outcomes"] == {"evaluated": 10, "skipped": {}}
@@ -74,7 +74,7 @@ def test_every_pair_is_evaluated(tmp_path, plugin):
     assert report["bag"]["problems"] == []
 
 
-def test_average_precision_uses_all_detections_and_the_counts_those_of_the_node(tmp_path):
+def test_average_precision_uses_all_detections_and_the_counts_those_of_the_node(tmp_path: Path) -> None:
     path = write_bag(tmp_path / "bag", drive(truth=BOTH))
     found = {name: evaluate(path, protocol=name).report["accuracy"]["overall"] for name in ("coco", "published")}
     # The car is found with a score of 0.1, below the operating threshold.
@@ -84,7 +84,7 @@ def test_average_precision_uses_all_detections_and_the_counts_those_of_the_node(
         assert overall["per_class"]["car"]["false_negatives"] == 10 and overall["recall"] == 0.5
 
 
-def test_windows_hold_the_frames_of_their_time(tmp_path):
+def test_windows_hold_the_frames_of_their_time(tmp_path: Path) -> None:
     # 25 frames of 0.1 s. From frame 10 on, the true box is elsewhere: the box found is a false alarm.
     messages = []
     for index in range(25):
@@ -103,7 +103,7 @@ def test_windows_hold_the_frames_of_their_time(tmp_path):
     assert report["accuracy"]["overall"]["mAP50"] == pytest.approx(41 / 101)
 
 
-def test_the_tolerance_is_a_quarter_of_the_median_period(tmp_path):
+def test_the_tolerance_is_a_quarter_of_the_median_period(tmp_path: Path) -> None:
     messages = []
     for index in range(8):
         late = 0.24 if index % 2 else 0.26
@@ -115,7 +115,7 @@ def test_the_tolerance_is_a_quarter_of_the_median_period(tmp_path):
     assert evaluate(path, tolerance_sec=0.03).report["outcomes"]["evaluated"] == 8
 
 
-def test_frames_without_output_count_as_misses_in_the_recall_over_all_frames(tmp_path):
+def test_frames_without_output_count_as_misses_in_the_recall_over_all_frames(tmp_path: Path) -> None:
     # Thermal has every second frame only: the other RGB frames are unpaired and have no output.
     messages = []
     for index in range(19):
@@ -139,7 +139,7 @@ def test_frames_without_output_count_as_misses_in_the_recall_over_all_frames(tmp
     assert evaluation.records[1].false_negatives == {"person": 1}
 
 
-def test_without_thermal_the_detector_runs_on_rgb_alone(tmp_path):
+def test_without_thermal_the_detector_runs_on_rgb_alone(tmp_path: Path) -> None:
     report = evaluate(write_bag(tmp_path / "bag", drive(12, cameras=(rgb,)))).report
     assert set(report["modes"]) == {"rgb_only"}
     assert (
@@ -148,7 +148,7 @@ def test_without_thermal_the_detector_runs_on_rgb_alone(tmp_path):
     assert "no images of the thermal camera on '/thermal/image_raw'" in report["bag"]["problems"][0]
 
 
-def test_without_ground_truth_there_are_no_accuracy_figures_and_all_the_others(tmp_path):
+def test_without_ground_truth_there_are_no_accuracy_figures_and_all_the_others(tmp_path: Path) -> None:
     report = evaluate(write_bag(tmp_path / "bag", drive()), ground_truth=None).report
     assert report["accuracy"] is None and report["ground_truth"] is None
     assert report["outcomes"] == {"evaluated": 0, "skipped": {"no_ground_truth": 10}}
@@ -156,7 +156,7 @@ def test_without_ground_truth_there_are_no_accuracy_figures_and_all_the_others(t
     assert report["live"][0]["results"] == 10 and report["live"][0]["recall_all_frames"] is None
 
 
-def test_a_failed_inference_costs_its_frame_only(tmp_path):
+def test_a_failed_inference_costs_its_frame_only(tmp_path: Path) -> None:
     evaluation = evaluate(write_bag(tmp_path / "bag", drive()), detector=OneBoxDetector(fail_at=3))
     assert reasons(evaluation) == {"failed": 1}
     record = evaluation.records[3]
@@ -164,7 +164,7 @@ def test_a_failed_inference_costs_its_frame_only(tmp_path):
     assert evaluation.report["accuracy"]["recall_all_frames"]["overall"] == 0.9
 
 
-def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_path):
+def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_path: Path) -> None:
     messages = []
     for index in range(20):
         options = {"encoding": "no such encoding"} if index == 4 else {}
@@ -183,7 +183,7 @@ def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_p
     messages.append(boxes(TRUTH, 30.5, TRUE, received_ns=stamp(20)))
     evaluation = evaluate(write_bag(tmp_path / "bag", messages))
     report = evaluation.report
-    by_index = {}
+    by_index: dict[float, list[Any]] = {}
     for record in evaluation.records:
         by_index.setdefault((record.stamp_ns - stamp(0)) / PERIOD_NS, []).append(record)
     assert [record.reason.value for record in by_index[4] if record.reason] == ["corrupt", "unpaired"]
@@ -205,14 +205,14 @@ def test_corrupt_images_missing_ground_truth_and_duplicated_stamps_at_once(tmp_p
     assert "1 frames of the ground truth repeat a stamp" in report["bag"]["problems"][-1]
 
 
-def test_messages_in_any_order_are_read_in_the_order_of_their_receive_times(tmp_path):
+def test_messages_in_any_order_are_read_in_the_order_of_their_receive_times(tmp_path: Path) -> None:
     messages = drive(12)
-    np.random.default_rng(3).shuffle(messages)  # type: ignore[arg-type]
+    np.random.default_rng(3).shuffle(messages)
     report = evaluate(write_bag(tmp_path / "bag", messages, plugin=StoragePlugin.SQLITE3)).report
     assert report["outcomes"] == {"evaluated": 12, "skipped": {}}
 
 
-def test_a_topic_of_another_type_is_a_sentence_and_the_rest_is_evaluated(tmp_path):
+def test_a_topic_of_another_type_is_a_sentence_and_the_rest_is_evaluated(tmp_path: Path) -> None:
     messages = drive(12, cameras=(rgb,))
     messages += [boxes("/thermal/image_raw", index, TRUE) for index in range(12)]
     report = evaluate(write_bag(tmp_path / "bag", messages)).report
@@ -221,7 +221,9 @@ def test_a_topic_of_another_type_is_a_sentence_and_the_rest_is_evaluated(tmp_pat
 
 
 @pytest.mark.parametrize("detections", [None, TRUTH])
-def test_a_truncated_bag_without_metadata_is_evaluated_as_far_as_it_can_be_read(tmp_path, detections):
+def test_a_truncated_bag_without_metadata_is_evaluated_as_far_as_it_can_be_read(
+    tmp_path: Path, detections: str | None
+) -> None:
     path = write_bag(tmp_path / "bag", drive(40))
     (path / "metadata.yaml").unlink()
     file = path / "bag.mcap"
@@ -234,12 +236,12 @@ def test_a_truncated_bag_without_metadata_is_evaluated_as_far_as_it_can_be_read(
     assert len(set(report["bag"]["problems"])) == len(report["bag"]["problems"])
 
 
-def test_a_bag_without_any_image_is_one_sentence(tmp_path):
+def test_a_bag_without_any_image_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="has no images: the bag has no images of the rgb camera"):
         evaluate(write_bag(tmp_path / "bag", [boxes(TRUTH, 0, TRUE)]))
 
 
-def test_ground_truth_of_other_classes_gives_no_figure(tmp_path):
+def test_ground_truth_of_other_classes_gives_no_figure(tmp_path: Path) -> None:
     report = evaluate(write_bag(tmp_path / "bag", drive(truth=[("dog", BOX, 1.0)]))).report
     overall = report["accuracy"]["overall"]
     assert overall["mAP"] is None and overall["precision"] is None and overall["recall"] is None
@@ -247,7 +249,7 @@ def test_ground_truth_of_other_classes_gives_no_figure(tmp_path):
     assert "classes that the detector lacks, in no figure: 10 dog" in report["bag"]["problems"][0]
 
 
-def test_ground_truth_far_from_every_frame_is_said(tmp_path):
+def test_ground_truth_far_from_every_frame_is_said(tmp_path: Path) -> None:
     messages = [*drive(5, cameras=(rgb, thermal), truth=[]), boxes("/labels", 100, TRUE, received_ns=stamp(5))]
     report = evaluate(write_bag(tmp_path / "bag", messages), ground_truth="/labels").report
     assert "no ground truth has a frame within the tolerance" in report["bag"]["problems"][0]
@@ -255,9 +257,11 @@ def test_ground_truth_far_from_every_frame_is_said(tmp_path):
     assert report["accuracy"]["recall_all_frames"]["overall"] == 0.0
 
 
-def test_an_interrupt_and_an_error_of_the_detector_end_all_threads(tmp_path):
+def test_an_interrupt_and_an_error_of_the_detector_end_all_threads(tmp_path: Path) -> None:
     class Interrupted(OneBoxDetector):
-        def predict_for(self, *arguments, **options):
+        error: BaseException
+
+        def predict_for(self, *arguments: Any, **options: Any) -> list[Detections]:
             if len(self.seen) == 2:
                 raise self.error
             return super().predict_for(*arguments, **options)
@@ -272,7 +276,7 @@ def test_an_interrupt_and_an_error_of_the_detector_end_all_threads(tmp_path):
         assert threading.active_count() == before
 
 
-def test_the_files_hold_what_was_evaluated(tmp_path):
+def test_the_files_hold_what_was_evaluated(tmp_path: Path) -> None:
     evaluation = evaluate(write_bag(tmp_path / "bag", drive()))
     evaluation.write(tmp_path / "out")
     assert json.loads((tmp_path / "out/report.json").read_text()) == json.loads(json.dumps(evaluation.report))
@@ -288,5 +292,7 @@ def test_the_files_hold_what_was_evaluated(tmp_path):
 @pytest.mark.parametrize(
     ("expected", "outputs", "gap"), [([], [], None), ([0, 5], [], 5e-9), ([0, 10], [4], 6e-9), ([0, 9], [0, 9], 9e-9)]
 )
-def test_the_longest_gap_counts_from_the_first_expected_result_to_the_last(expected, outputs, gap):
+def test_the_longest_gap_counts_from_the_first_expected_result_to_the_last(
+    expected: list[int], outputs: list[int], gap: float | None
+) -> None:
     assert longest_gap_sec(expected, outputs) == (None if gap is None else round(gap, 6))

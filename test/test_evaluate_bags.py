@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import shutil
 import sys
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +21,13 @@ from fusion_mamba_ros.evaluation.bag_evaluation.bag_job import run_job
 from fusion_mamba_ros.evaluation.bag_evaluation.bag_list import BagListError, ListedBag, read_bag_list
 from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bags import FleetEvents, FleetOptions, evaluate_bags
 from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
+from fusion_mamba_ros.evaluation.bag_evaluation.summary import Summary
 from fusion_mamba_ros.evaluation.bag_evaluation.worker_processes import run_in_processes
 
 OPTIONS = BagEvaluationOptions(detections="/detections", ground_truth="/ground_truth")
 
 
-def write_drive(path, found_at):
+def write_drive(path: Path, found_at: Container[int]) -> Path:
     """Write a bag in which the person is found in the frames ``found_at`` of ten, with falling scores."""
     messages = []
     for index in range(10):
@@ -34,7 +38,7 @@ def write_drive(path, found_at):
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return three bags, the last of them corrupt, and the list file that names them."""
     folder = tmp_path_factory.mktemp("fleet")
     write_drive(folder / "a", range(10))
@@ -46,14 +50,14 @@ def fleet(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def serial(fleet, tmp_path_factory):
+def serial(fleet: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """Return the summary of the bags, evaluated one after the other in one worker."""
     return evaluate_bags(read_bag_list(fleet / "bags.txt"), OPTIONS, tmp_path_factory.mktemp("serial"))
 
 
-def test_precision_is_that_of_the_pooled_detections(serial):
+def test_precision_is_that_of_the_pooled_detections(serial: Summary) -> None:
     assert [bag["status"] for bag in serial["bags"]] == ["evaluated", "evaluated", "failed"]
-    assert "c" in serial["bags"][2]["error"] and serial["bags"][2]["figures"] is None
+    assert "c" in str(serial["bags"][2]["error"]) and serial["bags"][2]["figures"] is None
     # Alone, b has 3 of 10 boxes, all before the false alarms: precision 1 up to recall 0.3 (31 of 101 points).
     assert serial["tags"]["rain"]["mAP50"] == pytest.approx(31 / 101)
     assert serial["tags"]["day"]["mAP50"] == pytest.approx(1.0)
@@ -70,8 +74,8 @@ def test_precision_is_that_of_the_pooled_detections(serial):
 
 
 def test_a_killed_worker_costs_one_attempt_and_the_result_is_that_of_the_serial_run(
-    fleet, serial, tmp_path, monkeypatch
-):
+    fleet: Path, serial: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FUSION_MAMBA_TEST_MARK", str(tmp_path / "mark"))
     retries = []
     summary = evaluate_bags(
@@ -88,7 +92,9 @@ def test_a_killed_worker_costs_one_attempt_and_the_result_is_that_of_the_serial_
     assert not multiprocessing.active_children()
 
 
-def test_a_bag_whose_worker_always_dies_is_reported_and_evaluated_in_the_next_run(fleet, serial, tmp_path):
+def test_a_bag_whose_worker_always_dies_is_reported_and_evaluated_in_the_next_run(
+    fleet: Path, serial: Summary, tmp_path: Path
+) -> None:
     bags = read_bag_list(fleet / "bags.txt")
     first = evaluate_bags(bags, OPTIONS, tmp_path, run=always_killed)
     assert [bag["error"] for bag in first["bags"]][:2] == [None, "its process was ended by SIGKILL"]
@@ -101,14 +107,14 @@ def test_a_bag_whose_worker_always_dies_is_reported_and_evaluated_in_the_next_ru
     assert (skipped, ended) == (["a"], ["b", "c"])
 
 
-def test_a_finished_bag_is_evaluated_again_if_it_or_the_options_changed(fleet, tmp_path):
+def test_a_finished_bag_is_evaluated_again_if_it_or_the_options_changed(fleet: Path, tmp_path: Path) -> None:
     path = tmp_path / "bag"
     shutil.copytree(fleet / "a", path)
     bags = [ListedBag(path, "bag")]
     ended = []
     events = FleetEvents(on_ended=lambda bag, _: ended.append(bag.name))
 
-    def evaluated(options=OPTIONS):
+    def evaluated(options: BagEvaluationOptions = OPTIONS) -> bool:
         ended.clear()
         evaluate_bags(bags, options, tmp_path / "out", events=events)
         return bool(ended)
@@ -121,7 +127,7 @@ def test_a_finished_bag_is_evaluated_again_if_it_or_the_options_changed(fleet, t
     assert evaluated()
 
 
-def test_errors_of_the_function_and_the_end_of_the_process_are_reported_and_the_rest_is_done():
+def test_errors_of_the_function_and_the_end_of_the_process_are_reported_and_the_rest_is_done() -> None:
     retries = []
     ended = {
         item.job: (item.result, item.error, item.attempts)
@@ -139,21 +145,21 @@ def test_errors_of_the_function_and_the_end_of_the_process_are_reported_and_the_
     assert sorted(retries) == [-1, 0]
 
 
-def test_the_workers_end_when_the_caller_is_interrupted():
-    ended = run_in_processes(doubled, list(range(1, 9)), workers=2)
+def test_the_workers_end_when_the_caller_is_interrupted() -> None:
+    ended: Any = run_in_processes(doubled, list(range(1, 9)), workers=2)
     next(ended)
     ended.close()
     assert not multiprocessing.active_children()
 
 
-def test_the_names_of_bags_are_unique_and_paths_may_have_spaces(tmp_path):
+def test_the_names_of_bags_are_unique_and_paths_may_have_spaces(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text('x/drive\n"my bags/drive" night night\ny/drive.mcap day\n')
     bags = read_bag_list(tmp_path / "list.txt")
     assert [bag.name for bag in bags] == ["drive", "drive-2", "drive-3"]
     assert bags[1].path == tmp_path / "my bags/drive" and bags[1].tags == ("night",)
 
 
-def test_a_folder_gives_its_bags_in_order(fleet):
+def test_a_folder_gives_its_bags_in_order(fleet: Path) -> None:
     assert [bag.name for bag in read_bag_list(fleet)] == ["a", "b", "c"]
 
 
@@ -161,7 +167,7 @@ def test_a_folder_gives_its_bags_in_order(fleet):
     ("text", "sentence"),
     [(None, "does not exist"), ("# nothing\n", "names no bag"), ('"a b\n', "line 1 has no closing quote")],
 )
-def test_a_wrong_list_is_one_sentence(tmp_path, text, sentence):
+def test_a_wrong_list_is_one_sentence(tmp_path: Path, text: str | None, sentence: str) -> None:
     path = tmp_path / "list.txt"
     if text is not None:
         path.write_text(text)
@@ -172,7 +178,7 @@ def test_a_wrong_list_is_one_sentence(tmp_path, text, sentence):
         read_bag_list(tmp_path / "empty")
 
 
-def test_the_command_prints_every_bag_and_exits_with_2_because_one_is_corrupt(fleet, tmp_path):
+def test_the_command_prints_every_bag_and_exits_with_2_because_one_is_corrupt(fleet: Path, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text("minimum: {recall: {mean: 0.5}}")
     arguments = ["--detections", "/detections", "--ground-truth", "/ground_truth", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["eval-bags", str(fleet / "bags.txt"), *arguments])
@@ -186,14 +192,16 @@ def test_the_command_prints_every_bag_and_exits_with_2_because_one_is_corrupt(fl
     assert summary["overall"]["gates"] == {"failed": 1, "passed": 1}
 
 
-def test_run_job_returns_the_error_of_a_bag_as_a_sentence(fleet):
+def test_run_job_returns_the_error_of_a_bag_as_a_sentence(fleet: Path) -> None:
     from fusion_mamba_ros.evaluation.bag_evaluation.bag_job import make_job
 
     result = run_job(make_job(ListedBag(fleet / "c", "c"), OPTIONS))
     assert result.files is None and "is no bag that can be read" in (result.error or "")
 
 
-def test_on_ray_the_result_is_that_of_the_serial_run_though_a_worker_is_killed(fleet, serial, tmp_path, monkeypatch):
+def test_on_ray_the_result_is_that_of_the_serial_run_though_a_worker_is_killed(
+    fleet: Path, serial: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FUSION_MAMBA_TEST_MARK", str(tmp_path / "mark"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     retries = []

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +16,11 @@ from fusion_mamba_ros.perception.detections import Detections
 CLASSES = ("person", "bicycle", "car")
 
 
-def detections_of(boxes, labels, scores):
+def detections_of(boxes: list[list[float]], labels: list[int], scores: list[float]) -> Detections:
     return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, int))
 
 
-def export(folder):
+def export(folder: Path) -> None:
     """Export an image with one hit and one false alarm, one with a miss, and one without known true boxes."""
     writer = FiftyOneExport(folder, CLASSES)
     rgb = np.full((48, 64, 3), (200, 30, 30), np.uint8)
@@ -28,12 +29,12 @@ def export(folder):
     found = detections_of([[10, 10, 30, 40], [40, 5, 60, 20]], [0, 2], [0.9, 0.6])
     writer.add(rgb, found, stamp_ns=1_700_000_000_123_456_789, true_boxes=truth, true_labels=person)
     thermal = np.full((20, 30), 40_000, np.uint16)
-    writer.add(thermal, detections_of([], [], []), stamp_ns=2, true_boxes=truth / 2, true_labels=person)
+    writer.add(thermal, detections_of([], [], []), stamp_ns=2, true_boxes=truth / np.float32(2), true_labels=person)
     writer.add(rgb, detections_of([], [], []), stamp_ns=3)
     writer.close()
 
 
-def test_pycocotools_reads_and_scores_the_export(tmp_path):
+def test_pycocotools_reads_and_scores_the_export(tmp_path: Path) -> None:
     export(tmp_path / "export")
     truth = COCO(tmp_path / "export" / "labels.json")
     assert {item["id"]: item["name"] for item in truth.loadCats(truth.getCatIds())} == {
@@ -51,7 +52,7 @@ def test_pycocotools_reads_and_scores_the_export(tmp_path):
     np.testing.assert_allclose(evaluation.eval["recall"][0, 0, 0, 2], 0.5)
 
 
-def test_images_are_stored_with_their_size_and_stamp(tmp_path):
+def test_images_are_stored_with_their_size_and_stamp(tmp_path: Path) -> None:
     export(tmp_path / "export")
     content = json.loads((tmp_path / "export" / "labels.json").read_text())
     first, second, third = content["images"]
@@ -65,7 +66,7 @@ def test_images_are_stored_with_their_size_and_stamp(tmp_path):
     assert box["bbox"] == [10, 10, 20, 30] and box["area"] == 600 and box["category_id"] == 1
 
 
-def test_folder_with_files_is_refused(tmp_path):
+def test_folder_with_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="has files already"):
         FiftyOneExport(tmp_path, CLASSES)

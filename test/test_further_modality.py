@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
+from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
 from fusion_mamba_ros.training.recipe import Recipe
 from fusion_mamba_ros.training.train import Run, train
@@ -32,7 +35,7 @@ YAML = "classes: [person, bicycle, car]\ndatasets:\n  - scene: {train: 4, val: 2
 
 
 @pytest.fixture(scope="module")
-def depth():
+def depth() -> Iterator[Modality]:
     """Register depth, millimetres up to 60 m; this entry is all that the package is told about it."""
     entry = Modality("depth", to_levels=linear_levels("depth", 0, 60_000), registered=False, augmentation="thermal")
     yield register_modality(entry)
@@ -40,7 +43,7 @@ def depth():
 
 
 @pytest.fixture(scope="module")
-def trained(depth, tmp_path_factory) -> tuple[Path, Path]:
+def trained(depth: Modality, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Train two steps on streets with RGB, thermal and depth; return data and checkpoint."""
     folder = tmp_path_factory.mktemp("depth")
     (folder / "data.yaml").write_text(YAML)
@@ -57,15 +60,16 @@ def trained(depth, tmp_path_factory) -> tuple[Path, Path]:
     return folder / "data.yaml", folder / "run" / "last.safetensors"
 
 
-def test_depth_stream_is_trained_and_every_subset_is_validated(trained):
+def test_depth_stream_is_trained_and_every_subset_is_validated(trained: tuple[Path, Path]) -> None:
     model, metadata = load_checkpoint(trained[1])
     assert dict(model.config.modalities) == {"rgb": 3, "thermal": 1, "depth": 1}
     assert set(metadata.metrics["modes"]) == MODES
-    statistics = model.backbones["depth"].sections[0][0].norm.running_mean
+    backbone: Any = model.backbones["depth"]
+    statistics = backbone.sections[0][0].norm.running_mean
     assert bool(statistics.abs().sum() > 0)
 
 
-def test_checkpoint_is_evaluated_in_every_subset(trained, tmp_path):
+def test_checkpoint_is_evaluated_in_every_subset(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, checkpoint = trained
     arguments = ["eval", "--checkpoint", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "eval")]
     result = CliRunner().invoke(app, arguments)
@@ -75,12 +79,15 @@ def test_checkpoint_is_evaluated_in_every_subset(trained, tmp_path):
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
-def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(trained, mode):
+def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(
+    trained: tuple[Path, Path], mode: str
+) -> None:
     data, checkpoint = trained
     sample = open_dataset(data, "val")[0]
     predictor = Predictor.from_checkpoint(checkpoint, "cpu", thresholds=Thresholds(score_threshold=0.0))
     names = {"fused": tuple(sample.images)}.get(mode, mode.removesuffix("_only").split("+"))
     seen: list[dict[str, torch.Tensor]] = []
+    assert isinstance(predictor.engine, TorchEngine)
     predictor.engine.model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     detections = predictor.predict({name: sample.images[name] for name in names}, reference_size=sample.size)
     assert detections.mode is Mode(mode) and len(detections) > 0
@@ -92,7 +99,7 @@ def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(traine
         assert float(np.median(np.abs(shown.numpy() - np.minimum(metres, 60)))) < 0.3
 
 
-def test_check_data_counts_depth_images(depth, tmp_path):
+def test_check_data_counts_depth_images(depth: Modality, tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(YAML)
     result = CliRunner().invoke(app, ["check-data", str(tmp_path / "data.yaml"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
@@ -101,7 +108,7 @@ def test_check_data_counts_depth_images(depth, tmp_path):
     assert cv2.imread(str(drawn)).shape[1] == 3 * 640
 
 
-def test_folder_of_depth_images_is_read_by_its_name(depth, tmp_path):
+def test_folder_of_depth_images_is_read_by_its_name(depth: Modality, tmp_path: Path) -> None:
     image = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
     for folder in ("rgb", "depth", "labels"):
         (tmp_path / folder).mkdir()
@@ -113,7 +120,7 @@ def test_folder_of_depth_images_is_read_by_its_name(depth, tmp_path):
     np.testing.assert_array_equal(dataset[0].images["depth"], image)
 
 
-def test_depth_of_the_street_is_that_of_its_geometry():
+def test_depth_of_the_street_is_that_of_its_geometry() -> None:
     scene = ProceduralScene(3, night=False, modalities=("rgb", "depth"))
     sample = scene.render(0)
     metres = sample.images["depth"].astype(float) / 1000
@@ -139,19 +146,19 @@ def test_depth_of_the_street_is_that_of_its_geometry():
     assert (sample.images["depth"][0] > 0).all()
 
 
-def test_a_scene_with_a_modality_that_is_not_registered_says_so(tmp_path):
+def test_a_scene_with_a_modality_that_is_not_registered_says_so(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(YAML.replace("depth", "sonar"))
     with pytest.raises(DatasetError, match="list some of rgb, thermal, depth"):
         open_dataset(tmp_path / "data.yaml", "train")
 
 
-def test_images_do_not_depend_on_which_others_are_asked_for():
+def test_images_do_not_depend_on_which_others_are_asked_for() -> None:
     both, all_three = (ProceduralScene(5, modalities=m).render(7) for m in (("rgb", "thermal"), ("thermal", "depth")))
     np.testing.assert_array_equal(both.images["thermal"], all_three.images["thermal"])
 
 
 @pytest.mark.parametrize("wanted", [["rgb", "thermal"], ["thermal"]], ids=str)
-def test_data_with_and_without_a_modality_train_together(tmp_path, wanted):
+def test_data_with_and_without_a_modality_train_together(tmp_path: Path, wanted: list[str]) -> None:
     paired = scenes.write_pairs(tmp_path / "paired", train=4)
     thermal = scenes.write_pairs(tmp_path / "thermal_set", train=4)
     colour = scenes.write_pairs(tmp_path / "rgb_set", train=4)
@@ -175,7 +182,7 @@ def test_data_with_and_without_a_modality_train_together(tmp_path, wanted):
         assert "4 pairs of split train have no image of thermal: they are left out" in text
 
 
-def test_data_without_any_modality_of_the_model_are_refused(tmp_path):
+def test_data_without_any_modality_of_the_model_are_refused(tmp_path: Path) -> None:
     data = scenes.write_pairs(tmp_path / "data", train=2)
     for path in (data / "thermal").iterdir():
         path.unlink()

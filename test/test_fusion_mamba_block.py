@@ -16,6 +16,7 @@ def test_enhanced_map_is_the_stream_plus_what_the_modules_in_a_row_return() -> N
     torch.manual_seed(0)
     block = FusionMambaBlock(8, dssf_count=2, state_size=4)
     rgb, thermal = torch.randn(2, 1, 8, 4, 4)
+    assert block.sscs is not None
     with torch.no_grad():
         first, second = block.dssf[1](*block.dssf[0](*block.sscs(rgb, thermal)))
         out = block(rgb, thermal)
@@ -35,6 +36,7 @@ def test_without_chaining_the_result_is_that_of_the_last_module_alone() -> None:
     torch.manual_seed(5)
     block = FusionMambaBlock(8, dssf_count=3, state_size=4, chained=False)
     rgb, thermal = torch.randn(2, 1, 8, 4, 4)
+    assert block.sscs is not None
     with torch.no_grad():
         first, second = block.dssf[2](*block.sscs(rgb, thermal))
         torch.testing.assert_close(block(rgb, thermal), (rgb + first, thermal + second))

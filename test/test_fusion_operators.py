@@ -11,7 +11,7 @@ from fusion_mamba_ros.network import OPERATORS, FusionMambaDetector, FusionOpera
 
 
 class Mean(nn.Module):
-    def __init__(self, weight: float):
+    def __init__(self, weight: float) -> None:
         super().__init__()
         self.weight = weight
 

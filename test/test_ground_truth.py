@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from fusion_mamba_ros.evaluation.bag_evaluation.ground_truth_sources import (
 )
 
 
-def brute_force(truth, frames, tolerance):
+def brute_force(truth: Sequence[int], frames: Sequence[int], tolerance: int) -> list[int]:
     """Take the closest pair of all that are left, again and again."""
     result = [-1] * len(frames)
     while True:
@@ -33,7 +36,7 @@ def brute_force(truth, frames, tolerance):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_closest_frame_and_ground_truth_are_assigned_first(seed):
+def test_the_closest_frame_and_ground_truth_are_assigned_first(seed: int) -> None:
     print("seed", seed)
     rng = np.random.default_rng(seed)
     truth = np.unique(rng.integers(0, 300, 30))
@@ -42,18 +45,18 @@ def test_the_closest_frame_and_ground_truth_are_assigned_first(seed):
     assert found.tolist() == brute_force(truth.tolist(), frames.tolist(), 12)
 
 
-def test_the_tolerance_is_inclusive_and_no_ground_truth_is_used_twice():
+def test_the_tolerance_is_inclusive_and_no_ground_truth_is_used_twice() -> None:
     truth = np.array([100, 200], np.int64)
     assert assign_ground_truth(truth, [90, 110, 189, 210], 10).tolist() == [0, -1, -1, 1]
     assert assign_ground_truth(truth, [], 10).tolist() == []
     assert assign_ground_truth(np.zeros(0, np.int64), [1], 10).tolist() == [-1]
 
 
-def test_of_equally_close_frames_the_one_with_the_lower_priority_is_assigned():
+def test_of_equally_close_frames_the_one_with_the_lower_priority_is_assigned() -> None:
     assert assign_ground_truth(np.array([100]), [100, 100], 10, priority=[2, 0]).tolist() == [-1, 0]
 
 
-def test_coco_images_are_keyed_by_stamp_or_by_file_name(tmp_path):
+def test_coco_images_are_keyed_by_stamp_or_by_file_name(tmp_path: Path) -> None:
     document = {
         "categories": [{"id": 7, "name": "car"}],
         "images": [
@@ -85,14 +88,14 @@ def test_coco_images_are_keyed_by_stamp_or_by_file_name(tmp_path):
         ({"images": []}, "has no frame"),
     ],
 )
-def test_a_wrong_coco_file_is_one_sentence(tmp_path, change, sentence):
+def test_a_wrong_coco_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     document = {"categories": [{"id": 1, "name": "car"}], "images": [{"id": 1, "stamp_ns": 5}], "annotations": []}
     (tmp_path / "gt.json").write_text(json.dumps(document | change))
     with pytest.raises(GroundTruthError, match=sentence):
         read_coco(tmp_path / "gt.json")
 
 
-def test_yolo_labels_are_scaled_by_the_size_of_the_image(tmp_path):
+def test_yolo_labels_are_scaled_by_the_size_of_the_image(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("person\ncar\n")
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "1700000000100000000.txt").write_text("1 0.5 0.5 0.5 0.25\n")
@@ -104,13 +107,13 @@ def test_yolo_labels_are_scaled_by_the_size_of_the_image(tmp_path):
         truth.in_pixels(None)
 
 
-def test_a_yolo_folder_without_class_names_is_one_sentence(tmp_path):
+def test_a_yolo_folder_without_class_names_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_text("0 0.5 0.5 0.5 0.25\n")
     with pytest.raises(GroundTruthError, match=r"add classes\.txt"):
         read_yolo_folder(tmp_path)
 
 
-def test_a_topic_of_this_bag_or_of_another_is_ground_truth(tmp_path):
+def test_a_topic_of_this_bag_or_of_another_is_ground_truth(tmp_path: Path) -> None:
     rows = [("person", BOX, 1.0), ("person", (5.0, 5.0, 5.0, 9.0), 1.0), ("car", FAR_BOX, 1.0)]
     one = write_bag(tmp_path / "one", [rgb(0), boxes("/labels", 1, rows), boxes("/labels", 1, rows)])
     two = write_bag(tmp_path / "two", [rgb(0)])
@@ -127,7 +130,7 @@ def test_a_topic_of_this_bag_or_of_another_is_ground_truth(tmp_path):
             read_ground_truth("/rgb/image_raw", bag, [])
 
 
-def test_boxes_of_other_classes_are_counted_and_left_out(tmp_path):
+def test_boxes_of_other_classes_are_counted_and_left_out(tmp_path: Path) -> None:
     rows = [("dog", BOX, 1.0), ("car", FAR_BOX, 1.0), ("dog", FAR_BOX, 1.0)]
     with Bag(write_bag(tmp_path / "bag", [boxes("/labels", 1, rows)])) as bag:
         truth, unknown = read_ground_truth("/labels", bag, []).with_classes(("person", "car"))

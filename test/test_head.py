@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from typing import Any
+
 import torch
 
 from fusion_mamba_ros.network import ModelConfig
@@ -33,8 +35,8 @@ def test_flat_distribution_means_the_middle_bin() -> None:
 
 def test_new_head_expects_few_objects() -> None:
     head = DetectionHead(ModelConfig(classes=3))
+    branches: Any = head.class_branches
     expected = sum(
-        branch[-1].bias.sigmoid().sum().item() * (640 / s) ** 2
-        for s, branch in zip((8, 16, 32), head.class_branches, strict=True)
+        branch[-1].bias.sigmoid().sum().item() * (640 / s) ** 2 for s, branch in zip((8, 16, 32), branches, strict=True)
     )
     assert 14 < expected < 16  # five at each level

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_an_inactive_node_is_well() -> None:
         ({"clock_stopped_sec": 2.0}, Level.ERROR, "the node's clock has stood still for 2.0 s"),
     ],
 )
-def test_cameras(change: dict, level: Level, words: str) -> None:
+def test_cameras(change: dict[str, Any], level: Level, words: str) -> None:
     status = camera_status(replace(GOOD, **change))
     assert status.level == level
     assert words in status.message
@@ -100,7 +101,7 @@ def test_refused_images_are_called_refused_with_the_reason() -> None:
         ({"received": 130, "paired": 100, "late": 30}, Absence.SILENT, "its stamps do not increase"),
     ],
 )
-def test_the_reason_why_a_camera_is_missing(counts: dict, absence: Absence, words: str) -> None:
+def test_the_reason_why_a_camera_is_missing(counts: dict[str, Any], absence: Absence, words: str) -> None:
     status = camera_status(replace(GOOD, absences={THERMAL: absence}, counters=thermal(**counts)))
     assert status.message.count("thermal is missing") == 1
     reason = status.message.partition("thermal is missing: ")[2]
@@ -132,7 +133,7 @@ def test_cameras_are_missed_by_the_steady_clock_while_that_of_the_node_stands_st
         ({"estimated_thermal_offset_sec": -0.03, "thermal_offset_sec": -0.03}, Level.OK, ""),
     ],
 )
-def test_pairing(change: dict, level: Level, words: str) -> None:
+def test_pairing(change: dict[str, Any], level: Level, words: str) -> None:
     status = pairing_status(replace(GOOD, **change))
     assert status.level == level, status.message
     assert words in status.message
@@ -168,7 +169,7 @@ def test_surplus_frames_of_the_faster_camera_are_normal() -> None:
     ],
 )
 def test_a_further_modality_is_judged_whatever_the_cameras_do(
-    absences: dict, missing: str, refused: int, message: str
+    absences: dict[Camera, Absence], missing: str, refused: int, message: str
 ) -> None:
     before = {"depth": FurtherState(NearestFrameCounters(received=10, used=6, refused=4))}
     now = {"depth": FurtherState(NearestFrameCounters(received=20, used=15, refused=refused), missing)}
@@ -203,7 +204,7 @@ def test_failed_inferences(in_a_row: int, level: Level) -> None:
     ],
 )
 def test_an_inference_that_does_not_end_is_an_error(
-    absences: dict, set_sec: float, typical_sec: float | None, stage_sec: float, level: Level
+    absences: dict[Camera, Absence], set_sec: float, typical_sec: float | None, stage_sec: float, level: Level
 ) -> None:
     activity = InferenceActivity(stage="inference", stage_sec=stage_sec, typical_sec=typical_sec)
     seen = replace(GOOD, inference=activity, inference_timeout_sec=set_sec, absences=absences)

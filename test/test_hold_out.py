@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from paired_folders import write_lines, write_paired_yolo
 
@@ -8,7 +10,7 @@ from fusion_mamba_ros.datasets import DatasetError, open_dataset
 from fusion_mamba_ros.datasets.hold_out import hold_out
 
 
-def test_last_pairs_of_each_folder_and_group_are_held_out(tmp_path):
+def test_last_pairs_of_each_folder_and_group_are_held_out(tmp_path: Path) -> None:
     write_paired_yolo(tmp_path / "one", {"train": [f"{n:05d}{kind}" for n in range(1, 11) for kind in "DN"]})
     # Natural order: frame_10 comes after frame_9.
     write_paired_yolo(tmp_path / "two", {"train": [f"frame_{n}" for n in range(1, 11)]})
@@ -20,7 +22,7 @@ def test_last_pairs_of_each_folder_and_group_are_held_out(tmp_path):
 
 
 @pytest.mark.parametrize(("fraction", "words"), [(0.0, "more than 0"), (1.0, "less than 1"), (0.01, "holds 0 of 4")])
-def test_fraction_that_leaves_one_side_empty_is_refused(tmp_path, fraction, words):
+def test_fraction_that_leaves_one_side_empty_is_refused(tmp_path: Path, fraction: float, words: str) -> None:
     data = open_dataset(write_paired_yolo(tmp_path / "one", {"train": ["a", "b", "c", "d"]}), "train")
     with pytest.raises(DatasetError, match=words):
         hold_out(data, fraction)

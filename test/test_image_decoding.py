@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -41,7 +42,7 @@ def padded(rows: Array, padding: int) -> tuple[bytes, int]:
     return np.hstack([flat, noise]).tobytes(), flat.shape[1] + padding
 
 
-PACKINGS = {
+PACKINGS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]] = {
     "rgb8": lambda rgb: rgb,
     "bgr8": lambda rgb: rgb[..., [2, 1, 0]],
     "8UC3": lambda rgb: rgb[..., [2, 1, 0]],
@@ -120,7 +121,7 @@ def mosaic(rgb: Array, pattern: str) -> Array:
 @pytest.mark.parametrize("is_bigendian", [False, True])
 def test_bayer_patterns_give_back_a_image_of_one_colour(pattern: str, bits: int, is_bigendian: bool) -> None:
     colour = np.array([200, 120, 40])
-    flat = np.broadcast_to(colour, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    flat: npt.NDArray[Any] = np.broadcast_to(colour, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     if bits == 16:
         flat = flat.astype(np.uint16) * 256 + 17
     raw = mosaic(flat, pattern)
@@ -161,7 +162,7 @@ def interleave(first: Array, second: Array) -> Array:
     return np.stack([first, second], -1).reshape(first.shape[0], -1)
 
 
-YUV_PACKINGS = {
+YUV_PACKINGS: dict[str, Callable[..., npt.NDArray[Any]]] = {
     "yuv422": lambda y, u, v: interleave(interleave(u[:, ::2], v[:, ::2]), y),
     "uyvy": lambda y, u, v: interleave(interleave(u[:, ::2], v[:, ::2]), y),
     "yuv422_yuy2": lambda y, u, v: interleave(y, interleave(u[:, ::2], v[:, ::2])),
@@ -232,6 +233,7 @@ def test_a_broken_message_is_refused_with_one_sentence_that_names_what_is_wrong(
     change: dict[str, Any], said: str
 ) -> None:
     fields: dict[str, Any] = {"height": HEIGHT, "width": WIDTH, "encoding": "rgb8", "step": WIDTH * 3}
+    fields |= {"is_bigendian": False, "data": bytes(HEIGHT * WIDTH * 3)}
     with pytest.raises(ImageDecodingError, match=said) as error:
-        decode_image(**({"is_bigendian": False, "data": bytes(HEIGHT * WIDTH * 3)} | fields | change))
+        decode_image(**(fields | change))
     assert "\n" not in str(error.value)

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import hostile_files
@@ -42,6 +43,7 @@ def disk_room(size: int) -> Iterator[None]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = FusionMambaDetector(ModelConfig(classes=1, fusion="add"))
+    branch: Any
     for branch in model.head.class_branches:
         torch.nn.init.constant_(branch[-1].bias, 1.0)  # Untrained, but not silent.
     path = tmp_path_factory.mktemp("model") / "model.safetensors"

@@ -39,7 +39,9 @@ BLOCKS = [
 def layers(style: str) -> list[tuple[str, str, tuple[int, ...]]]:
     """Return names of convolution and normalisation and the filter's shape of all layers, as `style` names them."""
     timm = style == "timm"
-    found = [("conv_stem", "bn1", (32, 3, 3, 3)) if timm else ("_conv_stem", "_bn0", (32, 3, 3, 3))]
+    found: list[tuple[str, str, tuple[int, ...]]] = [
+        ("conv_stem", "bn1", (32, 3, 3, 3)) if timm else ("_conv_stem", "_bn0", (32, 3, 3, 3))
+    ]
     for number, (kernel, expansion, inputs, outputs, place) in enumerate(BLOCKS):
         inner = expansion * inputs
         shapes = [(inner, inputs, 1, 1)] * (expansion > 1) + [(inner, 1, kernel, kernel), (outputs, inner, 1, 1)]
@@ -189,7 +191,7 @@ def test_imagenet_weights_classify_a_known_image_by_the_published_preprocessing(
         x = model.eval().backbones["rgb"](torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255)[-1]
         x = torch.nn.functional.conv2d(x, tensors["_conv_head.weight"])
         norm = [tensors[f"_bn1.{leaf}"] for leaf in ("running_mean", "running_var", "weight", "bias")]
-        x = torch.nn.functional.batch_norm(x, *norm, eps=1e-3).clamp(0, 6).mean(dim=(2, 3))
+        x = torch.nn.functional.batch_norm(x, norm[0], norm[1], norm[2], norm[3], eps=1e-3).clamp(0, 6).mean(dim=(2, 3))
         probabilities = (x @ tensors["_fc.weight"].T + tensors["_fc.bias"]).softmax(dim=1)[0]
     zebra = 340
     assert int(probabilities.argmax()) == zebra

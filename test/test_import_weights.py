@@ -73,7 +73,7 @@ def published(stub: type[nn.Module], module: nn.Module) -> nn.Module:
         return copy
     for name, child in module.named_children():
         if name == "bottlenecks":
-            copy.m = nn.ModuleList(published(stub, block) for block in child)
+            copy.m = nn.ModuleList(published(stub, block) for block in child.children())
         elif name.startswith("conv"):
             setattr(copy, name.replace("conv", "cv"), published(stub, child))
     return copy
@@ -92,7 +92,7 @@ def published_head(stub: type[nn.Module], head: Any) -> nn.Module:
 
 def write_checkpoint(path: Path, stub: type[nn.Module], model: FusionMambaDetector) -> Path:
     layers = LAYERS[model.config.backbone]
-    foreign = stub()
+    foreign: Any = stub()
     children = [stub() for _ in range(max(layers) + 1)]
     for number, name in layers.items():
         part = model.get_submodule(name)

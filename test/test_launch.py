@@ -78,7 +78,7 @@ class Call:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Call) and vars(self) == vars(other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def perform(self, context: dict[str, str]) -> str:
         """Return the value of a launch argument, as `LaunchConfiguration` does."""
@@ -100,7 +100,7 @@ def describe(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Call]]:
         context = {
             call.arguments[0]: call.options.get("default_value") for call in named(entities, "DeclareLaunchArgument")
         }
-        described = []
+        described: list[Call] = []
         for entity in entities:
             opaque = entity.name == "OpaqueFunction"
             described += entity.options["function"]({**context, **given}) if opaque else [entity]
@@ -228,7 +228,9 @@ def ends_the_launch(on_exit: Callable[[Any, Any], list[Call] | None]) -> None:
     def exit_with(code: int, *, shutting_down: bool = False) -> list[Call] | None:
         return on_exit(types.SimpleNamespace(returncode=code), types.SimpleNamespace(is_shutdown=shutting_down))
 
-    (end,) = exit_with(0)
+    ended = exit_with(0)
+    assert ended is not None
+    (end,) = ended
     assert end.name == "EmitEvent" and end.options["event"].name == "Shutdown"
     for code in (1, 2, -9):
         with pytest.raises(RuntimeError, match=f"exit code {code}"):

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ BOX = (16.0, 12.0, 48.0, 36.0)
 YOLO = "0.5 0.5 0.5 0.5"
 
 
-def llvip(root):
+def llvip(root: Path) -> tuple[str, str, set[str], str]:
     for split, stems in (("train", ("010001", "010002")), ("test", ("190001",))):
         for stem in stems:
             write_pair(root / "visible" / split / f"{stem}.jpg", root / "infrared" / split / f"{stem}.jpg")
@@ -25,7 +28,7 @@ def llvip(root):
     return "split_folders", "train", {"010001", "010002"}, "person"
 
 
-def m3fd(root):
+def m3fd(root: Path) -> tuple[str, str, set[str], str]:
     for stem in ("00000", "00001", "00002"):
         write_pair(root / "Vis" / f"{stem}.png", root / "Ir" / f"{stem}.png")
         write_voc(root / "Annotation" / f"{stem}.xml", [("People", BOX)])
@@ -34,7 +37,7 @@ def m3fd(root):
     return "m3fd", "train", {"00000", "00002"}, "People"
 
 
-def flir_voc(root):
+def flir_voc(root: Path) -> tuple[str, str, set[str], str]:
     for stem in ("FLIR_00002", "FLIR_08865"):
         write_pair(root / "JPEGImages" / f"{stem}_RGB.jpg", root / "JPEGImages" / f"{stem}_PreviewData.jpeg")
         write_voc(root / "Annotations" / f"{stem}_PreviewData.xml", [("person", BOX), ("dog", (1, 1, 9, 9))])
@@ -43,7 +46,7 @@ def flir_voc(root):
     return "flir_aligned", "val", {"FLIR_08865"}, "person"
 
 
-def flir_yolo(root):
+def flir_yolo(root: Path) -> tuple[str, str, set[str], str]:
     for split, stem in (("train", "FLIR_00002"), ("test", "FLIR_08865")):
         write_pair(
             root / "images" / "visible" / split / f"{stem}.jpg", root / "images" / "infrared" / split / f"{stem}.jpeg"
@@ -54,12 +57,12 @@ def flir_yolo(root):
     return "split_folders", "train", {"FLIR_00002"}, "person"
 
 
-def paired_yolo(root):
+def paired_yolo(root: Path) -> tuple[str, str, set[str], str]:
     write_paired_yolo(root, {"train": ["a", "b"], "val": ["c"]}, [f"0 {YOLO}"])
     return "paired_yolo", "train", {"a", "b"}, "person"
 
 
-def coco(root):
+def coco(root: Path) -> tuple[str, str, set[str], str]:
     images, annotations = [], []
     for index, stem in enumerate(("x", "y")):
         # Listed in another order than on disk, and under file names that sort differently.
@@ -75,7 +78,7 @@ def coco(root):
 
 
 @pytest.mark.parametrize("make", [llvip, m3fd, flir_voc, flir_yolo, paired_yolo, coco])
-def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path, make):
+def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path: Path, make: Callable[..., Any]) -> None:
     root = tmp_path / "data"
     layout_name, split, stems, class_name = make(root)
     assert isinstance(find_layout(root), LAYOUTS[layout_name])
@@ -88,7 +91,7 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path, make):
 
 
 @pytest.mark.parametrize(("lacking", "folder"), [("rgb", "thermal"), ("thermal", "rgb")])
-def test_folder_may_lack_a_modality_as_a_whole(tmp_path, lacking, folder):
+def test_folder_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, folder: str) -> None:
     paired_yolo(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / lacking)
     dataset = open_dataset(tmp_path / "data", "train", refuse_problems=True)
@@ -99,13 +102,13 @@ def test_folder_may_lack_a_modality_as_a_whole(tmp_path, lacking, folder):
 
 
 @pytest.mark.parametrize(("lacking", "left"), [("visible", "thermal"), ("infrared", "rgb")])
-def test_split_folders_may_lack_a_modality_as_a_whole(tmp_path, lacking, left):
+def test_split_folders_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, left: str) -> None:
     llvip(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / lacking)
     assert open_dataset(tmp_path / "data", "train", refuse_problems=True).modalities == (left,)
 
 
-def test_coco_of_one_file_name_is_rgb_alone(tmp_path):
+def test_coco_of_one_file_name_is_rgb_alone(tmp_path: Path) -> None:
     coco(tmp_path / "data")
     path = tmp_path / "data" / "annotations" / "train.json"
     document = json.loads(path.read_text())
@@ -116,38 +119,40 @@ def test_coco_of_one_file_name_is_rgb_alone(tmp_path):
     assert dataset.modalities == ("rgb",) and len(dataset) == 2
 
 
-def test_a_pair_that_lacks_a_modality_of_its_folder_is_still_left_out(tmp_path):
+def test_a_pair_that_lacks_a_modality_of_its_folder_is_still_left_out(tmp_path: Path) -> None:
     paired_yolo(tmp_path / "data")
     next((tmp_path / "data" / "thermal").glob("a.*")).unlink()
     dataset = open_dataset(tmp_path / "data", "train")
     assert dataset.names == ("data/b",) and "no thermal image" in dataset.problems[0].detail
 
 
-def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path):
+def test_coco_pairs_go_by_the_entry_not_by_the_order_of_files(tmp_path: Path) -> None:
     coco(tmp_path / "data")
+    record: Any
     for record in open_dataset(tmp_path / "data", "train").records:
         assert record.images["thermal"].stem.endswith(record.images["rgb"].stem)
 
 
-def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path):
+def test_pairs_go_by_stem_when_the_folders_sort_differently(tmp_path: Path) -> None:
     root = write_paired_yolo(tmp_path / "data", {"train": ["b", "c", "d"]})
     (root / "thermal" / "b.png").unlink()
     write_image(root / "thermal" / "a.png", channels=1)
     dataset = open_dataset(root, "train")
-    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in dataset.records] == [
+    records: Any = dataset.records
+    assert [(record.images["rgb"].stem, record.images["thermal"].stem) for record in records] == [
         ("c", "c"),
         ("d", "d"),
     ]
 
 
-def test_flir_dog_boxes_are_dropped_by_the_class_list_and_counted(tmp_path):
+def test_flir_dog_boxes_are_dropped_by_the_class_list_and_counted(tmp_path: Path) -> None:
     flir_voc(tmp_path / "data")
     sample, problems = open_dataset(tmp_path / "data", "train").read(0)
     assert len(sample.labels) == 1
     assert [problem.kind.value for problem in problems] == ["unknown class"] and "dog" in problems[0].detail
 
 
-def test_m3fd_without_lists_asks_for_them(tmp_path):
+def test_m3fd_without_lists_asks_for_them(tmp_path: Path) -> None:
     m3fd(tmp_path / "data")
     for path in (tmp_path / "data" / "meta").iterdir():
         path.unlink()
@@ -156,20 +161,20 @@ def test_m3fd_without_lists_asks_for_them(tmp_path):
     assert len(open_dataset(tmp_path / "data", "all")) == 3
 
 
-def test_yolo_labels_in_split_folders_need_class_names(tmp_path):
+def test_yolo_labels_in_split_folders_need_class_names(tmp_path: Path) -> None:
     flir_yolo(tmp_path / "data")
     (tmp_path / "data" / "classes.txt").unlink()
     with pytest.raises(DatasetError, match=r"classes.txt"):
         open_dataset(tmp_path / "data", "train")
 
 
-def test_folder_of_no_known_form_says_what_is_expected(tmp_path):
+def test_folder_of_no_known_form_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no form that is known.*rgb/, thermal/"):
         open_dataset(tmp_path, "train")
 
 
 @pytest.mark.parametrize("text", ["0 0.5 0.5 0.5", "0 0.5 0.5 0.5 x", "person 0.5 0.5 0.5 0.5", "0 1 2 3 4 5"])
-def test_malformed_label_line_leaves_the_pair_out_and_names_the_line(tmp_path, text):
+def test_malformed_label_line_leaves_the_pair_out_and_names_the_line(tmp_path: Path, text: str) -> None:
     root = write_paired_yolo(tmp_path / "data", {"train": ["a", "b"]})
     write_lines(root / "labels" / "a.txt", ["0 0.5 0.5 0.1 0.1", text])
     dataset = open_dataset(root, "train")
@@ -180,7 +185,7 @@ def test_malformed_label_line_leaves_the_pair_out_and_names_the_line(tmp_path, t
 @pytest.mark.parametrize(
     "text", ["<annotation><object>", "<annotation><object><name>person</name></object></annotation>"]
 )
-def test_broken_xml_leaves_the_pair_out(tmp_path, text):
+def test_broken_xml_leaves_the_pair_out(tmp_path: Path, text: str) -> None:
     llvip(tmp_path / "data")
     write_lines(tmp_path / "data" / "Annotations" / "010001.xml", [text])
     dataset = open_dataset(tmp_path / "data", "train")
@@ -191,19 +196,19 @@ def test_broken_xml_leaves_the_pair_out(tmp_path, text):
 @pytest.mark.parametrize(
     "document", ["{}", "[]", "not json", '{"images": [{"id": 1}], "annotations": [], "categories": []}']
 )
-def test_json_that_is_no_coco_is_refused_by_name(tmp_path, document):
+def test_json_that_is_no_coco_is_refused_by_name(tmp_path: Path, document: str) -> None:
     write_lines(tmp_path / "annotations" / "train.json", [document])
     with pytest.raises(DatasetError, match=r"train\.json' is not a COCO json"):
         open_dataset(tmp_path, "train")
 
 
-def test_groups_come_from_lists_and_from_msrs_names(tmp_path):
+def test_groups_come_from_lists_and_from_msrs_names(tmp_path: Path) -> None:
     root = write_paired_yolo(tmp_path / "data", {"val": ["00001D", "00002N", "x", "y"]})
     write_lines(root / "groups" / "rain.txt", ["x"])
     assert open_dataset(root, "val").groups == ("day", "night", "rain", "")
 
 
-def test_pair_in_two_groups_is_refused(tmp_path):
+def test_pair_in_two_groups_is_refused(tmp_path: Path) -> None:
     root = write_paired_yolo(tmp_path / "data", {"val": ["x"]})
     write_lines(root / "groups" / "rain.txt", ["x"])
     write_lines(root / "groups" / "snow.txt", ["x"])

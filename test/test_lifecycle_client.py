@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -38,12 +39,12 @@ class Server:
     def destroy_client(self, client: LossyClient) -> None:
         self.clients.remove(client)
 
-    def answer(self, kind: type, request: object) -> object | None:
+    def answer(self, kind: Any, request: Any) -> object:
         """Do what the request asks for; return the answer, None if it is lost."""
         if kind is ChangeState and self.lost_requests:
             self.lost_requests -= 1
             return None
-        answer = GetState.Response(current_state=State(label=self.state))
+        answer: object = GetState.Response(current_state=State(label=self.state))
         if kind is ChangeState:
             answer = ChangeState.Response(success=self._change(request.transition.id))
         if self.lost_answers[kind]:
@@ -94,7 +95,7 @@ def server() -> Server:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[LifecycleClient]:
-    client = LifecycleClient(server, "detector_node", is_met, retry_sec=RETRY_SEC)
+    client = LifecycleClient(cast(Any, server), "detector_node", is_met, retry_sec=RETRY_SEC)
     yield client
     assert all(not lossy.pending for lossy in server.clients), "requests that are waited for no more are forgotten"
     client.close()
@@ -160,7 +161,7 @@ def test_a_node_that_never_answers_is_given_up(server: Server, client: Lifecycle
 
 def test_an_idempotent_call_is_repeated_over_the_same_client(server: Server) -> None:
     server.lost_answers[GetState] = 3
-    client = ServiceClient(server, GetState, "get_state", is_met, retry_sec=RETRY_SEC)
+    client = ServiceClient(cast(Any, server), GetState, "get_state", is_met, retry_sec=RETRY_SEC)
     assert client.call(GetState.Request(), 60.0).current_state.label == "unconfigured"
     assert len(server.clients) == 1
     client.close()
@@ -168,7 +169,7 @@ def test_an_idempotent_call_is_repeated_over_the_same_client(server: Server) -> 
 
 def test_a_service_that_never_answers_is_named(server: Server) -> None:
     server.lost_answers[GetState] = 1000
-    client = ServiceClient(server, GetState, "get_state", is_met, retry_sec=RETRY_SEC)
+    client = ServiceClient(cast(Any, server), GetState, "get_state", is_met, retry_sec=RETRY_SEC)
     with pytest.raises(ServiceError, match=r"get_state did not answer within 0\.2 s"):
         client.call(GetState.Request(), 0.2)
     client.close()

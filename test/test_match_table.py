@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from detection_cases import random_results
 
@@ -20,7 +22,9 @@ def table_of(results: DetectionResults) -> MatchTable:
     return table
 
 
-def assert_equal_to_pycocotools(table: MatchTable, results: DetectionResults, frames=None) -> None:
+def assert_equal_to_pycocotools(
+    table: MatchTable, results: DetectionResults, frames: npt.NDArray[np.bool_] | None = None
+) -> None:
     expected = measure(results)
     found = table.average_precision(frames)
     for name, item in expected.per_class.items():
@@ -29,18 +33,19 @@ def assert_equal_to_pycocotools(table: MatchTable, results: DetectionResults, fr
         for mine, theirs in ((one.ap, item.ap), (one.ap50, item.ap50), (one.ap75, item.ap75)):
             assert mine == pytest.approx(theirs, abs=1e-12) if theirs is not None else mine is None
         if item.curve is not None:
+            assert one.curve is not None
             np.testing.assert_allclose(one.curve.precision, item.curve.precision, atol=1e-12)
             np.testing.assert_allclose(one.curve.scores, item.curve.scores, atol=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_average_precision_is_that_of_pycocotools(seed):
+def test_average_precision_is_that_of_pycocotools(seed: int) -> None:
     print("seed", seed)
     results = random_results(seed, truth_seed=seed)
     assert_equal_to_pycocotools(table_of(results), results)
 
 
-def test_equal_scores_and_equal_overlaps_are_ordered_as_pycocotools_does():
+def test_equal_scores_and_equal_overlaps_are_ordered_as_pycocotools_does() -> None:
     results = random_results(5, images=12, jitter_px=1.0)
     tied = [
         replace(
@@ -50,7 +55,7 @@ def test_equal_scores_and_equal_overlaps_are_ordered_as_pycocotools_does():
             truth_labels=np.concatenate([image.truth_labels, image.truth_labels]),
             detections=Detections(
                 image.detections.boxes.round(),
-                (image.detections.scores * 4).round().astype(np.float32) / 4,
+                (image.detections.scores * 4).round().astype(np.float32) / np.float32(4),
                 image.detections.labels,
             ),
         )
@@ -60,7 +65,7 @@ def test_equal_scores_and_equal_overlaps_are_ordered_as_pycocotools_does():
     assert_equal_to_pycocotools(table_of(results), results)
 
 
-def test_frames_without_boxes_or_detections_change_nothing_else():
+def test_frames_without_boxes_or_detections_change_nothing_else() -> None:
     results = random_results(6, images=6)
     none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     first, second, *rest = results.images
@@ -73,14 +78,14 @@ def test_frames_without_boxes_or_detections_change_nothing_else():
     assert_equal_to_pycocotools(table_of(results), results)
 
 
-def test_a_choice_of_frames_gives_what_these_frames_alone_give():
+def test_a_choice_of_frames_gives_what_these_frames_alone_give() -> None:
     results = random_results(7)
     mask = np.random.default_rng(7).random(len(results.images)) < 0.5
     chosen = replace(results, images=tuple(image for image, keep in zip(results.images, mask, strict=True) if keep))
     assert_equal_to_pycocotools(table_of(results), chosen, mask)
 
 
-def test_pooled_tables_are_the_table_of_all_frames_even_if_the_class_lists_differ():
+def test_pooled_tables_are_the_table_of_all_frames_even_if_the_class_lists_differ() -> None:
     results = random_results(8)
     halves = [replace(results, images=results.images[:9]), replace(results, images=results.images[9:])]
     tables = [table_of(half) for half in halves]
@@ -97,7 +102,7 @@ def test_pooled_tables_are_the_table_of_all_frames_even_if_the_class_lists_diffe
     assert_equal_to_pycocotools(pooled, results)
 
 
-def test_a_class_without_a_true_box_has_no_average_precision():
+def test_a_class_without_a_true_box_has_no_average_precision() -> None:
     table = MatchTable(("person", "car"))
     table.add(
         np.array([[0, 0, 10, 10]], np.float32),
@@ -122,7 +127,7 @@ def test_a_class_without_a_true_box_has_no_average_precision():
         {"correct": np.zeros(0, np.uint16)},
     ],
 )
-def test_damaged_arrays_are_refused(change):
+def test_damaged_arrays_are_refused(change: dict[str, Any]) -> None:
     table = MatchTable(("person",))
     box = np.array([[0, 0, 10, 10]], np.float32)
     table.add(box, np.array([0]), Detections(box, np.array([0.9], np.float32), np.array([0])))

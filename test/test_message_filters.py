@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,22 +29,24 @@ def at(seconds: float) -> Stamped:
 
 
 def seconds_of(message: Stamped) -> float:
-    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+    seconds: float = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+    return seconds
 
 
 def ros_time(seconds: float) -> Time:
     return Time(nanoseconds=round(seconds * 1e9), clock_type=ClockType.ROS_TIME)
 
 
-def synchronized(synchronizer: TimeSynchronizer) -> list[tuple[float, ...]]:
+def synchronized(synchronizer: TimeSynchronizer) -> list[Any]:
     """Return a list that fills with the stamps of what the synchronizer passes on."""
-    passed: list[tuple[float, ...]] = []
+    passed: list[Any] = []
     synchronizer.registerCallback(lambda *messages: passed.append(tuple(seconds_of(m) for m in messages)))
     return passed
 
 
 def test_callbacks_get_their_own_arguments_after_the_messages() -> None:
-    source, got = SimpleFilter(), []
+    source = SimpleFilter()
+    got: list[tuple[object, ...]] = []
     source.registerCallback(lambda *values: got.append(values), "first", 1)
     source.registerCallback(lambda *values: got.append(values))
     source.signalMessage("image", "info")
@@ -133,7 +136,7 @@ def test_jittered_streams_are_paired_one_to_one_as_they_were_made() -> None:
 def test_a_message_without_header_counts_only_where_that_is_allowed() -> None:
     for allowed in (False, True):
         left, right = SimpleFilter(), SimpleFilter()
-        got: list[object] = []
+        got: list[Any] = []
         ApproximateTimeSynchronizer([left, right], 10, 5.0, allow_headerless=allowed).registerCallback(
             lambda *messages, got=got: got.extend(messages)
         )
@@ -226,7 +229,7 @@ class RecordingNode:
     """Stands where a node does: keeps what it was asked for."""
 
     def create_subscription(
-        self, msg_type: type, topic: str, callback: object, qos_profile: object, **options: object
+        self, msg_type: type, topic: str, callback: Callable[[object], object], qos_profile: object, **options: object
     ) -> RecordingNode:
         self.asked = (msg_type, topic, qos_profile, options)
         self.callback = callback

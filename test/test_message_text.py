@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError, decode_image
@@ -29,14 +31,14 @@ def refusal_of_format(name: str) -> str:
 
 
 @pytest.mark.parametrize("refusal", [refusal_of_encoding, refusal_of_format])
-def test_a_message_cannot_forge_a_line_of_the_log(refusal: object) -> None:
+def test_a_message_cannot_forge_a_line_of_the_log(refusal: Callable[[str], str]) -> None:
     sentence = refusal(FORGED)
     assert sentence.isprintable()
     assert r"rgb8\n[ERROR]" in sentence and r"\x1b[31m" in sentence
 
 
 @pytest.mark.parametrize("refusal", [refusal_of_encoding, refusal_of_format])
-def test_long_text_of_a_message_is_shortened(refusal: object) -> None:
+def test_long_text_of_a_message_is_shortened(refusal: Callable[[str], str]) -> None:
     length = len(refusal("x"))
     sentence = refusal("x" * 10_000)
     assert len(sentence) < length + 2 * LONGEST_QUOTE

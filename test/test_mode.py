@@ -25,17 +25,17 @@ THREE = ("rgb", "thermal", "depth")
         (["depth", "thermal", "rgb"], THREE, "fused"),
     ],
 )
-def test_mode_is_named_by_what_was_present(present, modalities, name):
+def test_mode_is_named_by_what_was_present(present: list[str], modalities: tuple[str, ...], name: str) -> None:
     assert mode_of(present, modalities) is Mode(name)
 
 
-def test_nothing_that_the_model_can_use_is_refused():
+def test_nothing_that_the_model_can_use_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one of rgb, thermal"):
         mode_of(["depth"], ("rgb", "thermal"))
 
 
 @pytest.mark.parametrize("modalities", [("rgb",), ("rgb", "thermal"), THREE, (*THREE, "radar")])
-def test_modes_are_all_subsets_once_and_lead_back_to_their_modalities(modalities):
+def test_modes_are_all_subsets_once_and_lead_back_to_their_modalities(modalities: tuple[str, ...]) -> None:
     modes = modes_of(modalities)
     assert len(set(modes)) == len(modes) == 2 ** len(modalities) - 1
     for mode in modes:
@@ -44,7 +44,7 @@ def test_modes_are_all_subsets_once_and_lead_back_to_their_modalities(modalities
     assert modalities_in(modes) == modalities
 
 
-def test_a_new_mode_is_one_object_and_leaves_the_three_of_an_rgb_thermal_model_alone():
+def test_a_new_mode_is_one_object_and_leaves_the_three_of_an_rgb_thermal_model_alone() -> None:
     mode = Mode("rgb+depth")
     assert Mode("rgb+depth") is mode and mode.value == "rgb+depth"
     assert pickle.loads(pickle.dumps(mode)) is copy.deepcopy(mode) is mode
@@ -52,6 +52,6 @@ def test_a_new_mode_is_one_object_and_leaves_the_three_of_an_rgb_thermal_model_a
 
 
 @pytest.mark.parametrize("name", ["none", "", "rgb+", "rgb+rgb", "_only", "rgb thermal", "rgb-depth_only"])
-def test_what_is_no_mode_is_refused(name):
+def test_what_is_no_mode_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid Mode"):
         Mode(name)

@@ -2,12 +2,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.perception.nms import nms
 
 
-def brute_force(boxes, scores, labels, threshold, limit):
+def brute_force(
+    boxes: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.int64],
+    threshold: float,
+    limit: int,
+) -> list[int]:
     """The definition, every pair compared, in float64."""
     boxes = boxes.astype(np.float64)
     kept: list[int] = []
@@ -27,7 +34,7 @@ def brute_force(boxes, scores, labels, threshold, limit):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_nms_agrees_with_comparing_every_pair(seed):
+def test_nms_agrees_with_comparing_every_pair(seed: int) -> None:
     print("seed", seed)
     rng = np.random.default_rng(seed)
     count = int(rng.integers(0, 200))
@@ -41,18 +48,18 @@ def test_nms_agrees_with_comparing_every_pair(seed):
     assert kept.tolist() == brute_force(boxes, scores, labels, threshold, limit)
 
 
-def test_same_box_of_two_classes_stays_twice():
+def test_same_box_of_two_classes_stays_twice() -> None:
     boxes = np.array([[10, 10, 50, 50]] * 2, np.float32)
     kept = nms(boxes, np.array([0.4, 0.9]), np.array([0, 1]), nms_threshold=0.5, max_detections=10)
     assert kept.tolist() == [1, 0]
 
 
-def test_threshold_of_one_keeps_everything_by_score():
+def test_threshold_of_one_keeps_everything_by_score() -> None:
     boxes = np.array([[10, 10, 50, 50]] * 3, np.float32)
     kept = nms(boxes, np.array([0.4, 0.9, 0.5]), np.zeros(3), nms_threshold=1.0, max_detections=2)
     assert kept.tolist() == [1, 2]
 
 
-def test_nothing_in_nothing_out():
+def test_nothing_in_nothing_out() -> None:
     empty = np.zeros((0, 4), np.float32)
     assert len(nms(empty, np.zeros(0), np.zeros(0), nms_threshold=0.5, max_detections=10)) == 0

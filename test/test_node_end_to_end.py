@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,14 +121,15 @@ def test_a_bad_checkpoint_leaves_the_node_unconfigured_with_one_sentence(
     elif fault == "not finite":
         model, metadata = load_checkpoint(checkpoint)
         with torch.no_grad():
-            model.head.class_branches[0][-1].bias[0] = float("nan")
+            branches: Any = model.head.class_branches
+            branches[0][-1].bias[0] = float("nan")
         save_checkpoint(bad, model, metadata)
     isolate()
     context = Context()
     rclpy.init(context=context)
     node = DetectorNode(context=context, parameter_overrides=[Parameter("checkpoint", value=str(bad))])
     said: list[str] = []
-    node.get_logger().error = lambda sentence, **_: said.append(sentence)  # type: ignore[method-assign]
+    node.get_logger().error = lambda sentence, **_: said.append(sentence)
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
         (sentence,) = said

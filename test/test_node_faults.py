@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ class System:
         """Wait until the newest status meets ``condition``."""
         wait_until(lambda: self.graph.statuses and condition(self.graph.statuses[-1]), what)
 
-    def arrays_since(self, start: int, *, count: int = 1) -> list:
+    def arrays_since(self, start: int, *, count: int = 1) -> list[Any]:
         """Return the arrays after number ``start``, once there are ``count``."""
         wait_until(lambda: len(self.graph.arrays) >= start + count, f"{count} arrays")
         return self.graph.arrays[start:]

@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,6 +193,10 @@ def test_an_activation_that_fails_leaves_nothing_subscribed(topic: str, policy: 
     context.try_shutdown()
 
 
+def _has_arrays(graph: Graph) -> bool:
+    return len(graph.arrays) >= 3
+
+
 def test_two_nodes_in_namespaces_share_one_process_and_one_executor() -> None:
     isolate()
     context = Context()
@@ -210,7 +216,7 @@ def test_two_nodes_in_namespaces_share_one_process_and_one_executor() -> None:
     graphs = [Graph(namespace=name) for name in ("front", "rear")]
     cameras = [Cameras(graph) for graph in graphs]
     for graph in graphs:
-        wait_until(lambda graph=graph: len(graph.arrays) >= 3, f"arrays in {graph.node.get_namespace()}")
+        wait_until(partial(_has_arrays, graph), f"arrays in {graph.node.get_namespace()}")
     for camera in cameras:
         camera.close()
     for graph in graphs:
@@ -237,14 +243,15 @@ def test_a_hundred_lifecycles_leak_no_thread_handle_or_memory() -> None:
     node = DetectorNode(context=context, load=StandIn, parameter_overrides=[Parameter("checkpoint", value="stand-in")])
 
     def cycle() -> None:
-        for trigger in (
+        triggers: tuple[Any, ...] = (
             node.trigger_configure,
             node.trigger_activate,
             node.trigger_deactivate,
             node.trigger_activate,
             node.trigger_deactivate,
             node.trigger_cleanup,
-        ):
+        )
+        for trigger in triggers:
             assert trigger() == SUCCESS
 
     for _ in range(20):

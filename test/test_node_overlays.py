@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ OFFSET = "pairing.thermal_offset_sec:=0.011"
 def test_overlays_have_the_stamps_of_their_images_through_a_freeze_and_the_loss_of_rgb(tmp_path: Path) -> None:
     with running_detector(tmp_path / "log", "checkpoint:=stand-in", HOMOGRAPHY, OFFSET) as (_, graph):
         arrays: list[Detection2DArray] = []
-        drawn: dict[str, list] = {"annotations": [], "annotations_thermal": []}
+        drawn: dict[str, list[Any]] = {"annotations": [], "annotations_thermal": []}
         graph.node.create_subscription(Detection2DArray, "detections_thermal", arrays.append, 1000)
         for topic, messages in drawn.items():
             graph.node.create_subscription(ImageAnnotations, f"detector_node/{topic}", messages.append, 1000)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -65,7 +66,7 @@ class Run:
                 message.header.stamp = to_stamp(stamp(world.node_ns + taken_ns))
                 world.at(
                     start_ns + taken_ns + delay_ns(camera),
-                    lambda camera=camera, message=message: self.detector.receive(camera, message),
+                    partial(self.detector.receive, camera, message),
                 )
         world.run_until(start_ns + int(seconds * SECOND))
 
@@ -195,7 +196,10 @@ def test_an_object_keeps_its_id_over_twenty_changes_of_mode(run: Callable[..., R
     node.play(1.0)
     for number in range(10):
         missing = (Camera.THERMAL,) if number % 2 else (Camera.RGB,)
-        node.play(1.2, **{"silent" if number % 3 else "frozen": missing if number % 3 else (Camera.THERMAL,)})
+        if number % 3:
+            node.play(1.2, silent=missing)
+        else:
+            node.play(1.2, frozen=(Camera.THERMAL,))
         node.play(0.8)
     modes = node.modes()
     assert sum(before != after for before, after in pairwise(modes)) >= 20

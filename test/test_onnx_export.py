@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from operator_library import compiled_library
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.deployment.onnxruntime_engine import load_engine
@@ -18,7 +21,7 @@ from fusion_mamba_ros.perception.engine import EngineOptions
 pytest.importorskip("onnx")
 
 CLASSES = ("person", "car", "bus")
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "fusion_mamba": {
         "fusion": "fusion_mamba",
         "fusion_mamba": {"dssf_count": 1, "share_ssm": False, "max_channels": 16},
@@ -35,28 +38,29 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def library():
+def library() -> Path:
     return compiled_library()
 
 
-def write_checkpoint(path, config):
+def write_checkpoint(path: Path, config: dict[str, Any]) -> Path:
     """Write a checkpoint with random weights whose normalisations are not the identity."""
     torch.manual_seed(5)
     detector = FusionMambaDetector(ModelConfig.from_dict({"levels": [5], "classes": len(CLASSES), **config}))
     for module in detector.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     save_checkpoint(path, detector, CheckpointMetadata(CLASSES, (96, 64)))
     return path
 
 
-def export(*arguments):
+def export(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["export", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_kind_of_network_is_exported_and_equals_pytorch(tmp_path, name):
+def test_every_kind_of_network_is_exported_and_equals_pytorch(tmp_path: Path, name: str) -> None:
     checkpoint, out = write_checkpoint(tmp_path / "a.safetensors", MODELS[name]), tmp_path / "a.onnx"
     done = export(checkpoint, "--out", out, "--size", "64x96")
     assert done.exit_code == 0, done.output
@@ -85,7 +89,9 @@ def test_every_kind_of_network_is_exported_and_equals_pytorch(tmp_path, name):
         (("--precision", "fp8"), "--precision is 'fp8': choose fp32"),
     ],
 )
-def test_bad_options_are_one_sentence_and_write_nothing(tmp_path, arguments, message):
+def test_bad_options_are_one_sentence_and_write_nothing(
+    tmp_path: Path, arguments: tuple[str, str], message: str
+) -> None:
     checkpoint = write_checkpoint(tmp_path / "a.safetensors", MODELS["one modality"])
     done = export(checkpoint, "--out", tmp_path / "a.onnx", *arguments)
     assert done.exit_code == 2
@@ -93,7 +99,7 @@ def test_bad_options_are_one_sentence_and_write_nothing(tmp_path, arguments, mes
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_an_unknown_operator_is_named(tmp_path, monkeypatch):
+def test_an_unknown_operator_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = write_checkpoint(tmp_path / "a.safetensors", MODELS["one modality"])
     monkeypatch.setattr("torch.nn.functional.silu", lambda x, inplace=False: torch.special.bessel_j0(x))
     done = export(checkpoint, "--out", tmp_path / "a.onnx")

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,11 +25,15 @@ from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint_metadata import METADATA_KEY, CheckpointError
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 from fusion_mamba_ros.perception.engine import EngineOptions
-from fusion_mamba_ros.perception.engine_loading import EngineError
+from fusion_mamba_ros.perception.engine_loading import EngineError, LoadedEngine
 from fusion_mamba_ros.perception.image_preparation import ImagePreparation
 from fusion_mamba_ros.perception.preprocessing import to_batch
 from fusion_mamba_ros.perception.registration import homographies_from
+from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.perception.torch_engine import load_engine as load_torch_engine
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 onnx = pytest.importorskip("onnx")
 
@@ -38,21 +44,21 @@ MODALITIES = ({"rgb", "thermal"}, {"rgb"}, {"thermal"})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def library():
+def library() -> Path:
     return compiled_library()
 
 
 @pytest.fixture(scope="module")
-def loaded():
+def loaded() -> LoadedEngine:
     return load_engine(MODEL, OPTIONS)
 
 
 @pytest.fixture(scope="module")
-def torch_engine():
+def torch_engine() -> TorchEngine:
     return load_torch_engine(CHECKPOINT, OPTIONS)[0]
 
 
-def test_the_shipped_model_was_exported_from_the_shipped_weights(loaded):
+def test_the_shipped_model_was_exported_from_the_shipped_weights(loaded: LoadedEngine) -> None:
     record = parse_export_record(read_properties(MODEL)[EXPORT_KEY], "the shipped model")
     assert record.source_sha256 == hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(), (
         "run the command in weights/README.md"
@@ -60,7 +66,7 @@ def test_the_shipped_model_was_exported_from_the_shipped_weights(loaded):
     assert loaded[1] == load_torch_engine(CHECKPOINT, OPTIONS)[1]
 
 
-def real_pairs(count):
+def real_pairs(count: int) -> list[dict[str, np.ndarray]]:
     data = os.environ.get("FUSION_MAMBA_DATA")
     if data is None:
         random = np.random.default_rng(0)
@@ -77,7 +83,9 @@ def real_pairs(count):
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("present", MODALITIES, ids=lambda names: "+".join(sorted(names)))
-def test_it_equals_pytorch_with_every_set_of_cameras(loaded, torch_engine, present, batch):
+def test_it_equals_pytorch_with_every_set_of_cameras(
+    loaded: LoadedEngine, torch_engine: TorchEngine, present: set[str], batch: int
+) -> None:
     engine, metadata = loaded
     preparation = ImagePreparation(engine.modalities, metadata.input_size, metadata.thermal, stream=False)
     homographies = homographies_from(metadata.homographies)
@@ -90,7 +98,7 @@ def test_it_equals_pytorch_with_every_set_of_cameras(loaded, torch_engine, prese
     assert np.abs(found.rows - expected.rows)[..., 4:].max() <= 1e-4
 
 
-def test_it_applies_the_calibration_to_the_scores(loaded):
+def test_it_applies_the_calibration_to_the_scores(loaded: LoadedEngine) -> None:
     engine, metadata = loaded
     width, height = metadata.input_size
     images = {name: np.full((1, channels, height, width), 99, np.uint8) for name, channels in engine.modalities.items()}
@@ -100,7 +108,7 @@ def test_it_applies_the_calibration_to_the_scores(loaded):
     assert not np.array_equal(raw, calibrated)
 
 
-def changed(path, change):
+def changed(path: Path, change: Callable[[ModelProto], object]) -> Path:
     """Write the shipped model with a change to ``path``."""
     model = onnx.load(MODEL)
     change(model)
@@ -108,8 +116,8 @@ def changed(path, change):
     return path
 
 
-def with_property(key, value):
-    def change(model):
+def with_property(key: str, value: str | Callable[[str], str]) -> Callable[[ModelProto], None]:
+    def change(model: ModelProto) -> None:
         for entry in model.metadata_props:
             if entry.key == key:
                 entry.value = value(entry.value) if callable(value) else value
@@ -117,19 +125,19 @@ def with_property(key, value):
     return change
 
 
-def without_properties(model):
+def without_properties(model: ModelProto) -> None:
     del model.metadata_props[:]
 
 
-def newer(text):
+def newer(text: str) -> str:
     return json.dumps({**json.loads(text), "format": 99})
 
 
-def larger_input(text):
+def larger_input(text: str) -> str:
     return json.dumps({**json.loads(text), "input_size": [640, 512]})
 
 
-def of_unknown_operator(model):
+def of_unknown_operator(model: ModelProto) -> None:
     model.graph.node[-1].op_type = "Nonsense"
 
 
@@ -145,7 +153,7 @@ def of_unknown_operator(model):
         (of_unknown_operator, r"damaged, or not for ONNX Runtime .*Nonsense.*: export the checkpoint again"),
     ],
 )
-def test_foreign_and_newer_files_are_one_sentence(tmp_path, change, message):
+def test_foreign_and_newer_files_are_one_sentence(tmp_path: Path, change: Callable[..., Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message) as raised:
         load_engine(changed(tmp_path / "model.onnx", change), OPTIONS)
     assert "\n" not in str(raised.value)
@@ -153,14 +161,14 @@ def test_foreign_and_newer_files_are_one_sentence(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("length", [0, 1, 1000, 6_000_000, -1])
-def test_a_truncated_file_is_one_sentence(tmp_path, length):
+def test_a_truncated_file_is_one_sentence(tmp_path: Path, length: int) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODEL.read_bytes()[:length])
     with pytest.raises(CheckpointError, match=r"is not a complete ONNX file|carries no"):
         load_engine(path, OPTIONS)
 
 
-def test_random_damage_ends_in_a_result_or_one_sentence(tmp_path):
+def test_random_damage_ends_in_a_result_or_one_sentence(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "little")
     print(f"seed {seed}")
     random = np.random.default_rng(seed)
@@ -180,7 +188,7 @@ def test_random_damage_ends_in_a_result_or_one_sentence(tmp_path):
         assert "\n" not in message
 
 
-def test_other_content_is_no_onnx_file(tmp_path):
+def test_other_content_is_no_onnx_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     shutil.copy(CHECKPOINT, path)
     with pytest.raises(CheckpointError, match="is not a complete ONNX file"):
@@ -197,13 +205,15 @@ def test_other_content_is_no_onnx_file(tmp_path):
         ("another machine", r"does not load \(.*\): run `python -m"),
     ],
 )
-def test_a_missing_or_unfit_operator_library_is_one_sentence(tmp_path, monkeypatch, library, content, message):
+def test_a_missing_or_unfit_operator_library_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Path, content: bytes | str | None, message: str
+) -> None:
     path = tmp_path / library.name
     if content == "another machine":
         header = bytearray(library.read_bytes())
         header[18:20] = (0xF3).to_bytes(2, "little")  # e_machine of ELF: RISC-V
         path.write_bytes(header)
-    elif content is not None:
+    elif isinstance(content, bytes):
         path.write_bytes(content)
     monkeypatch.setattr(onnxruntime_engine, "OPERATOR_LIBRARY", path)
     with pytest.raises(EngineError, match=message):
@@ -217,13 +227,13 @@ def test_a_missing_or_unfit_operator_library_is_one_sentence(tmp_path, monkeypat
         (EngineOptions(precision="bf16"), "precision 'bf16' is not that of model '.*', which holds fp32: use 'auto'"),
     ],
 )
-def test_settings_that_it_cannot_honour_are_refused(options, message):
+def test_settings_that_it_cannot_honour_are_refused(options: EngineOptions, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_engine(MODEL, options)
 
 
-def test_output_that_is_not_finite_is_a_problem(tmp_path):
-    def poison(model):
+def test_output_that_is_not_finite_is_a_problem(tmp_path: Path) -> None:
+    def poison(model: ModelProto) -> None:
         bias = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 1)
         values = onnx.numpy_helper.to_array(bias).copy()
         values[:] = np.nan
@@ -235,7 +245,7 @@ def test_output_that_is_not_finite_is_a_problem(tmp_path):
     assert "not finite (NaN or infinity)" in (engine.run(images).problem or "")
 
 
-def test_neither_loading_nor_running_imports_torch():
+def test_neither_loading_nor_running_imports_torch() -> None:
     import subprocess
     import sys
 
@@ -253,7 +263,7 @@ def test_neither_loading_nor_running_imports_torch():
     assert done.stdout.startswith("(1, ")
 
 
-def test_torch_threads_are_not_touched(loaded):
+def test_torch_threads_are_not_touched(loaded: LoadedEngine) -> None:
     before = torch.get_num_threads()
     load_engine(MODEL, EngineOptions(threads=1))
     assert torch.get_num_threads() == before

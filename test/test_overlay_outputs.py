@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,31 +26,31 @@ TOPICS = ("detections_thermal", "~/annotations", "~/annotations_thermal")
 class FakePublisher:
     """A publisher with as many subscribers as the test says."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.subscribers = 0
-        self.sent = []
+        self.sent: list[Any] = []
         self.publish = self.sent.append
 
-    def get_subscription_count(self):
+    def get_subscription_count(self) -> int:
         return self.subscribers
 
 
 class FakeNode:
-    def __init__(self):
-        self.said = []
-        self.publishers = {}
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.publishers: dict[str, FakePublisher] = {}
 
-    def create_lifecycle_publisher(self, kind, topic, depth, **options):
+    def create_lifecycle_publisher(self, kind: Any, topic: str, depth: Any, **options: Any) -> FakePublisher:
         return self.publishers.setdefault(topic, FakePublisher())
 
-    def destroy_lifecycle_publisher(self, publisher):
+    def destroy_lifecycle_publisher(self, publisher: FakePublisher) -> None:
         self.publishers = {topic: other for topic, other in self.publishers.items() if other is not publisher}
 
-    def get_logger(self):
+    def get_logger(self) -> SimpleNamespace:
         return SimpleNamespace(info=self.said.append)
 
 
-def result_of(*cameras):
+def result_of(*cameras: str) -> Any:
     """A result with one box, made of the images of these cameras."""
     images = {"rgb": np.zeros((48, 64, 3), np.uint8), "thermal": np.zeros((96, 128), np.uint8)}
     detections = Detections(
@@ -66,19 +67,21 @@ def result_of(*cameras):
     )
 
 
-def published(node):
+def published(node: FakeNode) -> dict[str, int]:
     return {topic: len(publisher.sent) for topic, publisher in node.publishers.items()}
 
 
 @pytest.fixture
-def overlays():
+def overlays() -> tuple[FakeNode, OverlayOutputs]:
     if annotation_conversion.ImageAnnotations is None:
         pytest.skip("foxglove_msgs is not installed: it is optional")
     node = FakeNode()
-    return node, OverlayOutputs(node, ("person", "car"), np.eye(3), {})
+    return node, OverlayOutputs(cast(Any, node), ("person", "car"), np.eye(3), {})
 
 
-def test_nothing_is_made_without_a_subscriber(overlays, monkeypatch):
+def test_nothing_is_made_without_a_subscriber(
+    overlays: tuple[FakeNode, OverlayOutputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
     node, outputs = overlays
     monkeypatch.setattr(overlay_outputs, "detections_in_thermal", None)
     monkeypatch.setattr(overlay_outputs, "box_annotations", None)
@@ -88,7 +91,9 @@ def test_nothing_is_made_without_a_subscriber(overlays, monkeypatch):
 
 @pytest.mark.parametrize("wanted", TOPICS)
 @pytest.mark.parametrize("cameras", [("rgb", "thermal"), ("rgb",), ("thermal",)])
-def test_each_overlay_is_made_for_its_subscriber_where_its_image_is_there(overlays, wanted, cameras):
+def test_each_overlay_is_made_for_its_subscriber_where_its_image_is_there(
+    overlays: tuple[FakeNode, OverlayOutputs], wanted: str, cameras: tuple[str, ...]
+) -> None:
     node, outputs = overlays
     node.publishers[wanted].subscribers = 1
     outputs.publish(result_of(*cameras), ("person", "car"))
@@ -112,7 +117,9 @@ def test_each_overlay_is_made_for_its_subscriber_where_its_image_is_there(overla
         assert corners == [(4, 6), (20, 6), (20, 30), (4, 30)]
 
 
-def test_boxes_of_a_rectified_thermal_image_go_back_to_the_image_that_was_sent(overlays):
+def test_boxes_of_a_rectified_thermal_image_go_back_to_the_image_that_was_sent(
+    overlays: tuple[FakeNode, OverlayOutputs],
+) -> None:
     node, outputs = overlays
     node.publishers["detections_thermal"].subscribers = 1
     result = result_of("rgb", "thermal")
@@ -124,10 +131,10 @@ def test_boxes_of_a_rectified_thermal_image_go_back_to_the_image_that_was_sent(o
     assert (center.x, center.y) == (124, 136)
 
 
-def test_without_foxglove_msgs_the_log_says_so_and_the_array_is_still_there(monkeypatch):
+def test_without_foxglove_msgs_the_log_says_so_and_the_array_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlay_outputs, "ImageAnnotations", None)
     node = FakeNode()
-    outputs = OverlayOutputs(node, ("person", "car"), np.eye(3), {})
+    outputs = OverlayOutputs(cast(Any, node), ("person", "car"), np.eye(3), {})
     assert node.said == ["no topics ~/annotations: the package foxglove_msgs is not installed"]
     node.publishers["detections_thermal"].subscribers = 1
     outputs.publish(result_of("rgb", "thermal"), ("0", "1"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,12 +42,16 @@ class Processing:
         self.processor = PairProcessor(
             StandIn(DetectorParameters.from_values({spec.name: spec.default for spec in SPECS})),
             self.ledger,
-            publish=lambda result: self.published.append(result) is None,
+            publish=self._publish,
             on_published=lambda result: None,
             report=self.reports.append,
             continue_alone=lambda: continue_alone,
             refusals=self.refusals,
         )
+
+    def _publish(self, result: Result) -> bool:
+        self.published.append(result)
+        return True
 
     def outcomes(self) -> dict[Camera, dict[Outcome, int]]:
         return {camera: dict(counts) for camera, counts in self.ledger.snapshot()[0].items()}
@@ -113,7 +118,8 @@ def test_a_partner_is_not_used_alone_where_that_is_not_wanted() -> None:
 @pytest.mark.parametrize("mode", [Mode.RGB_ONLY, Mode.THERMAL_ONLY])
 def test_a_model_of_one_camera_uses_its_image_of_a_pair(mode: Mode) -> None:
     processing = Processing()
-    processing.processor._predictor.modes = (mode,)
+    predictor: Any = processing.processor._predictor
+    predictor.modes = (mode,)
     processing.processor.process(pair())
     (result,) = processing.published
     assert (result.mode, result.offset_ns) == (mode, None)
@@ -165,8 +171,9 @@ def test_an_array_that_cannot_be_sent_is_counted_as_failed() -> None:
 
 def test_an_output_that_is_not_finite_is_a_failed_inference_with_a_count_of_its_own() -> None:
     processing = Processing()
-    predictor, monitor = processing.processor._predictor, processing.processor.monitor
-    predict, stages = predictor.predict, []
+    predictor: Any = processing.processor._predictor
+    monitor, predict = processing.processor.monitor, predictor.predict
+    stages: list[str | None] = []
 
     def overflow(images: object, **options: object) -> None:
         stages.append(monitor.observe().stage)

@@ -2,16 +2,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.datasets.pair_source import PairSourceError, open_pairs
 from fusion_mamba_ros.datasets.problems import DatasetError
 
 
-def write_image(path: Path, level: int = 100, dtype=np.uint8) -> Path:
+def write_image(path: Path, level: int = 100, dtype: npt.DTypeLike = np.uint8) -> Path:
     path.parent.mkdir(exist_ok=True)
     assert cv2.imwrite(str(path), np.full((24, 32), level, dtype))
     return path
@@ -25,7 +27,7 @@ def write_video(path: Path, frames: int, rate: float = 30.0) -> Path:
     return path
 
 
-def test_two_images_are_one_pair_of_rgb_and_counts(tmp_path):
+def test_two_images_are_one_pair_of_rgb_and_counts(tmp_path: Path) -> None:
     colour = np.zeros((10, 20, 3), np.uint8)
     colour[...] = (255, 0, 0)  # Blue for OpenCV.
     cv2.imwrite(str(tmp_path / "a.png"), colour)
@@ -33,12 +35,13 @@ def test_two_images_are_one_pair_of_rgb_and_counts(tmp_path):
     source = open_pairs(tmp_path / "a.png", thermal)
     (pair,) = source
     assert (source.kind, source.count, pair.name) == ("image", 1, "a")
+    assert pair.rgb is not None and pair.thermal is not None
     assert pair.rgb[0, 0].tolist() == [0, 0, 255]
     assert pair.thermal.dtype == np.uint16
     assert (pair.thermal == 7000).all()
 
 
-def test_folders_are_paired_by_stem_and_the_lone_ones_named(tmp_path):
+def test_folders_are_paired_by_stem_and_the_lone_ones_named(tmp_path: Path) -> None:
     for name in ("f2", "f10", "only_rgb"):
         write_image(tmp_path / "rgb" / f"{name}.png")
     for name in ("f10", "f2", "only_thermal"):
@@ -55,7 +58,7 @@ def test_folders_are_paired_by_stem_and_the_lone_ones_named(tmp_path):
     assert alone["f2"].rgb is not None and alone["f2"].thermal is not None
 
 
-def test_unreadable_image_of_a_folder_is_left_out_and_named(tmp_path):
+def test_unreadable_image_of_a_folder_is_left_out_and_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_image(tmp_path / "rgb" / f"{name}.png")
         write_image(tmp_path / "thermal" / f"{name}.png")
@@ -65,7 +68,7 @@ def test_unreadable_image_of_a_folder_is_left_out_and_named(tmp_path):
     assert any("left out" in note and "b.png" in note for note in source.notes)
 
 
-def test_folder_of_nothing_but_unreadable_images_is_refused(tmp_path):
+def test_folder_of_nothing_but_unreadable_images_is_refused(tmp_path: Path) -> None:
     for camera in ("rgb", "thermal"):
         (tmp_path / camera).mkdir()
         (tmp_path / camera / "a.png").write_bytes(b"no image")
@@ -73,9 +76,9 @@ def test_folder_of_nothing_but_unreadable_images_is_refused(tmp_path):
         list(open_pairs(tmp_path / "rgb", tmp_path / "thermal"))
 
 
-def test_videos_are_paired_frame_by_frame(tmp_path):
+def test_videos_are_paired_frame_by_frame(tmp_path: Path) -> None:
     source = open_pairs(write_video(tmp_path / "a.mp4", 5), write_video(tmp_path / "b.mp4", 5))
-    pairs = list(source)
+    pairs: list[Any] = list(source)
     assert (source.kind, source.count, round(source.rate_hz)) == ("video", 5, 30)
     assert [pair.name for pair in pairs] == [f"{number:06d}" for number in range(5)]
     assert all(pair.rgb.shape == (48, 64, 3) and pair.thermal.shape == (48, 64) for pair in pairs)
@@ -85,7 +88,9 @@ def test_videos_are_paired_frame_by_frame(tmp_path):
 
 
 @pytest.mark.parametrize("rgb_frames,thermal_frames,shorter", [(6, 3, "thermal"), (3, 6, "rgb")])
-def test_videos_of_unequal_length_stop_at_the_shorter_or_go_on_alone(tmp_path, rgb_frames, thermal_frames, shorter):
+def test_videos_of_unequal_length_stop_at_the_shorter_or_go_on_alone(
+    tmp_path: Path, rgb_frames: int, thermal_frames: int, shorter: str
+) -> None:
     rgb = write_video(tmp_path / "a.mp4", rgb_frames)
     thermal = write_video(tmp_path / "b.mp4", thermal_frames)
     source = open_pairs(rgb, thermal)
@@ -98,13 +103,13 @@ def test_videos_of_unequal_length_stop_at_the_shorter_or_go_on_alone(tmp_path, r
     assert len([note for note in source.notes if "goes on alone" in note]) == 1
 
 
-def test_videos_of_different_rates_are_paired_by_number_and_that_is_said(tmp_path):
+def test_videos_of_different_rates_are_paired_by_number_and_that_is_said(tmp_path: Path) -> None:
     source = open_pairs(write_video(tmp_path / "a.mp4", 3, 30), write_video(tmp_path / "b.mp4", 3, 9))
     assert len(list(source)) == 3
     assert any("30 frames per second, thermal 9" in note for note in source.notes)
 
 
-def test_one_camera_alone_is_enough(tmp_path):
+def test_one_camera_alone_is_enough(tmp_path: Path) -> None:
     (pair,) = open_pairs(None, write_image(tmp_path / "a.png"))
     assert pair.rgb is None and pair.thermal is not None
     pairs = list(open_pairs(write_video(tmp_path / "a.mp4", 2), None))
@@ -114,7 +119,7 @@ def test_one_camera_alone_is_enough(tmp_path):
     assert pair.thermal is None
 
 
-def test_what_cannot_be_read_is_one_sentence(tmp_path):
+def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png")
     folder = tmp_path / "empty"
     folder.mkdir()

@@ -35,7 +35,7 @@ def test_healthy_streams_are_paired_as_the_brute_force_over_the_whole_recording_
         SimulatedCamera(rate, rng.uniform(0, 60), jitter_ms, latency_ms=rng.uniform(0, 30), clock_ms=clock)
         for rate, clock in zip(rates, (0.0, clock_ms), strict=True)
     ]
-    frames = two_cameras(*cameras, seconds=4, rng=rng)
+    frames = two_cameras(cameras[0], cameras[1], 4, rng)
     pairing = Pairing(PairingLimits(thermal_offset_ns=int(-clock_ms * MS)))
     released = play(pairing, frames, frames[-1].arrival_ns + 100 * MS)
     expected = closest_first(
@@ -59,7 +59,7 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
         SimulatedCamera(rate, rng.uniform(0, 60), rng.uniform(0, 4), 0.1, rng.uniform(0, 30), bursts=0.1 * (seed % 2))
         for rate in rates
     ]
-    frames = two_cameras(*cameras, seconds=4, rng=rng)
+    frames = two_cameras(cameras[0], cameras[1], 4, rng)
     released = play(Pairing(), frames, frames[-1].arrival_ns + 100 * MS)
     by_camera = {
         camera: sorted((f for f in frames if f.camera is camera), key=lambda f: f.stamp_ns) for camera in Camera
@@ -104,7 +104,7 @@ def test_rough_streams_are_paired_as_well_as_the_wait_of_one_period_allows(rates
 def test_a_pair_waits_for_at_most_one_period_of_the_faster_camera(rates: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
     cameras = [SimulatedCamera(rate, rng.uniform(0, 60), 3, 0.2, rng.uniform(0, 30)) for rate in rates]
-    frames = two_cameras(*cameras, seconds=20, rng=rng)
+    frames = two_cameras(cameras[0], cameras[1], 20, rng)
     waits = [
         time_ns - max(frame.arrival_ns for frame in pair.frames)
         for time_ns, pair in play(Pairing(), frames)

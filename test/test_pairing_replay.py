@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 from camera_streams import SimulatedCamera, play, two_cameras
@@ -14,9 +17,11 @@ from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 MS = 1_000_000
 
 
-def replayed(frames):
+def replayed(frames: Iterable[tuple[str, int, int, bool]]) -> tuple[list[FrameFate], list[Any]]:
     """Return the fates of (camera, stamp, receive time, fresh) and the released results."""
-    replay, fates, results = PairingReplay(PairingLimits()), [], []
+    replay = PairingReplay(PairingLimits())
+    fates: list[FrameFate] = []
+    results: list[Any] = []
     for camera, stamp_ns, received_ns, fresh in frames:
         fates.append(FrameFate(camera, stamp_ns, received_ns))
         results += replay.add(RecordedFrame(fates[-1]), fresh=fresh)
@@ -25,7 +30,7 @@ def replayed(frames):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_results_are_those_of_a_live_node(seed):
+def test_the_results_are_those_of_a_live_node(seed: int) -> None:
     print("seed", seed)
     rng = np.random.default_rng(seed)
     thermal = SimulatedCamera(9 if seed else 30, phase_ms=12, jitter_ms=2, drop=0.1)
@@ -38,7 +43,7 @@ def test_the_results_are_those_of_a_live_node(seed):
     assert sum(fate.reason is None for fate in fates) == sum(len(item.frames) for item in results)
 
 
-def test_each_frame_has_the_reason_of_its_fate():
+def test_each_frame_has_the_reason_of_its_fate() -> None:
     frames = [(camera, 1000 + 100 * i, 1000 + 100 * i, True) for i in range(10) for camera in ("rgb", "thermal")]
     frames.insert(9, ("rgb", 1300, 1410, True))  # a stamp that was used
     frames.insert(12, ("rgb", 0, 1510, True))  # no stamp
@@ -46,7 +51,7 @@ def test_each_frame_has_the_reason_of_its_fate():
     frames.append(("rgb", 2000, 2000, True))
     frames.append(("thermal", 2000, 2000, False))  # frozen: RGB is released alone
     fates, _ = replayed([(camera, MS * sent, MS * received, fresh) for camera, sent, received, fresh in frames])
-    odd = {fate.stamp_ns // MS: fate.reason for fate in fates if fate.reason is not None}
+    odd = {fate.stamp_ns // MS: fate.reason for fate in fates if fate.reason is not None and fate.stamp_ns is not None}
     assert odd == {
         1300: SkipReason.LATE,
         0: SkipReason.REFUSED,

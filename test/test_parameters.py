@@ -108,11 +108,12 @@ def test_the_yaml_comment_names_range_choices_and_whether_it_is_live(spec: Any) 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_every_parameter_has_a_descriptor(context: Context, spec: Any) -> None:
     server = Server(context)
-    descriptor = server.node.describe_parameter(spec.name)
+    descriptor: Any = server.node.describe_parameter(spec.name)
     assert descriptor.description == spec.description
     assert ("at once" in descriptor.additional_constraints) == spec.live
     if spec.minimum is not None:
-        (limits,) = [*descriptor.floating_point_range, *descriptor.integer_range]
+        ranges: list[Any] = list(descriptor.floating_point_range) + list(descriptor.integer_range)
+        (limits,) = ranges
         allowed = [spec.minimum, spec.maximum] if spec.special is None else [spec.minimum, spec.maximum, spec.special]
         assert (limits.from_value, limits.to_value) == (min(allowed), max(allowed))
     server.node.destroy_node()

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
@@ -19,9 +20,10 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = FusionMambaDetector(ModelConfig(classes=2, fusion="add"))
+    branch: Any
     for branch in model.head.class_branches:
         torch.nn.init.constant_(branch[-1].bias, 1.0)  # Untrained, but not silent.
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
@@ -29,7 +31,7 @@ def checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-def write_image(path: Path, seed: int, size=(60, 90)) -> Path:
+def write_image(path: Path, seed: int, size: tuple[int, ...] = (60, 90)) -> Path:
     path.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8))
     return path
@@ -43,17 +45,18 @@ def write_video(path: Path, frames: int) -> Path:
     return path
 
 
-def run(checkpoint: Path, out: Path, *arguments: object):
+def run(checkpoint: Path, out: Path, *arguments: object) -> Result:
     return RUNNER.invoke(
         app, ["predict", "--checkpoint", str(checkpoint), "--out", str(out), "--device", "cpu", *map(str, arguments)]
     )
 
 
-def read(out: Path) -> dict:
-    return json.loads((out / "detections.json").read_text())
+def read(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "detections.json").read_text())
+    return content
 
 
-def test_image_pair_gives_a_image_and_coco_json(checkpoint, tmp_path):
+def test_image_pair_gives_a_image_and_coco_json(checkpoint: Path, tmp_path: Path) -> None:
     rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2, (48, 64))
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--max-detections", 5)
     assert result.exit_code == 0, result.output
@@ -70,7 +73,7 @@ def test_image_pair_gives_a_image_and_coco_json(checkpoint, tmp_path):
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")) is not None
 
 
-def test_json_loads_with_pycocotools(checkpoint, tmp_path):
+def test_json_loads_with_pycocotools(checkpoint: Path, tmp_path: Path) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     image = write_image(tmp_path / "a.png", 1)
     run(checkpoint, tmp_path / "out", "--rgb", image, "--thermal", image)
@@ -79,7 +82,7 @@ def test_json_loads_with_pycocotools(checkpoint, tmp_path):
     assert len(loaded.getAnnIds()) == len(document["annotations"]) > 0
 
 
-def test_folders_give_a_image_for_each_pair_and_a_contact_sheet(checkpoint, tmp_path):
+def test_folders_give_a_image_for_each_pair_and_a_contact_sheet(checkpoint: Path, tmp_path: Path) -> None:
     for seed, name in enumerate(("a", "b", "c")):
         write_image(tmp_path / "rgb" / f"{name}.png", seed)
         write_image(tmp_path / "thermal" / f"{name}.jpg", seed)
@@ -92,7 +95,7 @@ def test_folders_give_a_image_for_each_pair_and_a_contact_sheet(checkpoint, tmp_
     assert "lonely" in result.output
 
 
-def test_videos_of_unequal_length_stop_at_the_shorter_and_say_so(checkpoint, tmp_path):
+def test_videos_of_unequal_length_stop_at_the_shorter_and_say_so(checkpoint: Path, tmp_path: Path) -> None:
     rgb, thermal = write_video(tmp_path / "a.mp4", 5), write_video(tmp_path / "b.mp4", 3)
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal)
     assert result.exit_code == 0, result.output
@@ -104,7 +107,9 @@ def test_videos_of_unequal_length_stop_at_the_shorter_and_say_so(checkpoint, tmp
 
 
 @pytest.mark.parametrize("frames,mode", [((5, 3), "rgb_only"), ((3, 5), "thermal_only")])
-def test_longer_video_goes_on_alone_by_option(checkpoint, tmp_path, frames, mode):
+def test_longer_video_goes_on_alone_by_option(
+    checkpoint: Path, tmp_path: Path, frames: tuple[int, int], mode: str
+) -> None:
     rgb, thermal = write_video(tmp_path / "a.mp4", frames[0]), write_video(tmp_path / "b.mp4", frames[1])
     result = run(checkpoint, tmp_path / "out", "--rgb", rgb, "--thermal", thermal, "--continue-alone")
     assert result.exit_code == 0, result.output
@@ -112,7 +117,7 @@ def test_longer_video_goes_on_alone_by_option(checkpoint, tmp_path, frames, mode
 
 
 @pytest.mark.parametrize("camera,mode", [("--rgb", "rgb_only"), ("--thermal", "thermal_only")])
-def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, camera, mode):
+def test_one_camera_alone_runs_in_its_mode(checkpoint: Path, tmp_path: Path, camera: str, mode: str) -> None:
     result = run(checkpoint, tmp_path / "out", camera, write_image(tmp_path / "a.png", 1))
     assert result.exit_code == 0, result.output
     assert read(tmp_path / "out")["images"][0]["mode"] == mode
@@ -123,20 +128,20 @@ def test_one_camera_alone_runs_in_its_mode(checkpoint, tmp_path, camera, mode):
     ("option", "warning"),
     [("--no-images", ""), ("--no-pictures", "warning: --no-pictures is deprecated: use --no-images")],
 )
-def test_no_images_writes_the_json_alone(checkpoint, tmp_path, option, warning):
+def test_no_images_writes_the_json_alone(checkpoint: Path, tmp_path: Path, option: str, warning: str) -> None:
     result = run(checkpoint, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1), option)
     assert result.exit_code == 0, result.output
     assert warning in result.output and ("deprecated" in result.output) == bool(warning)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections.json"]
 
 
-def test_class_filter_leaves_only_its_classes(checkpoint, tmp_path):
+def test_class_filter_leaves_only_its_classes(checkpoint: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", 1)
     run(checkpoint, tmp_path / "out", "--rgb", image, "--classes", "car")
     assert {annotation["category_id"] for annotation in read(tmp_path / "out")["annotations"]} == {1}
 
 
-def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
+def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", 1)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -165,10 +170,13 @@ def test_bad_input_is_one_sentence_and_exit_code_two(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(checkpoint, tmp_path, value):
+def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(
+    checkpoint: Path, tmp_path: Path, value: float
+) -> None:
     model, metadata = load_checkpoint(checkpoint)
     with torch.no_grad():
-        model.head.class_branches[0][-1].bias[0] = value
+        branches: Any = model.head.class_branches
+        branches[0][-1].bias[0] = value
     damaged = tmp_path / "damaged.safetensors"
     save_checkpoint(damaged, model, metadata)
     result = run(damaged, tmp_path / "out", "--rgb", write_image(tmp_path / "a.png", 1))
@@ -180,7 +188,7 @@ def test_weights_that_are_not_finite_are_an_error_and_never_no_objects(checkpoin
 
 
 @pytest.mark.parametrize("given", ["a.jpg", "."])
-def test_images_are_never_written_over_those_that_are_read(checkpoint, tmp_path, given):
+def test_images_are_never_written_over_those_that_are_read(checkpoint: Path, tmp_path: Path, given: str) -> None:
     before = write_image(tmp_path / "a.jpg", 1).read_bytes()
     result = run(checkpoint, tmp_path, "--rgb", tmp_path / given)
     assert result.exit_code == 2
@@ -188,7 +196,9 @@ def test_images_are_never_written_over_those_that_are_read(checkpoint, tmp_path,
     assert (tmp_path / "a.jpg").read_bytes() == before
 
 
-def test_an_image_that_cannot_be_written_in_the_middle_is_said(checkpoint, tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_written_in_the_middle_is_said(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = write_image(tmp_path / "a.png", 1)
     monkeypatch.setattr(cv2, "imencode", lambda *arguments: (False, None))
     result = run(checkpoint, tmp_path / "out", "--rgb", image)
@@ -197,7 +207,7 @@ def test_an_image_that_cannot_be_written_in_the_middle_is_said(checkpoint, tmp_p
     assert len(read(tmp_path / "out")["images"]) == 1
 
 
-def test_threads_is_the_number_of_threads_that_compute(checkpoint, tmp_path):
+def test_threads_is_the_number_of_threads_that_compute(checkpoint: Path, tmp_path: Path) -> None:
     rgb, thermal = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2)
     set_threads(0)
     wanted = torch.get_num_threads() + 1
@@ -210,12 +220,12 @@ def test_threads_is_the_number_of_threads_that_compute(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["calibrate", "eval", "predict", "train"])
-def test_every_command_that_runs_the_network_refuses_a_negative_number_of_threads(command):
+def test_every_command_that_runs_the_network_refuses_a_negative_number_of_threads(command: str) -> None:
     result = RUNNER.invoke(app, [command, "--threads", "-1"])
     assert result.exit_code == 2 and "--threads" in result.output
 
 
-def test_track_gives_ids_that_go_on_in_a_video(checkpoint, tmp_path):
+def test_track_gives_ids_that_go_on_in_a_video(checkpoint: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", 6)
     result = run(checkpoint, tmp_path / "out", "--rgb", video, "--thermal", video, "--track", "--max-detections", 20)
     assert result.exit_code == 0, result.output
@@ -234,7 +244,7 @@ def test_track_gives_ids_that_go_on_in_a_video(checkpoint, tmp_path):
     assert read(tmp_path / "plain") == tracked
 
 
-def test_track_takes_a_folder_at_its_frame_rate_and_refuses_a_single_image(checkpoint, tmp_path):
+def test_track_takes_a_folder_at_its_frame_rate_and_refuses_a_single_image(checkpoint: Path, tmp_path: Path) -> None:
     for number in range(3):
         write_image(tmp_path / "rgb" / f"{number}.png", 1)
     arguments = ("--rgb", tmp_path / "rgb", "--track", "--max-detections", 5)

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +43,7 @@ class Recorder(nn.Module):
         self.seen.append(images)
         return list(images.values())
 
-    def __deepcopy__(self, memo: dict) -> Recorder:
+    def __deepcopy__(self, memo: dict[str, Any]) -> Recorder:
         return self
 
     def decode(self, levels: list[Tensor]) -> Tensor:
@@ -57,14 +60,15 @@ class OnePair:
         self.sample = sample
         self.homographies = sample.homographies
 
-    def read(self, class_names):
+    def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Any]]:
         return self.sample, []
 
 
 def soft_image(size: Size, seed: int, channels: int) -> np.ndarray:
     """Return an image (H, W, channels) without detail that resampling would lose."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, channels), dtype=np.uint8)
-    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).reshape(size[1], size[0], channels)
+    image: np.ndarray = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return image.reshape(size[1], size[0], channels)
 
 
 def soft_pair(rgb_size: Size, thermal_size: Size, depth: type = np.uint8) -> Sample:
@@ -85,8 +89,8 @@ def shown_in_training(sample: Sample, size: Size, scaling: ThermalScaling = WHIT
     return collate([plain], {"rgb": 3, "thermal": 1}).inputs(torch.device("cpu"), channels_last=False)
 
 
-def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
-    recorder = Recorder()
+def predictor_of(size: Size) -> tuple[Predictor, Any]:
+    recorder: Any = Recorder()
     return Predictor.from_model(recorder, CheckpointMetadata(("thing",), size), device="cpu"), recorder
 
 
@@ -102,7 +106,12 @@ def predictor_of(size: Size) -> tuple[Predictor, Recorder]:
         ((1000, 700), (640, 512), (320, 320)),
     ],
 )
-def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size, size, depth):
+def test_training_and_inference_show_the_network_the_same(
+    rgb_size: tuple[int, int],
+    thermal_size: tuple[int, int],
+    size: tuple[int, int],
+    depth: type[np.uint8] | type[np.uint16],
+) -> None:
     sample = soft_pair(rgb_size, thermal_size, depth)
     predictor, recorder = predictor_of(size)
     predictor.predict({"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]})
@@ -118,12 +127,14 @@ def test_training_and_inference_show_the_network_the_same(rgb_size, thermal_size
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("method", ["percentile", "range", "passthrough"])
-def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, depth, tmp_path):
+def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(
+    method: str, depth: type[np.uint8] | type[np.uint16], tmp_path: Path
+) -> None:
     size = (320, 256)
     sample = soft_pair(size, size, depth)
     scaling = ThermalScaling(method, range_min=29000, range_max=30100, polarity="black_hot")
     metadata = CheckpointMetadata(("thing",), size, scaling)
-    recorder = Recorder()
+    recorder: Any = Recorder()
     prepared = PreparedDataset(PairedDataset([OnePair(sample)], ("thing",)), size, scaling=scaling)
     loss = detection_loss(Recipe())
     Validation(prepared, metadata, loss, device=torch.device("cpu"), batch_size=1, drawn=1).draw(recorder)
@@ -139,7 +150,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(method, dep
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
+def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth: type[np.uint8] | type[np.uint16]) -> None:
     homography = np.array([[0.8, 0.02, 0.15], [0.0, 0.9, 0.02], [0.0, 0.0, 1.0]])
     sample = replace(soft_pair((320, 240), (160, 128), depth), homographies={"thermal": homography})
     predictor, recorder = predictor_of((320, 256))
@@ -154,7 +165,7 @@ def test_registered_pair_is_the_same_to_trainer_evaluator_and_node(depth):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
+def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode: Mode) -> None:
     sample = soft_pair((640, 480), (320, 256), np.uint16)
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
@@ -171,7 +182,7 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode):
         assert bool(served[name].any()) == (name in images)
 
 
-def test_a_stream_dropped_in_training_is_what_a_missing_camera_is():
+def test_a_stream_dropped_in_training_is_what_a_missing_camera_is() -> None:
     sample = soft_pair((320, 256), (320, 256))
     predictor, recorder = predictor_of((320, 256))
     dropping = replace(AugmentationConfig.none((320, 256)), modality_dropout={"rgb": 1.0})

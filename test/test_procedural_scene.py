@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from fusion_mamba_ros.synthetic.street.canvas import (
 from fusion_mamba_ros.synthetic.street.traffic import drive
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> bool:
     return (
         np.array_equal(a.boxes, b.boxes)
         and np.array_equal(a.labels, b.labels)
@@ -25,7 +26,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("night", [True, False])
-def test_same_seed_and_frame_give_the_same_pair_in_any_order(night):
+def test_same_seed_and_frame_give_the_same_pair_in_any_order(night: bool) -> None:
     first, second = ProceduralScene(3, night=night), ProceduralScene(3, night=night)
     forwards = [first.render(i) for i in (0, 7, 40)]
     backwards = [second.render(i) for i in (40, 7, 0)][::-1]
@@ -33,14 +34,14 @@ def test_same_seed_and_frame_give_the_same_pair_in_any_order(night):
     assert not same(forwards[0], ProceduralScene(4, night=night).render(0))
 
 
-def test_sizes_and_types_are_those_asked_for():
+def test_sizes_and_types_are_those_asked_for() -> None:
     sample = ProceduralScene(1, rgb_size=(640, 480), thermal_size=(320, 256)).render(5)
     assert sample.images["rgb"].shape == (480, 640, 3) and sample.images["rgb"].dtype == np.uint8
     assert sample.images["thermal"].shape == (256, 320) and sample.images["thermal"].dtype == np.uint8
     assert sample.group == "night" and sample.name == "night_1_000005"
 
 
-def test_radiometric_thermal_reads_as_kelvin():
+def test_radiometric_thermal_reads_as_kelvin() -> None:
     scene = ProceduralScene(2, thermal_size=(320, 256), radiometric=True)
     celsius = scene.render(0).images["thermal"].astype(float) / 100 - 273.15
     assert scene.render(0).images["thermal"].dtype == np.uint16
@@ -50,7 +51,7 @@ def test_radiometric_thermal_reads_as_kelvin():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_boxes_lie_inside_the_image_and_carry_known_labels(seed):
+def test_boxes_lie_inside_the_image_and_carry_known_labels(seed: int) -> None:
     scene = ProceduralScene(seed, night=seed % 2 == 0)
     for frame in range(0, 400, 57):
         sample = scene.render(frame)
@@ -60,7 +61,7 @@ def test_boxes_lie_inside_the_image_and_carry_known_labels(seed):
         assert set(sample.labels) <= set(range(len(CLASS_NAMES)))
 
 
-def test_a_box_is_where_the_images_change_when_its_object_is_removed():
+def test_a_box_is_where_the_images_change_when_its_object_is_removed() -> None:
     scene = ProceduralScene(11, thermal_size=(640, 480))
     scene._thermal_sensor.shift = np.zeros(2)
     checked = 0
@@ -90,8 +91,8 @@ def test_a_box_is_where_the_images_change_when_its_object_is_removed():
     assert checked >= 3
 
 
-def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
-    contrast = {"rgb": [], "thermal": []}
+def test_people_at_night_stand_out_in_thermal_more_than_in_rgb() -> None:
+    contrast: dict[str, list[float]] = {"rgb": [], "thermal": []}
     for seed in range(6):
         sample = ProceduralScene(seed, thermal_size=(640, 480)).render(30)
         grey = cv2.cvtColor(sample.images["rgb"], cv2.COLOR_RGB2GRAY)
@@ -112,28 +113,28 @@ def test_people_at_night_stand_out_in_thermal_more_than_in_rgb():
     assert np.median(contrast["thermal"]) > 3 * np.median(contrast["rgb"])
 
 
-def test_some_objects_move():
+def test_some_objects_move() -> None:
     scene = ProceduralScene(5)
     assert not np.array_equal(scene.render(0).boxes, scene.render(30).boxes)
 
 
-def test_a_frame_rate_of_zero_is_refused_by_name():
+def test_a_frame_rate_of_zero_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="frames_per_second is 0"):
         ProceduralScene(0, frames_per_second=0)
 
 
-def test_camera_sees_a_metre_as_focal_length_over_depth():
+def test_camera_sees_a_metre_as_focal_length_over_depth() -> None:
     camera = StreetCamera(focal_px=500, height=1.5, side=0.5, horizon_px=200)
     pixels = camera.project(np.array([[0.5, 0.0, 10.0], [1.5, 1.0, 10.0]]))
     np.testing.assert_allclose(pixels, [[320, 200 + 500 * 1.5 / 10], [320 + 50, 200 + 500 * 0.5 / 10]])
 
 
-def test_heading_turns_forward_and_left():
+def test_heading_turns_forward_and_left() -> None:
     away = in_world(np.array([[2.0, 1.0, 0.5]]), x=10, z=20, heading=np.pi / 2)
     np.testing.assert_allclose(away, [[9.0, 0.5, 22.0]])
 
 
-def test_canvas_keeps_temperature_and_coverage_beside_colour():
+def test_canvas_keeps_temperature_and_coverage_beside_colour() -> None:
     canvas = Canvas(np.array([[10.0, 20.0], [30.0, 40.0]]), ((1, 2, 3), 0.0))
     canvas.polygon(
         np.array([[10.0, 20.0], [30.0, 20.0], [30.0, 40.0], [10.0, 40.0]]),
@@ -147,7 +148,7 @@ def test_canvas_keeps_temperature_and_coverage_beside_colour():
     assert sprite.coverage[30 - sprite.top, 20 - sprite.left] == 255 and sprite.coverage[0, 0] == 0
 
 
-def test_an_object_keeps_its_identity_until_it_enters_the_street_anew():
+def test_an_object_keeps_its_identity_until_it_enters_the_street_anew() -> None:
     scene = ProceduralScene(3, frames_per_second=2.0, rgb_size=(320, 240), thermal_size=(160, 128))
     frames = [scene.render(number) for number in range(6)]
     labels: dict[int, int] = {}

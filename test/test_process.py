@@ -172,7 +172,7 @@ def test_twenty_restarts_leave_no_shared_memory_and_no_node(tmp_path: Path) -> N
             batch = [DetectorProcess(["-c", LIFECYCLE], tmp_path / f"{len(processes)}-{i}.log") for i in range(5)]
             processes += batch
             for process in batch:
-                wait_until(lambda process=process: "created" in process.log, "a node")
+                wait_until(lambda process=process: "created" in process.log, "a node")  # type: ignore[misc]
             segments: set[Path] = set().union(*(process.shared_memory() for process in batch))
             assert len(segments) >= len(batch)
             assert [process.stop(number) for process in batch] == [0] * 5

@@ -11,7 +11,8 @@ does not run, are not supported.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def published(
 
 
 @pytest.mark.parametrize("case", [*MAMBA_SSM, *VMAMBA], ids=name_of)
-def test_scan_meets_the_published_tolerances(case):
+def test_scan_meets_the_published_tolerances(case: Case) -> None:
     generator = torch.Generator().manual_seed(SEED)
     batch, dtype, channels = 2, case.dtype, case.channels
 
@@ -105,7 +106,7 @@ def test_scan_meets_the_published_tolerances(case):
     def optional(wanted: bool, value: Tensor) -> Tensor | None:
         return value if wanted else None
 
-    tensors = {
+    tensors: dict[str, Any] = {
         "u": normal(batch, channels, case.steps),
         "delta": uniform(batch, channels, case.steps),
         "A": -uniform(channels, case.states, dtype=torch.float32),
@@ -115,12 +116,14 @@ def test_scan_meets_the_published_tolerances(case):
         "z": optional(case.z, normal(batch, channels, case.steps)),
         "delta_bias": optional(case.bias, uniform(channels, dtype=torch.float32)),
     }
-    ours, theirs = (
-        {name: None if tensor is None else tensor.clone().requires_grad_() for name, tensor in tensors.items()}
-        for _ in range(2)
-    )
+
+    def leaves() -> dict[str, Any]:
+        return {name: None if tensor is None else tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+
+    ours, theirs = leaves(), leaves()
     y, state = selective_scan(**ours, delta_softplus=case.softplus, return_last_state=True)
-    expected, expected_state = published(*theirs.values(), case.softplus)
+    u, delta, A, B, C, D, z, bias = theirs.values()
+    expected, expected_state = published(u, delta, A, B, C, D, z, bias, case.softplus)
     rtol, atol = TOLERANCES[dtype]
     weight_rtol, weight_atol = (max(1e-3, rtol), max(1e-3, atol)) if case.z else (1e-3, 1e-3)
     assert y.dtype == dtype
@@ -137,4 +140,6 @@ def test_scan_meets_the_published_tolerances(case):
             rtol, atol = tolerances.get(name, (weight_rtol, weight_atol))
             wanted = theirs[name]
             assert wanted is not None
-            torch.testing.assert_close(found.grad, wanted.grad, rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                found.grad, wanted.grad, rtol=rtol, atol=atol, msg=partial("{}: {}".format, name)
+            )

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,7 @@ def node() -> Iterator[LifecycleNode]:
 
 
 def test_the_service_that_changes_the_state_is_found_and_its_callback_can_be_replaced(node: LifecycleNode) -> None:
+    service: Any
     (service,) = (service for service in node.services if service.srv_type is ChangeState)
     assert service.service_name == "/internals/change_state"
     assert callable(service.callback)

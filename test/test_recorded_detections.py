@@ -4,6 +4,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from evaluation_bags import BOX, FAR_BOX, PERIOD_NS, Message, boxes, rgb, stamp, thermal, write_bag
@@ -19,20 +20,20 @@ INFO = Message("/label_info", stamp(0), {0: "person", 1: "car"})
 DELAY_NS = 40_000_000
 
 
-def refuse():
+def refuse() -> NoReturn:
     raise AssertionError("recorded detections need no detector")
 
 
-def evaluate(path, **options):
+def evaluate(path: Path, **options: Any) -> Any:
     options = {"detections": DETECTIONS, "ground_truth": TRUTH, **options}
     return evaluate_bag(path, BagEvaluationOptions(**options), load_predictor=refuse)
 
 
-def found(index, rows=FOUND, delay_ns=DELAY_NS):
+def found(index: int, rows: Any = FOUND, delay_ns: int = DELAY_NS) -> Message:
     return boxes(DETECTIONS, index, rows, received_ns=stamp(index) + delay_ns)
 
 
-def test_arrays_are_scored_and_the_frames_without_an_array_are_dropped(tmp_path):
+def test_arrays_are_scored_and_the_frames_without_an_array_are_dropped(tmp_path: Path) -> None:
     messages = [INFO]
     for index in range(20):
         # The cameras deliver 10 ms after the stamp. Every fourth frame was dropped by the vehicle.
@@ -52,7 +53,7 @@ def test_arrays_are_scored_and_the_frames_without_an_array_are_dropped(tmp_path)
     assert report["output"]["share_without_output"] == 0.25 and report["output"]["longest_gap_sec"] == 0.2
 
 
-def test_a_bag_of_arrays_alone_gives_a_frame_for_each(tmp_path):
+def test_a_bag_of_arrays_alone_gives_a_frame_for_each(tmp_path: Path) -> None:
     messages = [found(index, [("1", FAR_BOX, 0.5), ("person", BOX, 0.9)]) for index in range(5)]
     labels = [boxes(TRUTH, index, [("car", FAR_BOX, 1.0)]) for index in range(6)]
     path = write_bag(tmp_path / "bag", [INFO, *messages, *labels])
@@ -65,7 +66,7 @@ def test_a_bag_of_arrays_alone_gives_a_frame_for_each(tmp_path):
     assert "no images of the rgb camera" in report["bag"]["problems"][0]
 
 
-def test_arrays_in_another_bag_belong_to_the_frames_of_this_one(tmp_path):
+def test_arrays_in_another_bag_belong_to_the_frames_of_this_one(tmp_path: Path) -> None:
     source = [message for index in range(6) for message in (rgb(index), thermal(index), boxes(TRUTH, index, TRUE))]
     cameras = write_bag(tmp_path / "cameras", source)
     recorded = write_bag(tmp_path / "recorded", [found(index) for index in range(6)])
@@ -75,7 +76,7 @@ def test_arrays_in_another_bag_belong_to_the_frames_of_this_one(tmp_path):
         evaluate(cameras)
 
 
-def test_repeated_arrays_and_damaged_arrays_and_unknown_frames_at_once(tmp_path):
+def test_repeated_arrays_and_damaged_arrays_and_unknown_frames_at_once(tmp_path: Path) -> None:
     messages = []
     for index in range(10):
         messages += [rgb(index), thermal(index), found(index), boxes(TRUTH, index, TRUE)]
@@ -88,13 +89,13 @@ def test_repeated_arrays_and_damaged_arrays_and_unknown_frames_at_once(tmp_path)
     assert "2 arrays repeat the stamp of an earlier array" in " ".join(report["bag"]["problems"])
 
 
-def test_a_wrong_topic_names_those_that_hold_detections(tmp_path):
+def test_a_wrong_topic_names_those_that_hold_detections(tmp_path: Path) -> None:
     path = write_bag(tmp_path / "bag", [rgb(0), boxes("/found", 0, FOUND)])
     with pytest.raises(BagError, match=r"holds sensor_msgs/msg/Image: expected vision_msgs.*arrays are on /found"):
         evaluate(path, detections="/rgb/image_raw", ground_truth=None)
 
 
-def test_scores_below_the_threshold_are_left_out(tmp_path):
+def test_scores_below_the_threshold_are_left_out(tmp_path: Path) -> None:
     messages = [
         message for index in range(4) for message in (found(index, [("person", BOX, 0.3)]), boxes(TRUTH, index, TRUE))
     ]
@@ -103,7 +104,7 @@ def test_scores_below_the_threshold_are_left_out(tmp_path):
     assert evaluate(path, score_threshold=0.5).report["accuracy"]["overall"]["recall"] == 0.0
 
 
-def test_recorded_detections_are_scored_without_torch(tmp_path):
+def test_recorded_detections_are_scored_without_torch(tmp_path: Path) -> None:
     messages = [
         message
         for index in range(3)
@@ -123,7 +124,7 @@ app(["eval-bag", {str(path)!r}, "--detections", "/detections", "--ground-truth",
     assert (tmp_path / "out/report.json").exists()
 
 
-def test_without_a_status_pairing_tells_the_mode(tmp_path):
+def test_without_a_status_pairing_tells_the_mode(tmp_path: Path) -> None:
     messages = []
     for index in range(12):
         messages += [rgb(index), boxes(TRUTH, index, TRUE), found(index, delay_ns=PERIOD_NS // 2)]

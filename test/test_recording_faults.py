@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ RGB, THERMAL = "/rgb/image_raw", "/thermal/image_raw"
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty images of each camera; the level says the number."""
     folder = tmp_path_factory.mktemp("images")
     for camera in ("rgb", "thermal"):
@@ -36,7 +39,9 @@ def folders(tmp_path_factory):
     return folder
 
 
-def record(folders, path, *, compressed=False, **faults):
+def record(
+    folders: Path, path: Path, *, compressed: bool = False, **faults: Any
+) -> tuple[Any, dict[str, list[tuple[int, int | None]]]]:
     """Record the folders at 10 Hz. Return the summary, and (stamp, level or None if corrupt) by topic."""
     options = RecordingOptions(
         frames_per_second=10.0,
@@ -46,23 +51,23 @@ def record(folders, path, *, compressed=False, **faults):
         faults=RecordingFaults(**faults),
     )
     recording = record_sequences(path, options, rgb=folders / "rgb", thermal=folders / "thermal")
-    found = {}
+    found: dict[str, list[tuple[int, int | None]]] = {}
     with Bag(path) as bag:
         for message, fields in bag.read():
             assert stamp_ns_of(fields) == message.recorded_ns
             try:
-                level = int(image_of(fields).pixels.flat[0])
+                level: int | None = int(image_of(fields).pixels.flat[0])
             except ImageDecodingError:
                 level = None
             found.setdefault(message.topic.removesuffix("/compressed"), []).append((message.recorded_ns, level))
     return recording, found
 
 
-def numbers(frames, step):
+def numbers(frames: list[tuple[int, int | None]], step: int) -> list[int | None]:
     return [None if level is None else level // step for _, level in frames]
 
 
-def test_offset_drift_and_jitter_move_the_stamps_together(folders, tmp_path):
+def test_offset_drift_and_jitter_move_the_stamps_together(folders: Path, tmp_path: Path) -> None:
     _, found = record(folders, tmp_path / "bag", thermal_offset_sec=0.02, thermal_drift=0.01, jitter_sec=0.004, seed=5)
     seconds = np.arange(COUNT) / 10
     rgb = np.array([stamp for stamp, _ in found[RGB]]) * 1e-9 - 1
@@ -75,7 +80,7 @@ def test_offset_drift_and_jitter_move_the_stamps_together(folders, tmp_path):
     assert numbers(found[RGB], 4) == numbers(found[THERMAL], 1000) == list(range(COUNT))
 
 
-def test_freeze_with_dropped_and_corrupt_frames(folders, tmp_path):
+def test_freeze_with_dropped_and_corrupt_frames(folders: Path, tmp_path: Path) -> None:
     recording, found = record(
         folders, tmp_path / "bag", freezes=((2.0, 1.0), (4.0, 0.5)), drop_share=0.2, corrupt_share=0.2, seed=1
     )
@@ -96,13 +101,15 @@ def test_freeze_with_dropped_and_corrupt_frames(folders, tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_corrupt_images_are_those_that_the_decoder_refuses(folders, tmp_path, compressed):
+def test_corrupt_images_are_those_that_the_decoder_refuses(folders: Path, tmp_path: Path, compressed: bool) -> None:
     recording, found = record(folders, tmp_path / "bag", compressed=compressed, corrupt_share=0.3)
     refused = sum(level is None for frames in found.values() for _, level in frames)
     assert refused == recording.corrupt > 10
 
 
-def test_the_same_seed_gives_the_same_faults_and_one_kind_does_not_change_another(folders, tmp_path):
+def test_the_same_seed_gives_the_same_faults_and_one_kind_does_not_change_another(
+    folders: Path, tmp_path: Path
+) -> None:
     _, first = record(folders, tmp_path / "first", jitter_sec=0.01, drop_share=0.3, seed=7)
     _, again = record(folders, tmp_path / "again", jitter_sec=0.01, drop_share=0.3, seed=7)
     _, whole = record(folders, tmp_path / "whole", jitter_sec=0.01, seed=7)
@@ -112,7 +119,7 @@ def test_the_same_seed_gives_the_same_faults_and_one_kind_does_not_change_anothe
         assert set(frames) < set(whole[topic])
 
 
-def test_labels_of_dropped_frames_stay(tmp_path):
+def test_labels_of_dropped_frames_stay(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app,
         ["make-bag", "--scene", "night", "--seconds", "0.6", "--fps", "10", "--out", str(tmp_path / "bag"),
@@ -127,7 +134,7 @@ def test_labels_of_dropped_frames_stay(tmp_path):
     assert "dropped" in result.output
 
 
-def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path):
+def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path: Path) -> None:
     stems = [f"pair{number}" for number in range(5)]
     data = write_paired_yolo(
         tmp_path / "set", {"train": ["other"], "val": stems}, ["0 0.5 0.5 0.3 0.4", "2 0.25 0.5 0.111 0.2"]
@@ -137,7 +144,7 @@ def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path):
     assert (recording.rgb_count, recording.thermal_count) == (5, 5)
     dataset = open_dataset(data, "val")
     with Bag(tmp_path / "bag") as bag:
-        by_topic = {}
+        by_topic: dict[str, list[Any]] = {}
         for message, fields in bag.read():
             by_topic.setdefault(message.topic, []).append(fields)
     for index in range(5):
@@ -165,7 +172,9 @@ def test_bag_of_a_dataset_holds_its_pixels_and_boxes(tmp_path):
         (("--data", "no_such_set"), "no_such_set"),
     ],
 )
-def test_bad_faults_are_refused_in_one_sentence_and_leave_no_bag(tmp_path, arguments, sentence):
+def test_bad_faults_are_refused_in_one_sentence_and_leave_no_bag(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
     result = CliRunner().invoke(app, ["make-bag", *arguments, "--out", str(tmp_path / "bag")])
     assert result.exit_code == 2
     assert sentence in result.output

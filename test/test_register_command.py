@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from fusion_mamba_ros.perception.registration import map_points, read_homography
 RUNNER = CliRunner()
 
 
-def write_pairs(folder: Path, pairs) -> list[str]:
+def write_pairs(folder: Path, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[str]:
     for camera in ("rgb", "thermal"):
         (folder / camera).mkdir()
     for number, (rgb, thermal) in enumerate(pairs):
@@ -24,7 +25,7 @@ def write_pairs(folder: Path, pairs) -> list[str]:
     return ["--rgb", str(folder / "rgb"), "--thermal", str(folder / "thermal")]
 
 
-def test_folders_give_a_yaml_that_reads_back_a_blend_and_the_residual(tmp_path):
+def test_folders_give_a_yaml_that_reads_back_a_blend_and_the_residual(tmp_path: Path) -> None:
     arguments = write_pairs(tmp_path, synthetic_pairs(NARROWER, 2))
     out = tmp_path / "registration.yaml"
     result = RUNNER.invoke(app, ["register", *arguments, "--out", str(out)])
@@ -35,7 +36,7 @@ def test_folders_give_a_yaml_that_reads_back_a_blend_and_the_residual(tmp_path):
     assert cv2.imread(str(tmp_path / "registration_blend.png")) is not None
 
 
-def test_weak_evidence_is_one_sentence_and_writes_nothing(tmp_path):
+def test_weak_evidence_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2, 2, 96, 128), dtype=np.uint8)
     out = tmp_path / "registration.yaml"
     result = RUNNER.invoke(app, ["register", *write_pairs(tmp_path, noise), "--out", str(out)])
@@ -56,7 +57,9 @@ def test_weak_evidence_is_one_sentence_and_writes_nothing(tmp_path):
         (["--rgb", "a", "--thermal", "b", "--polarity", "up"], "thermal polarity is 'up'"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, message):
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = RUNNER.invoke(app, ["register", *arguments])
     assert result.exit_code == 2

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.perception.letterbox import PADDING_LEVEL, Letterbox
@@ -23,10 +27,11 @@ def smooth_image(width: int, height: int) -> np.ndarray:
 
 
 def brightness(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return 128 + 60 * np.sin(5 * x + 1) + 50 * np.cos(4 * y)
+    level: np.ndarray = 128 + 60 * np.sin(5 * x + 1) + 50 * np.cos(4 * y)
+    return level
 
 
-def test_identity_is_a_plain_resize():
+def test_identity_is_a_plain_resize() -> None:
     image = smooth_image(160, 128)
     letterbox = Letterbox((640, 480), (320, 256))
     np.testing.assert_array_equal(place_registered(image, np.eye(3), letterbox), letterbox.place(image))
@@ -35,7 +40,7 @@ def test_identity_is_a_plain_resize():
 @pytest.mark.parametrize(
     "homography", [SHIFTED, np.array([[0.9, 0.05, 0.0], [-0.03, 0.85, 0.1], [0.05, -0.02, 1.0]]), np.eye(3) * 1.0000001]
 )
-def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
+def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography: npt.NDArray[np.float64]) -> None:
     letterbox = Letterbox((640, 480), (320, 256))
     canvas = place_registered(smooth_image(400, 300), homography, letterbox)
     (left, top), (width, height) = letterbox.offset, letterbox.inner_size
@@ -50,7 +55,7 @@ def test_every_canvas_pixel_shows_what_the_inverse_mapping_says(homography):
     assert (canvas[unseen | ~inside] == PADDING_LEVEL).all()
 
 
-def test_nine_numbers_or_three_rows_give_the_matrix_scaled_to_one():
+def test_nine_numbers_or_three_rows_give_the_matrix_scaled_to_one() -> None:
     np.testing.assert_array_equal(homography_from((2 * SHIFTED).ravel().tolist()), SHIFTED)
     np.testing.assert_array_equal(homography_from(SHIFTED.tolist()), SHIFTED)
 
@@ -68,7 +73,7 @@ def test_nine_numbers_or_three_rows_give_the_matrix_scaled_to_one():
         [1, 0, 0, 0, 1, 0, -2, 0, 1],
     ],
 )
-def test_matrix_that_maps_no_image_is_refused(values):
+def test_matrix_that_maps_no_image_is_refused(values: list[Any] | str) -> None:
     with pytest.raises(ValueError, match="homography"):
         homography_from(values)
 
@@ -80,13 +85,13 @@ def test_matrix_that_maps_no_image_is_refused(values):
         "node:\n  ros__parameters:\n    registration.homography: [1, 0, 0.1, 0, 1, 0, 0, 0, 1]\n",
     ],
 )
-def test_homography_is_read_from_a_ros_parameter_file(tmp_path, text):
+def test_homography_is_read_from_a_ros_parameter_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "registration.yaml"
     file.write_text(text)
     np.testing.assert_array_equal(read_homography(file), [[1, 0, 0.1], [0, 1, 0], [0, 0, 1]])
 
 
-def test_file_without_a_homography_is_refused(tmp_path):
+def test_file_without_a_homography_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.yaml"
     file.write_text("a: 1\n")
     with pytest.raises(ValueError, match="has no 'registration: homography"):
@@ -98,7 +103,7 @@ def test_file_without_a_homography_is_refused(tmp_path):
         read_homography(file)
 
 
-def test_homographies_relative_to_another_reference_lead_through_rgb():
+def test_homographies_relative_to_another_reference_lead_through_rgb() -> None:
     to_rgb = {
         "thermal": homography_from([0.8, 0.02, 0.15, 0, 0.9, 0.02, 0, 0.01, 1]),
         "radar": homography_from([0.7, 0, 0.1, 0.01, 0.8, 0.1, 0.02, 0, 1]),

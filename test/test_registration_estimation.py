@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fusion_mamba_ros.perception.registration import homography_from, map_points
@@ -42,7 +43,8 @@ def crop(image: np.ndarray, homography: np.ndarray, seed: int) -> np.ndarray:
     matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ to_image @ from_pixel
     seen = cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     noisy = cv2.GaussianBlur(seen, (0, 0), 0.8) + np.random.default_rng(seed).normal(0, 4, seen.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    recorded: np.ndarray = np.clip(noisy, 0, 255).astype(np.uint8)
+    return recorded
 
 
 def synthetic_pairs(homography: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -63,7 +65,7 @@ def error_px(estimate: RegistrationEstimate, truth: np.ndarray, width: int, heig
 
 
 @pytest.mark.parametrize("truth", [NARROWER, WIDER], ids=["narrower", "wider"])
-def test_known_homography_of_synthetic_pairs_is_recovered(truth):
+def test_known_homography_of_synthetic_pairs_is_recovered(truth: npt.NDArray[np.float64]) -> None:
     progress: list[float] = []
     estimate = estimate_registration(synthetic_pairs(truth, 3), on_progress=progress.append)
     assert error_px(estimate, truth, WIDTH, HEIGHT) < 1.5
@@ -73,14 +75,14 @@ def test_known_homography_of_synthetic_pairs_is_recovered(truth):
     assert progress[-1] == pytest.approx(1.0)
 
 
-def test_images_that_have_nothing_in_common_are_refused():
+def test_images_that_have_nothing_in_common_are_refused() -> None:
     pairs = synthetic_pairs(np.eye(3), 4)
     shuffled = [(pairs[i][0], pairs[i - 1][1]) for i in range(len(pairs))]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
         estimate_registration(shuffled)
 
 
-def test_noise_and_blank_images_are_refused():
+def test_noise_and_blank_images_are_refused() -> None:
     rng = np.random.default_rng(0)
     noise = [tuple(rng.integers(0, 256, (2, 120, 160), dtype=np.uint8)) for _ in range(2)]
     with pytest.raises(RegistrationError, match=r"too weak|disagree"):
@@ -90,12 +92,12 @@ def test_noise_and_blank_images_are_refused():
         estimate_registration([(blank, blank)] * 2)
 
 
-def test_no_pairs_are_refused():
+def test_no_pairs_are_refused() -> None:
     with pytest.raises(RegistrationError, match="no pair"):
         estimate_registration([])
 
 
-def test_edge_orientation_is_the_same_for_both_polarities_and_zero_where_nothing_is_seen():
+def test_edge_orientation_is_the_same_for_both_polarities_and_zero_where_nothing_is_seen() -> None:
     rgb, _ = scene(3)
     image = rgb.astype(np.uint8)
     np.testing.assert_allclose(edge_orientation(255 - image), edge_orientation(image), atol=1e-3)
@@ -107,13 +109,14 @@ def test_edge_orientation_is_the_same_for_both_polarities_and_zero_where_nothing
 
 
 @pytest.mark.skipif("FUSION_MAMBA_DATA" not in os.environ, reason="FUSION_MAMBA_DATA is not set")
-def test_known_homography_of_real_pairs_is_recovered():
+def test_known_homography_of_real_pairs_is_recovered() -> None:
     """RoadScene is aligned to 1 or 2 px (its documentation), so the warp put in must come out to about that."""
     folder = Path(os.environ["FUSION_MAMBA_DATA"]) / "roadscene"
     names = sorted(path.stem for path in (folder / "rgb").glob("*.jpg"))[::24]
     pairs = []
     for name in names:
         rgb, thermal = (cv2.imread(str(folder / modality / f"{name}.jpg"), 0) for modality in ("rgb", "thermal"))
+        assert rgb is not None and thermal is not None
         height, width = thermal.shape
         matrix = np.diag([width, height, 1]) @ NARROWER @ np.diag([1 / width, 1 / height, 1])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])

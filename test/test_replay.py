@@ -3,6 +3,8 @@
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,17 +24,17 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_chec
 from fusion_mamba_ros.perception.detections import Mode
 from fusion_mamba_ros.ros.bag_tools.replay import ReplayError, ReplayOptions, replay
 
-TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
+TOPICS: dict[str, Any] = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 CLASSES = ("person", "bicycle", "car")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def domain():
+def domain() -> None:
     isolate()
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     config = ModelConfig(classes=len(CLASSES), fusion="add")
@@ -40,13 +42,13 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def scene_bag(path, **changes):
+def scene_bag(path: Path, **changes: Any) -> Path:
     options = dataclasses.replace(RecordingOptions(frames_per_second=10.0), **changes)
     record_scene(path, options, night=True, seed=2, seconds=1.5)
     return path
 
 
-def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, checkpoint):
+def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path: Path, checkpoint: Path) -> None:
     source = scene_bag(tmp_path / "cameras")
     # An untrained network is unsure of everything: with the threshold this low it finds boxes all the same.
     options = ReplayOptions(
@@ -94,7 +96,9 @@ def test_a_bag_comes_out_as_arrays_with_the_headers_of_its_rgb_frames(tmp_path, 
     assert all(path.stat().st_size > 10_000 for path in written)
 
 
-def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_frozen(tmp_path, checkpoint):
+def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_frozen(
+    tmp_path: Path, checkpoint: Path
+) -> None:
     # Each image three times, as of a 9 Hz core behind a 30 Hz driver; played so slowly, for 2 s of the node's clock.
     generator = np.random.default_rng(5)
     for number in range(9):
@@ -105,28 +109,28 @@ def test_a_slow_replay_does_not_take_a_thermal_camera_that_repeats_images_for_fr
             path.parent.mkdir(exist_ok=True)
             assert cv2.imwrite(str(path), image)
     source = tmp_path / "cameras"
-    cameras = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
+    cameras: dict[str, Any] = {camera: tmp_path / camera for camera in ("rgb", "thermal")}
     record_sequences(source, RecordingOptions(frames_per_second=10.0), **cameras)
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.15))
     assert status.rgb.paired == status.thermal.paired == 9
 
 
-def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path, checkpoint):
+def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path: Path, checkpoint: Path) -> None:
     source = scene_bag(tmp_path / "cameras", compressed=True)
-    topics = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
+    topics: dict[str, Any] = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.5, **topics))
     assert status.rgb.received == status.thermal.received == 15
     assert status.rgb.paired >= 10
     assert summarise(source, read_recording(tmp_path / "detections"), **topics)["faults"] == []
 
 
-def test_missing_checkpoint_fails_with_the_nodes_own_sentence(tmp_path):
+def test_missing_checkpoint_fails_with_the_nodes_own_sentence(tmp_path: Path) -> None:
     source = scene_bag(tmp_path / "cameras")
     with pytest.raises(ReplayError, match=r"nothing\.safetensors"):
         replay(source, tmp_path / "detections", ReplayOptions(tmp_path / "nothing.safetensors", tmp_path))
 
 
-def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path, checkpoint):
+def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path: Path, checkpoint: Path) -> None:
     bag = ImageBagWriter(tmp_path / "cameras", topics={"rgb": "/a"}, frame_ids={"rgb": "a"})
     bag.write_image("rgb", 10**9, np.zeros((8, 8, 3), np.uint8))
     bag.close()
@@ -135,7 +139,7 @@ def test_bag_without_the_topic_is_refused_before_anything_starts(tmp_path, check
     assert not (tmp_path / "detections").exists()
 
 
-def mixed_bag(path, rgb, thermal):
+def mixed_bag(path: Path, rgb: tuple[str, str], thermal: tuple[str, str]) -> Path:
     """Write a bag with one message of each camera: (topic, message type). Its bytes are never read."""
     typestore = get_typestore(Stores.ROS2_JAZZY)
     with Writer(path, version=8) as writer:
@@ -157,7 +161,9 @@ def mixed_bag(path, rgb, thermal):
         (("/rgb/compressed", COMPRESSED_IMAGE), ("/thermal/png", COMPRESSED_IMAGE), "'/thermal/png' of bag"),
     ],
 )
-def test_a_bag_that_the_node_cannot_subscribe_to_is_refused_before_anything_starts(tmp_path, rgb, thermal, sentence):
+def test_a_bag_that_the_node_cannot_subscribe_to_is_refused_before_anything_starts(
+    tmp_path: Path, rgb: tuple[str, str], thermal: tuple[str, str], sentence: str
+) -> None:
     source = mixed_bag(tmp_path / "cameras", rgb, thermal)
     options = ReplayOptions(tmp_path / "any.safetensors", tmp_path, rgb_topic=rgb[0], thermal_topic=thermal[0])
     with pytest.raises(BagError, match=sentence) as error:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,16 +20,16 @@ from fusion_mamba_ros.evaluation.replay_report import (
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
-TOPICS = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
+TOPICS: dict[str, Any] = {"rgb_topic": "/rgb/image_raw", "thermal_topic": "/thermal/image_raw"}
 START_NS, PERIOD_NS = 10**9, 10**8
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path: Path) -> Path:
     return cameras(tmp_path / "cameras")
 
 
-def cameras(path, *, thermal_clock_ns=0):
+def cameras(path: Path, *, thermal_clock_ns: int = 0) -> Path:
     bag = ImageBagWriter(
         path,
         topics={"rgb": TOPICS["rgb_topic"], "thermal": TOPICS["thermal_topic"]},
@@ -40,7 +43,7 @@ def cameras(path, *, thermal_clock_ns=0):
     return path
 
 
-def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
+def array(index: int, boxes: int = 1, frame_id: str = "rgb", mode: Mode = Mode.FUSED) -> PublishedArray:
     detections = Detections(
         np.tile(np.array([[5, 5, 30, 40]], np.float32), (boxes, 1)),
         np.linspace(0.9, 0.5, boxes, dtype=np.float32),
@@ -53,11 +56,11 @@ def array(index, boxes=1, frame_id="rgb", mode=Mode.FUSED):
 COUNTERS = ("received", "paired", "alone", "unpaired", "late", "refused", "dropped", "failed", "waiting")
 
 
-def camera_counters(**counts):
+def camera_counters(**counts: int) -> SimpleNamespace:
     return SimpleNamespace(**(dict.fromkeys(COUNTERS, 0) | counts))
 
 
-def recording(*arrays, ages_sec=(), **changed):
+def recording(*arrays: PublishedArray, ages_sec: Sequence[float] = (), **changed: Any) -> RecordedReplay:
     counts = {name: camera_counters(received=4, paired=3, dropped=1) for name in ("rgb", "thermal")} | changed
     statuses = [
         SimpleNamespace(mode="fused", age_sec=age, inference_ms=7.0, published=len(arrays), **counts)
@@ -66,7 +69,7 @@ def recording(*arrays, ages_sec=(), **changed):
     return RecordedReplay(tuple(arrays), ("person", "car"), tuple(statuses))
 
 
-def test_numbers_are_those_of_the_bags(source):
+def test_numbers_are_those_of_the_bags(source: Path) -> None:
     ages_sec = (0.010, 0.020, 0.030)
     summary = summarise(source, recording(array(0), array(1, boxes=2), array(3, boxes=0), ages_sec=ages_sec), **TOPICS)
     assert (summary["frames_rgb"], summary["frames_thermal"], summary["pairs"]) == (4, 4, 3)
@@ -83,29 +86,31 @@ def test_numbers_are_those_of_the_bags(source):
     [
         ((array(1), array(0)), {}, "stamps of the arrays do not strictly increase"),
         ((array(1), array(1)), {}, "stamps of the arrays do not strictly increase"),
-        ((array(0.5),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
+        ((array(cast(int, 0.5)),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
         ((array(0, frame_id="thermal"),), {}, "1 arrays carry a header that no RGB frame of the bag has"),
         ((array(0),), {"rgb": camera_counters(received=4, paired=3)}, "rgb: 4 frames received, 3 accounted for"),
     ],
 )
-def test_what_a_node_must_never_do_is_a_fault(source, arrays, changed, sentence):
+def test_what_a_node_must_never_do_is_a_fault(
+    source: Path, arrays: tuple[PublishedArray, ...], changed: dict[str, Any], sentence: str
+) -> None:
     arrays = tuple(PublishedArray(int(a.stamp_ns), a.frame_id, a.detections) for a in arrays)
     assert summarise(source, recording(*arrays, **changed), **TOPICS)["faults"] == [sentence]
 
 
-def test_lost_frames_are_counted(source):
+def test_lost_frames_are_counted(source: Path) -> None:
     short = camera_counters(received=3, paired=3)
     summary = summarise(source, recording(array(0), rgb=short), **TOPICS)
     assert summary["lost_in_transport"] == {"rgb": 1, "thermal": 0}
 
 
-def test_every_mode_is_drawn(source, tmp_path):
+def test_every_mode_is_drawn(source: Path, tmp_path: Path) -> None:
     arrays = (array(0), array(1, mode=Mode.RGB_ONLY), array(2, mode=Mode.THERMAL_ONLY))
     written = draw_replay(source, recording(*arrays), tmp_path, rate_hz=10, **TOPICS)
     assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}
 
 
-def thermal_panels(folder):
+def thermal_panels(folder: Path) -> list[np.ndarray]:
     """Return the right halves of the annotated video, grey, without the banner."""
     video = cv2.VideoCapture(str(folder / "annotated.mp4"))
     frames = []
@@ -114,7 +119,7 @@ def thermal_panels(folder):
     return frames
 
 
-def test_thermal_is_drawn_as_the_node_saw_it(tmp_path):
+def test_thermal_is_drawn_as_the_node_saw_it(tmp_path: Path) -> None:
     # The thermal clock is 250 ms ahead, the second pair one period apart.
     path = cameras(tmp_path / "cameras", thermal_clock_ns=250_000_000)
     arrays = (

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fusion_mamba_ros.evaluation.bag_evaluation.scenario import (
+    Scenario,
     ScenarioError,
     check_against_classes,
     judge,
@@ -15,8 +17,8 @@ from fusion_mamba_ros.evaluation.bag_evaluation.scenario import (
 EXAMPLE = Path(__file__).resolve().parents[1] / "config/scenario_example.yaml"
 
 
-def report(**changes):
-    def accuracy(value):
+def report(**changes: Any) -> Any:
+    def accuracy(value: float) -> dict[str, Any]:
         return {"mAP50": value, "per_class": {"person": {"AP50": value}, "car": {"AP50": None}}}
 
     return {
@@ -34,7 +36,7 @@ def report(**changes):
     }
 
 
-def scenario(tmp_path, text):
+def scenario(tmp_path: Path, text: str) -> Scenario:
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
     return read_scenario(path)
@@ -57,7 +59,9 @@ def scenario(tmp_path, text):
         ("maximum: {longest_gap_sec: 0.25}", 0.4, False, 0.15),
     ],
 )
-def test_each_criterion_says_by_how_much_it_failed(tmp_path, text, value, passed, excess):
+def test_each_criterion_says_by_how_much_it_failed(
+    tmp_path: Path, text: str, value: float | None, passed: bool, excess: float | None
+) -> None:
     gate = judge(scenario(tmp_path, text), report())
     (criterion,) = gate["criteria"]
     assert criterion["value"] == value and criterion["passed"] is passed
@@ -65,25 +69,25 @@ def test_each_criterion_says_by_how_much_it_failed(tmp_path, text, value, passed
     assert gate["result"] == ("passed" if passed else "not_evaluated" if value is None else "failed")
 
 
-def test_a_failure_counts_more_than_a_missing_value(tmp_path):
+def test_a_failure_counts_more_than_a_missing_value(tmp_path: Path) -> None:
     text = "minimum: {recall: {car: 0.1, person: 0.9}}"
     assert judge(scenario(tmp_path, text), report())["result"] == "failed"
 
 
-def test_a_bag_with_problems_is_not_evaluated_unless_the_scenario_allows_them(tmp_path):
+def test_a_bag_with_problems_is_not_evaluated_unless_the_scenario_allows_them(tmp_path: Path) -> None:
     damaged = report(bag={"problems": ["the bag is cut short"]})
     text = "maximum: {longest_gap_sec: 1}"
     assert judge(scenario(tmp_path, text), damaged)["result"] == "not_evaluated"
     assert judge(scenario(tmp_path, f"{text}\nallow_problems: true"), damaged)["result"] == "passed"
 
 
-def test_the_latency_of_a_checkpoint_is_that_of_the_simulated_node(tmp_path):
+def test_the_latency_of_a_checkpoint_is_that_of_the_simulated_node(tmp_path: Path) -> None:
     live = [{"latency_ms": {"p95": 300.0}}]
     (criterion,) = judge(scenario(tmp_path, "maximum: {latency_p95_ms: 200}"), report(live=live))["criteria"]
     assert criterion["value"] == 300.0
 
 
-def test_without_ground_truth_accuracy_is_not_available(tmp_path):
+def test_without_ground_truth_accuracy_is_not_available(tmp_path: Path) -> None:
     text = "minimum: {map50: {overall: {mean: 0.1}}, recall: {mean: 0.1}}"
     assert judge(scenario(tmp_path, text), report(accuracy=None))["result"] == "not_evaluated"
 
@@ -106,18 +110,18 @@ def test_without_ground_truth_accuracy_is_not_available(tmp_path):
         ("a: [", "cannot be read"),
     ],
 )
-def test_a_wrong_file_is_one_sentence(tmp_path, text, sentence):
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ScenarioError, match=f"scenario '.*{sentence}"):
         scenario(tmp_path, text)
 
 
-def test_an_unknown_class_is_named(tmp_path):
+def test_an_unknown_class_is_named(tmp_path: Path) -> None:
     gate = scenario(tmp_path, "minimum: {recall: {persn: 0.5}}")
     with pytest.raises(ScenarioError, match="names the class 'persn': the detector knows person, car"):
         check_against_classes(gate, ("person", "car"))
 
 
-def test_the_example_is_valid_and_uses_every_kind_of_limit():
+def test_the_example_is_valid_and_uses_every_kind_of_limit() -> None:
     example = read_scenario(EXAMPLE)
     kinds = {limit.kind for limit in example.limits}
     assert kinds == {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ def test_difference_is_the_mean_of_the_differences_of_the_seeds_and_clear_ones_a
     bootstrap = SeedBootstrap(IMAGES, samples=200)
     first, second = ([bootstrap.map50(results) for results in group] for group in (worse, better))
     found = bootstrap.compare(first, second)
-    expected = np.mean([measure(b).map50 - measure(a).map50 for a, b in zip(worse, better, strict=True)])
+    figures: list[list[Any]] = [[measure(results).map50 for results in group] for group in (worse, better)]
+    expected = np.mean([b - a for a, b in zip(*figures, strict=True)])
     assert found.difference == pytest.approx(expected)
     assert 0 < found.low < found.difference < found.high
     assert (found.verdict, found.p_value, found.seeds) == ("better", 1 / 200, 2)

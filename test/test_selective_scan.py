@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from scan_problems import brute_force_scan, random_inputs, random_map_arguments,
 from fusion_mamba_ros.network.selective_scan import selective_scan, selective_scan_2d
 
 
-def test_map_scan_is_the_sum_of_four_walks_pixel_by_pixel():
+def test_map_scan_is_the_sum_of_four_walks_pixel_by_pixel() -> None:
     arguments = random_map_arguments(batch=2, channels=3, state_size=2, height=3, width=5)
     y = selective_scan_2d(*arguments)
     for image in range(2):
@@ -22,7 +23,7 @@ def test_map_scan_is_the_sum_of_four_walks_pixel_by_pixel():
         assert relative_error(y[image], expected) < 1e-6
 
 
-def test_sequence_scan_is_the_first_direction_of_a_map_one_pixel_high():
+def test_sequence_scan_is_the_first_direction_of_a_map_one_pixel_high() -> None:
     u, delta, A, B, C, D, bias = random_map_arguments(height=1, width=37)
     silent = torch.tensor([1.0, 0.0, 0.0, 0.0])
     by_map = selective_scan_2d(u, delta, A, B, C * silent[None, :, None, None, None], D * silent[:, None], bias)
@@ -32,18 +33,18 @@ def test_sequence_scan_is_the_first_direction_of_a_map_one_pixel_high():
     torch.testing.assert_close(by_sequence, by_map[:, :, 0])
 
 
-def test_groups_serve_blocks_of_channels():
+def test_groups_serve_blocks_of_channels() -> None:
     inputs = random_inputs(2, 1, 6, 3, 4, 1, 19, seed=1)
     u, delta, A, B, C = inputs.u[:, :, 0], inputs.delta[:, 0, :, 0], inputs.A[0], inputs.B[:, 0, ..., 0, :], inputs.C
     C = C[:, 0, ..., 0, :]
-    together = selective_scan(u, delta, A, B, C, delta_softplus=True)
+    together: Any = selective_scan(u, delta, A, B, C, delta_softplus=True)
     for group in range(3):
         block = slice(2 * group, 2 * group + 2)
         alone = selective_scan(u[:, block], delta[:, block], A[block], B[:, group], C[:, group], delta_softplus=True)
         torch.testing.assert_close(together[:, block], alone)
 
 
-def test_z_gates_the_sequence_by_silu():
+def test_z_gates_the_sequence_by_silu() -> None:
     u, delta, A, B, C, _, _ = random_map_arguments(height=1, width=11)
     sequence = (u[:, :, 0], delta[:, 0, :, 0].abs(), A[0], B[:, 0, :, 0], C[:, 0, :, 0])
     z = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(3))
@@ -51,18 +52,18 @@ def test_z_gates_the_sequence_by_silu():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_z_gates_before_y_is_rounded(dtype):
+def test_z_gates_before_y_is_rounded(dtype: torch.dtype) -> None:
     u, delta, A, B, C, _, _ = random_map_arguments(height=1, width=61)
     low = [x.to(dtype) for x in (u[:, :, 0], delta[:, 0, :, 0].abs(), B[:, 0, :, 0], C[:, 0, :, 0])]
     z = torch.randn(2, 5, 61, generator=torch.Generator().manual_seed(4)).to(dtype)
     y = selective_scan(low[0], low[1], A[0], low[2], low[3], z=z)
-    precise = selective_scan(low[0].float(), low[1].float(), A[0], low[2].float(), low[3].float(), z=z.float())
+    precise: Any = selective_scan(low[0].float(), low[1].float(), A[0], low[2].float(), low[3].float(), z=z.float())
     torch.testing.assert_close(y, precise.to(dtype), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("softplus", [False, True])
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_last_state_is_the_state_after_the_last_step(softplus, with_bias):
+def test_last_state_is_the_state_after_the_last_step(softplus: bool, with_bias: bool) -> None:
     inputs = random_inputs(2, 1, 6, 3, 4, 1, 19, seed=2)
     assert inputs.delta_bias is not None
     u, delta, A, B, C = inputs.u[:, :, 0], inputs.delta[:, 0, :, 0], inputs.A[0], inputs.B[:, 0, ..., 0, :], inputs.C
@@ -81,7 +82,7 @@ def test_last_state_is_the_state_after_the_last_step(softplus, with_bias):
     assert relative_error(state, expected) < 1e-6
 
 
-def test_last_state_of_half_precision_is_float32_and_not_moved_by_the_bias():
+def test_last_state_of_half_precision_is_float32_and_not_moved_by_the_bias() -> None:
     u = torch.ones(1, 1, 3, dtype=torch.bfloat16)
     one = torch.ones(1, 1, 3, dtype=torch.bfloat16)
     bias = torch.tensor([0.3001])
@@ -92,25 +93,26 @@ def test_last_state_of_half_precision_is_float32_and_not_moved_by_the_bias():
     assert float(state) == pytest.approx(step * (1 + decay + decay**2), rel=1e-6)
 
 
-def test_last_state_has_gradients():
+def test_last_state_has_gradients() -> None:
     u, delta, A, B, C, D, bias = (t.double() for t in random_map_arguments(1, 2, 2, 1, 4))
     sequence = [u[:, :, 0], delta[:, 0, :, 0], A[0], B[:, 0, :, 0], C[:, 0, :, 0], D[0], bias[0]]
-    leaves = [tensor.contiguous().requires_grad_() for tensor in sequence]
+    leaves: list[Any] = [tensor.contiguous().requires_grad_() for tensor in sequence]
 
-    def run(*tensors: torch.Tensor) -> torch.Tensor:
-        return selective_scan(*tensors[:6], None, tensors[6], True, return_last_state=True)[1]
+    def run(*tensors: Any) -> torch.Tensor:
+        u, delta, A, B, C, D, bias = tensors
+        return selective_scan(u, delta, A, B, C, D, None, bias, True, return_last_state=True)[1]
 
     assert torch.autograd.gradcheck(run, leaves)
 
 
-def test_strides_do_not_matter():
+def test_strides_do_not_matter() -> None:
     arguments = random_map_arguments()
-    strided = [tensor.transpose(0, -1).contiguous().transpose(0, -1) for tensor in arguments]
+    strided: list[Any] = [tensor.transpose(0, -1).contiguous().transpose(0, -1) for tensor in arguments]
     assert not strided[1].is_contiguous()
     torch.testing.assert_close(selective_scan_2d(*strided), selective_scan_2d(*arguments), rtol=0, atol=0)
 
 
-def test_half_precision_is_computed_in_float32_and_returned_in_its_own_dtype():
+def test_half_precision_is_computed_in_float32_and_returned_in_its_own_dtype() -> None:
     u, delta, A, B, C, D, bias = random_map_arguments()
     low = [tensor.bfloat16() for tensor in (u, delta, B, C)]
     y = selective_scan_2d(low[0], low[1], A, low[2], low[3], D, bias)
@@ -119,7 +121,7 @@ def test_half_precision_is_computed_in_float32_and_returned_in_its_own_dtype():
     torch.testing.assert_close(y, expected.bfloat16(), rtol=0, atol=0)
 
 
-def test_autocast_allows_mixed_dtypes_and_keeps_the_states_in_float32():
+def test_autocast_allows_mixed_dtypes_and_keeps_the_states_in_float32() -> None:
     u, delta, A, B, C, D, bias = (tensor.requires_grad_() for tensor in random_map_arguments())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = selective_scan_2d(u, delta.bfloat16(), A, B.bfloat16(), C, D, bias)
@@ -130,23 +132,23 @@ def test_autocast_allows_mixed_dtypes_and_keeps_the_states_in_float32():
     assert u.grad is not None and u.grad.dtype == torch.float32
 
 
-def test_gradient_checks_in_float64():
+def test_gradient_checks_in_float64() -> None:
     arguments = random_map_arguments(batch=1, channels=2, state_size=2, height=2, width=3)
     double = [tensor.double().requires_grad_() for tensor in arguments]
     assert torch.autograd.gradcheck(selective_scan_2d, double)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 4, 6), (2, 0, 4, 6), (2, 5, 0, 6), (2, 5, 4, 0)])
-def test_empty_map_gives_an_empty_result_and_zero_gradients(shape):
+def test_empty_map_gives_an_empty_result_and_zero_gradients(shape: tuple[int, int, int, int]) -> None:
     batch, channels, height, width = shape
-    arguments = [t.requires_grad_() for t in random_map_arguments(batch, channels, 3, height, width)]
+    arguments: list[Any] = [t.requires_grad_() for t in random_map_arguments(batch, channels, 3, height, width)]
     y = selective_scan_2d(*arguments)
     assert y.shape == shape
     y.sum().backward()
     assert all(t.grad is not None and t.grad.shape == t.shape and not t.grad.any() for t in arguments)
 
 
-def test_nan_stays_in_its_channel_and_image():
+def test_nan_stays_in_its_channel_and_image() -> None:
     u, delta, A, B, C, D, bias = random_map_arguments(batch=2, channels=20, height=5, width=7)
     u[1, 17, 2, 3] = float("nan")
     y = selective_scan_2d(u, delta, A, B, C, D, bias)
@@ -167,25 +169,25 @@ NOT_FITTING = {
 
 
 @pytest.mark.parametrize("name", NOT_FITTING)
-def test_wrong_shape_is_named(name):
-    arguments = list(random_map_arguments())
+def test_wrong_shape_is_named(name: str) -> None:
+    arguments: list[Any] = list(random_map_arguments())
     place, wrong, message = NOT_FITTING[name]
     arguments[place] = wrong
     with pytest.raises(ValueError, match=message):
         selective_scan_2d(*arguments)
 
 
-def test_state_size_zero_is_refused():
+def test_state_size_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="state size 0"):
         selective_scan_2d(*random_map_arguments(state_size=0))
 
 
-def test_groups_that_do_not_divide_the_channels_are_refused():
+def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="2 groups, which do not divide the 5 channels"):
-        selective_scan(*(torch.zeros(s) for s in ((1, 5, 7), (1, 5, 7), (5, 3), (1, 2, 3, 7), (1, 2, 3, 7))))
+        selective_scan(*cast(Any, [torch.zeros(s) for s in ((1, 5, 7), (1, 5, 7), (5, 3), (1, 2, 3, 7), (1, 2, 3, 7))]))
 
 
-def test_mixed_dtypes_without_autocast_are_refused():
+def test_mixed_dtypes_without_autocast_are_refused() -> None:
     u, delta, A, B, C, D, bias = random_map_arguments()
     with pytest.raises(TypeError, match=r"delta is torch\.bfloat16 but u is torch\.float32"):
         selective_scan_2d(u, delta.bfloat16(), A, B, C, D, bias)
@@ -193,6 +195,6 @@ def test_mixed_dtypes_without_autocast_are_refused():
         selective_scan_2d(u, delta, A.double(), B, C, D, bias)
 
 
-def test_integers_are_refused():
+def test_integers_are_refused() -> None:
     with pytest.raises(TypeError, match=r"u is torch\.int64, expected a floating point tensor"):
-        selective_scan_2d(*(tensor.long() for tensor in random_map_arguments()))
+        selective_scan_2d(*cast(Any, [tensor.long() for tensor in random_map_arguments()]))

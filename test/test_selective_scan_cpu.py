@@ -52,7 +52,7 @@ def run(backend: CpuBackend, inputs: ScanInputs, grad_y: torch.Tensor) -> tuple[
 
 @pytest.mark.parametrize("name", instruction_sets())
 @pytest.mark.parametrize("shape", SHAPES)
-def test_kernel_agrees_with_float64(name, shape):
+def test_kernel_agrees_with_float64(name: str, shape: str) -> None:
     inputs = random_inputs(*SHAPES[shape], seed=5)
     grad_y = torch.randn(inputs.u.shape, generator=torch.Generator().manual_seed(6))
     y, gradients = run(CpuBackend(name), inputs, grad_y)
@@ -63,7 +63,7 @@ def test_kernel_agrees_with_float64(name, shape):
 
 
 @pytest.mark.parametrize("name", instruction_sets())
-def test_kernel_agrees_with_float64_on_random_shapes(name):
+def test_kernel_agrees_with_float64_on_random_shapes(name: str) -> None:
     seed = random.SystemRandom().randrange(2**31)
     choose = random.Random(seed)
     directions = choose.choice([1, 4])
@@ -92,7 +92,7 @@ def test_kernel_agrees_with_float64_on_random_shapes(name):
 
 
 @pytest.mark.parametrize("name", instruction_sets())
-def test_small_step_sizes_keep_their_precision(name):
+def test_small_step_sizes_keep_their_precision(name: str) -> None:
     inputs = random_inputs(1, 4, 16, 1, 8, 20, 20, seed=8)
     assert inputs.delta_bias is not None
     inputs = inputs._replace(delta_bias=inputs.delta_bias - 8)
@@ -105,7 +105,7 @@ def test_small_step_sizes_keep_their_precision(name):
 
 
 @pytest.mark.parametrize("name", instruction_sets())
-def test_large_steps_and_fast_decay_stay_finite_and_right(name):
+def test_large_steps_and_fast_decay_stay_finite_and_right(name: str) -> None:
     inputs = random_inputs(1, 4, 16, 1, 4, 6, 9, seed=10)
     inputs = inputs._replace(
         delta=50 * torch.rand(inputs.delta.shape, generator=torch.Generator().manual_seed(11)),
@@ -119,12 +119,12 @@ def test_large_steps_and_fast_decay_stay_finite_and_right(name):
     expected_y, expected = float64_answer(inputs, grad_y)
     assert relative_error(y, expected_y) < FORWARD_ERROR
     for field, found, wanted in zip(Gradients._fields, gradients, expected, strict=True):
-        assert found.isfinite().all(), field
+        assert found is not None and found.isfinite().all(), field
         assert relative_error(found, wanted) < GRADIENT_ERROR, field
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(groups):
+def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(groups: int) -> None:
     inputs = random_inputs(2, 4, 272, groups, 16, 30, 33, seed=14)
     grad_y = torch.randn(inputs.u.shape, generator=torch.Generator().manual_seed(15))
     before = torch.get_num_threads()
@@ -138,10 +138,10 @@ def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(groups):
     for y, gradients in results[1:]:
         assert torch.equal(y, results[0][0])
         for field, found, first in zip(Gradients._fields, gradients, results[0][1], strict=True):
-            assert torch.equal(found, first), field
+            assert found is not None and first is not None and torch.equal(found, first), field
 
 
-def test_threads_of_its_own_give_the_same_result(monkeypatch):
+def test_threads_of_its_own_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = random_inputs(2, 4, 64, 1, 16, 30, 33, seed=16)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -175,20 +175,20 @@ raise SystemExit(abs(os.waitstatus_to_exitcode(status)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_forked_child_can_scan_after_its_parent_did():
+def test_forked_child_can_scan_after_its_parent_did() -> None:
     path = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORK_AFTER_A_SCAN]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_inference_writes_no_states():
+def test_inference_writes_no_states() -> None:
     inputs = random_inputs(1, 4, 16, 1, 4, 8, 8, seed=18)
     _, states = CpuBackend().forward(inputs, keep_states=False)
     assert states.numel() == 0
 
 
-def test_states_and_parts_stay_below_twice_the_size_of_u():
+def test_states_and_parts_stay_below_twice_the_size_of_u() -> None:
     for channels, size in ((128, 80), (256, 80), (512, 80), (1024, 40), (2048, 20)):
         with torch.device("meta"):
             u, delta = torch.empty(1, channels, size, size), torch.empty(1, 4, channels, size, size)
@@ -199,7 +199,9 @@ def test_states_and_parts_stay_below_twice_the_size_of_u():
         assert states + parts < 2 * u.numel(), (channels, size)
 
 
-def test_failed_compilation_leaves_the_old_library_and_says_why(tmp_path, monkeypatch):
+def test_failed_compilation_leaves_the_old_library_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / build.LIBRARY_NAME
     target.write_bytes(b"old")
     monkeypatch.setenv("CC", "false")
@@ -221,11 +223,13 @@ def test_failed_compilation_leaves_the_old_library_and_says_why(tmp_path, monkey
         pytest.param("stale", "compiled from other sources", marks=pytest.mark.checkout),
     ],
 )
-def test_missing_broken_and_stale_libraries_are_reported(tmp_path, monkeypatch, content, reason):
+def test_missing_broken_and_stale_libraries_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str | None, reason: str
+) -> None:
     library = tmp_path / build.LIBRARY_NAME
     if content == "stale":
         build.build(library, extra_flags=("-O0", "-DSCAN_CHUNK_STEPS=64"))
-    elif content is not None:
+    elif isinstance(content, bytes):
         library.write_bytes(content)
     monkeypatch.setattr(cpu, "LIBRARY", library)
     cpu._library.cache_clear()
@@ -236,7 +240,7 @@ def test_missing_broken_and_stale_libraries_are_reported(tmp_path, monkeypatch, 
 
 
 @pytest.mark.skipif(shutil.which("bash") is None or shutil.which("cc") is None, reason="needs bash and a C compiler")
-def test_kernel_is_clean_under_address_and_undefined_behaviour_sanitizers():
+def test_kernel_is_clean_under_address_and_undefined_behaviour_sanitizers() -> None:
     script = Path(__file__).parent.parent / "tools" / "sanitize_scan.sh"
     done = subprocess.run([str(script), "8", "address,undefined"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

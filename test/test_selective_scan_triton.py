@@ -34,7 +34,8 @@ def run_python(*arguments: str, path: Path = ROOT) -> str:
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
     print(f"seed {SEED}")
-    return json.loads(run_python(str(ROOT / "test" / "scan_in_interpreter.py"), str(SEED)))
+    answer: dict[str, Any] = json.loads(run_python(str(ROOT / "test" / "scan_in_interpreter.py"), str(SEED)))
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ class _EmulatedKernel:
 
 def small_problem(height: int, width: int) -> tuple[ScanInputs, Tensor]:
     inputs, grad_y = triton_backend._small_problem()
-    cut = {
+    cut: dict[str, Any] = {
         name: tensor[:1, ..., :height, :width] if name in ("u", "delta", "B", "C") else tensor
         for name, tensor in inputs.tensors().items()
         if tensor is not None
@@ -106,7 +107,8 @@ def test_compiled_instructions_match_the_reference_forth_and_back(monkeypatch: p
     monkeypatch.setattr(triton_backend, "_kernels", lambda: kernels)
     inputs, grad_y = small_problem(height=6, width=11)
     expected = (ReferenceBackend().forward(inputs, False)[0], *ReferenceBackend().backward(inputs, grad_y, grad_y))
-    single = inputs._replace(**{name: t.float() for name, t in inputs.tensors().items() if t is not None})
+    floats: dict[str, Any] = {name: t.float() for name, t in inputs.tensors().items() if t is not None}
+    single = inputs._replace(**floats)
     backend = TritonBackend()
     assert backend.states_shape(single)[2] == 2, "the map must fill a chunk and begin another"
     y, states = backend.forward(single, keep_states=True)
@@ -148,7 +150,9 @@ def test_cuda_runs_on_triton_where_mamba_ssm_is_missing(monkeypatch: pytest.Monk
 
 
 def test_missing_triton_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_backend.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "fusion_mamba_ros.network.selective_scan.triton_backend.importlib.util.find_spec", lambda name: None
+    )
     reason = TritonBackend().unavailable_reason()
     assert reason is not None and "not installed" in reason
 

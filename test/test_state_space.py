@@ -81,11 +81,12 @@ def test_memory_layout_of_the_input_does_not_matter() -> None:
 
 def test_scan_and_its_states_stay_float32_under_autocast() -> None:
     torch.manual_seed(4)
-    layer, x, seen = SelectiveScan2d(6, dt_rank=2, state_size=3), torch.randn(1, 6, 4, 5), []
+    layer, x = SelectiveScan2d(6, dt_rank=2, state_size=3), torch.randn(1, 6, 4, 5)
+    seen: list[torch.dtype] = []
 
     class Watched(ReferenceBackend):
         def forward(self, inputs: ScanInputs, keep_states: bool) -> tuple[torch.Tensor, torch.Tensor]:
-            seen.extend(tensor.dtype for tensor in inputs.tensors().values())
+            seen.extend(tensor.dtype for tensor in inputs.tensors().values() if tensor is not None)
             return super().forward(inputs, keep_states)
 
     with torch.no_grad(), use_backend(Watched()):

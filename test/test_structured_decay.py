@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -37,20 +38,20 @@ def assert_agrees_with_float64(name: str, inputs: ScanInputs) -> None:
     expected_y, expected = float64_answer(inputs, grad_y)
     assert relative_error(y, expected_y) < FORWARD_ERROR
     for field, found, wanted in zip(Gradients._fields, gradients, expected, strict=True):
-        assert found.shape == wanted.shape
+        assert found is not None and wanted is not None and found.shape == wanted.shape
         assert relative_error(found, wanted) < GRADIENT_ERROR, field
 
 
 @pytest.mark.parametrize("name", instruction_sets())
 @pytest.mark.parametrize("decay", FORMS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_kernel_agrees_with_float64(name, decay, shape):
+def test_kernel_agrees_with_float64(name: str, decay: str, shape: str) -> None:
     assert_agrees_with_float64(name, with_decay(random_inputs(*SHAPES[shape], seed=30), decay))
 
 
 @pytest.mark.parametrize("name", instruction_sets())
 @pytest.mark.parametrize("decay", FORMS)
-def test_small_steps_of_equal_size_keep_their_precision(name, decay):
+def test_small_steps_of_equal_size_keep_their_precision(name: str, decay: str) -> None:
     inputs = with_decay(random_inputs(1, 1, 8, 1, 16, 1, 3000, seed=32), decay)
     # Equal steps make the rounding error of each decay factor grow with the number of steps.
     inputs = inputs._replace(delta=torch.zeros_like(inputs.delta), delta_bias=torch.full((1, 8), -8.0))
@@ -59,7 +60,7 @@ def test_small_steps_of_equal_size_keep_their_precision(name, decay):
 
 @pytest.mark.parametrize("name", instruction_sets())
 @pytest.mark.parametrize("decay", FORMS)
-def test_large_steps_and_fast_decay_stay_finite_and_right(name, decay):
+def test_large_steps_and_fast_decay_stay_finite_and_right(name: str, decay: str) -> None:
     inputs = with_decay(random_inputs(1, 4, 16, 1, 9, 6, 9, seed=33), decay)
     inputs = inputs._replace(
         delta=50 * torch.rand(inputs.delta.shape, generator=torch.Generator().manual_seed(34)),
@@ -70,8 +71,8 @@ def test_large_steps_and_fast_decay_stay_finite_and_right(name, decay):
 
 
 @pytest.mark.parametrize("decay", FORMS)
-def test_other_backends_get_the_free_form_and_agree(decay):
-    leaves = [tensor.requires_grad_() for tensor in random_map_arguments()]
+def test_other_backends_get_the_free_form_and_agree(decay: str) -> None:
+    leaves: list[Any] = [tensor.requires_grad_() for tensor in random_map_arguments()]
     A = leaves[2]
     results = []
     for backend in ("reference", CpuBackend()):
@@ -86,7 +87,7 @@ def test_other_backends_get_the_free_form_and_agree(decay):
 
 
 @pytest.mark.parametrize(("decay", "multiples"), [("power", (1, 2, 3)), ("scalar", (1, 1, 1))])
-def test_form_equals_the_free_form_with_its_rates(decay, multiples):
+def test_form_equals_the_free_form_with_its_rates(decay: str, multiples: tuple[int, int, int]) -> None:
     u, delta, A, B, C, D, bias = random_map_arguments(state_size=3)
     rates = A[..., 0]
     free = torch.stack([multiple * rates for multiple in multiples], dim=-1)
@@ -99,14 +100,14 @@ def test_form_equals_the_free_form_with_its_rates(decay, multiples):
 
 
 @pytest.mark.parametrize("decay", FORMS)
-def test_gradients_in_float64(decay):
+def test_gradients_in_float64(decay: str) -> None:
     u, delta, A, B, C, D, bias = random_map_arguments(batch=1, channels=2, state_size=2, height=2, width=3)
     double = [t.double().requires_grad_() for t in (u, delta, of_first_channels(A), B, C, D, bias)]
     assert torch.autograd.gradcheck(lambda *tensors: selective_scan_2d(*tensors, decay=decay), double)
 
 
 @pytest.mark.parametrize("decay", FORMS)
-def test_operators_pass_opcheck(decay):
+def test_operators_pass_opcheck(decay: str) -> None:
     u, delta, A, B, C, D, bias = random_map_arguments()
     arguments = (u, delta, of_first_channels(A), B, C, D, bias)
     leaves = tuple(tensor.clone().requires_grad_() for tensor in arguments)
@@ -118,7 +119,7 @@ def test_operators_pass_opcheck(decay):
 
 
 @pytest.mark.parametrize("decay", FORMS)
-def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(decay):
+def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(decay: str) -> None:
     inputs = with_decay(random_inputs(2, 4, 80, 1, 16, 20, 23, seed=36), decay)
     grad_y = torch.randn(inputs.u.shape, generator=torch.Generator().manual_seed(37))
     before = torch.get_num_threads()
@@ -130,10 +131,11 @@ def test_result_is_the_same_bit_for_bit_for_any_number_of_threads(decay):
     finally:
         torch.set_num_threads(before)
     assert torch.equal(results[0][0], results[1][0])
-    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
+    gradients: list[Any] = [result[1] for result in results]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-def test_unknown_form_and_wrong_rates_are_named():
+def test_unknown_form_and_wrong_rates_are_named() -> None:
     u, delta, A, B, C, D, bias = random_map_arguments()
     with pytest.raises(ValueError, match="decay is 'cubic': choose free, power, scalar"):
         selective_scan_2d(u, delta, A, B, C, D, bias, decay="cubic")
@@ -144,7 +146,7 @@ def test_unknown_form_and_wrong_rates_are_named():
 
 
 @pytest.mark.parametrize("decay", FORMS)
-def test_layer_of_a_form_scans_with_its_rates(decay):
+def test_layer_of_a_form_scans_with_its_rates(decay: str) -> None:
     torch.manual_seed(38)
     layer = SelectiveScan2d(8, 2, state_size=4, decay=decay)
     assert layer.A_log.shape == (4, 8)
@@ -159,7 +161,7 @@ def test_layer_of_a_form_scans_with_its_rates(decay):
     torch.testing.assert_close(layer(x), same(x), rtol=1e-4, atol=1e-5)
 
 
-def test_new_layer_of_the_power_form_equals_the_free_form():
+def test_new_layer_of_the_power_form_equals_the_free_form() -> None:
     """Mamba's initial rates are -1 ... -N, so both forms start as one function."""
     assert torch.equal(SelectiveScan2d(8, 2, decay="power").A_log, torch.zeros(4, 8))
     torch.manual_seed(39)
@@ -171,13 +173,13 @@ def test_new_layer_of_the_power_form_equals_the_free_form():
 
 
 @pytest.mark.parametrize(("decay", "exponentials"), [("free", 7), ("power", 1 + 3), ("scalar", 1)])
-def test_complexity_counts_the_exponentials_of_the_form(decay, exponentials):
+def test_complexity_counts_the_exponentials_of_the_form(decay: str, exponentials: int) -> None:
     counts = count_multiply_adds(SelectiveScan2d(8, 2, state_size=7, decay=decay), torch.zeros(2, 8, 3, 5))
     # One more for softplus.
     assert counts.scan_exponentials == 2 * 4 * 8 * 15 * (exponentials + 1)
 
 
-def test_every_scan_of_a_configured_detector_has_the_form():
+def test_every_scan_of_a_configured_detector_has_the_form() -> None:
     config = ModelConfig.from_dict({"fusion": "fusion_mamba", "fusion_mamba": {"dssf_count": 1, "decay": "scalar"}})
     assert config.operator is not None
     block = config.operator.build(channels=16, modalities=2, stride=8)

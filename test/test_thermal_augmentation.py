@@ -18,12 +18,12 @@ def ramp() -> np.ndarray:
     return np.tile(np.linspace(60, 180, 320).astype(np.uint8), (256, 1))
 
 
-def test_zero_strengths_change_nothing():
+def test_zero_strengths_change_nothing() -> None:
     np.testing.assert_array_equal(augment_thermal(ramp(), PLAIN, NOISE, np.random.default_rng(0)), ramp())
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_gain_and_offset_are_one_straight_line_within_their_bounds(seed):
+def test_gain_and_offset_are_one_straight_line_within_their_bounds(seed: int) -> None:
     config = replace(PLAIN, thermal_gain=0.3, thermal_offset=0.1)
     changed = augment_thermal(ramp(), config, NOISE, np.random.default_rng(seed))
     before = ramp()
@@ -32,7 +32,7 @@ def test_gain_and_offset_are_one_straight_line_within_their_bounds(seed):
     assert abs(changed.mean() - before.mean()) <= 0.1 * 255 + 1
 
 
-def test_noise_has_at_most_the_deviation_asked_for_and_no_pattern():
+def test_noise_has_at_most_the_deviation_asked_for_and_no_pattern() -> None:
     config = replace(PLAIN, thermal_noise=0.04)
     grey = np.full((256, 320), 128, np.uint8)
     deviations = []
@@ -43,7 +43,7 @@ def test_noise_has_at_most_the_deviation_asked_for_and_no_pattern():
     assert 0.7 * 255 * 0.04 < max(deviations) <= 1.1 * 255 * 0.04
 
 
-def test_fixed_pattern_is_constant_along_rows_and_columns():
+def test_fixed_pattern_is_constant_along_rows_and_columns() -> None:
     config = replace(PLAIN, fixed_pattern_noise=0.05)
     grey = np.full((256, 320), 128, np.uint8)
     changed = augment_thermal(grey, config, NOISE, np.random.default_rng(3)).astype(float)
@@ -53,12 +53,12 @@ def test_fixed_pattern_is_constant_along_rows_and_columns():
     assert residual.std() < 0.5
 
 
-def test_polarity_turns_hot_dark():
+def test_polarity_turns_hot_dark() -> None:
     changed = augment_thermal(ramp(), replace(PLAIN, polarity_probability=1.0), NOISE, np.random.default_rng(0))
     np.testing.assert_array_equal(changed, 255 - ramp())
 
 
-def test_saturated_image_does_not_wrap_around():
+def test_saturated_image_does_not_wrap_around() -> None:
     config = replace(PLAIN, thermal_offset=0.1, thermal_noise=0.05, fixed_pattern_noise=0.05)
     for level in (0, 255):
         for seed in range(10):
@@ -67,7 +67,7 @@ def test_saturated_image_does_not_wrap_around():
             assert np.abs(changed - level).max() < 128
 
 
-def test_blur_spreads_a_point_by_at_most_the_deviation_asked_for_and_keeps_noise_sharp():
+def test_blur_spreads_a_point_by_at_most_the_deviation_asked_for_and_keeps_noise_sharp() -> None:
     config = replace(PLAIN, thermal_blur_probability=1.0, thermal_blur_px=2.5)
     point = np.zeros((256, 320), np.uint8)
     point[100:140, 150:190] = 255

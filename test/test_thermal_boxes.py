@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -14,30 +16,30 @@ from fusion_mamba_ros.perception.thermal_boxes import detections_in_thermal
 RGB_SIZE, THERMAL_SIZE = (640, 480), (320, 256)
 
 
-def detections_of(boxes):
+def detections_of(boxes: Any) -> Detections:
     count = len(boxes)
     scores = np.linspace(0.9, 0.1, count, dtype=np.float32)
     return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, np.arange(count), Mode.FUSED)
 
 
-def mapped(boxes, homography):
+def mapped(boxes: Any, homography: Any) -> Detections:
     return detections_in_thermal(
         detections_of(boxes), homography_from(homography), reference_size=RGB_SIZE, thermal_size=THERMAL_SIZE
     )
 
 
-def test_aligned_cameras_only_change_the_scale():
+def test_aligned_cameras_only_change_the_scale() -> None:
     found = mapped([[64, 48, 128, 96], [0, 0, 640, 480]], np.eye(3))
-    np.testing.assert_allclose(found.boxes, [[32, 25.6, 64, 51.2], [0, 0, 320, 256]], atol=1e-4)
+    np.testing.assert_allclose(found.boxes, [[32.0, 25.6, 64.0, 51.2], [0.0, 0.0, 320.0, 256.0]], atol=1e-4)
 
 
-def test_boxes_in_thermal_pixels_stay_as_they_are():
+def test_boxes_in_thermal_pixels_stay_as_they_are() -> None:
     detections = detections_of([[1, 2, 3, 4]])
     tilted = homography_from([0.5, 0, 0.2, 0, 0.5, 0.1, 0, 0, 1])
     assert detections_in_thermal(detections, tilted, reference_size=None, thermal_size=THERMAL_SIZE) is detections
 
 
-def test_box_outside_of_the_thermal_image_is_left_out_and_the_others_keep_their_scores():
+def test_box_outside_of_the_thermal_image_is_left_out_and_the_others_keep_their_scores() -> None:
     # The thermal image covers the middle half of the RGB image.
     found = mapped(
         [[0, 0, 100, 100], [200, 150, 300, 250], [100, 200, 200, 300]], [0.5, 0, 0.25, 0, 0.5, 0.25, 0, 0, 1]
@@ -48,7 +50,7 @@ def test_box_outside_of_the_thermal_image_is_left_out_and_the_others_keep_their_
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_box_goes_around_the_points_inside_the_thermal_image(seed):
+def test_box_goes_around_the_points_inside_the_thermal_image(seed: int) -> None:
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
     source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)

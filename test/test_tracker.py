@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -21,11 +23,19 @@ SECOND = 1_000_000_000
 BOX = np.array([[100.0, 100.0, 140.0, 200.0]])
 
 
-def update(tracker: Tracker, seconds: float, boxes=BOX, scores=None, labels=None) -> list[int]:
-    scores = np.full(len(boxes), 0.9) if scores is None else np.array(scores)
-    labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
-    ids = tracker.update(boxes, scores, labels, stamp_ns=round(seconds * SECOND), score_threshold=0.5)
-    return ids.tolist()
+def update(
+    tracker: Tracker,
+    seconds: float,
+    boxes: np.ndarray = BOX,
+    scores: Sequence[float] | None = None,
+    labels: Sequence[int] | None = None,
+) -> list[int]:
+    given = np.full(len(boxes), 0.9) if scores is None else np.array(scores)
+    classes = np.zeros(len(boxes), int) if labels is None else np.array(labels)
+    ids: list[int] = tracker.update(
+        boxes, given, classes, stamp_ns=round(seconds * SECOND), score_threshold=0.5
+    ).tolist()
+    return ids
 
 
 def test_the_assignment_costs_as_little_as_that_of_scipy() -> None:
@@ -131,7 +141,7 @@ def test_hostile_stamps_keep_or_end_all_tracks(stamps: list[float], kept: bool) 
         update(tracker, t)
     for t in stamps:
         ids = update(tracker, t)
-    assert all(np.isfinite(tracker._states.boxes()).all(axis=1))
+    assert np.isfinite(tracker._states.boxes()).all()
     assert (ids == [1]) if kept else (ids != [1])
 
 

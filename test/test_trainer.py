@@ -51,14 +51,14 @@ def assert_same(model: Trainer, other: Trainer) -> None:
     for mine, theirs in ((model.detector, other.detector), (model.average.model, other.average.model)):
         for (name, tensor), expected in zip(mine.state_dict().items(), theirs.state_dict().values(), strict=True):
             assert torch.equal(tensor, expected), name
-    for mine, theirs in zip(model.state.history, other.state.history, strict=True):
-        assert {**mine, "epoch_seconds": 0} == {**theirs, "epoch_seconds": 0}
+    for epoch, same in zip(model.state.history, other.state.history, strict=True):
+        assert {**epoch, "epoch_seconds": 0} == {**same, "epoch_seconds": 0}
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(data: Path) -> Trainer:
     torch.set_num_threads(1)
-    trainer = scenes.trainer(data)
+    trainer: Trainer = scenes.trainer(data)
     assert trainer.run(events())
     return trainer
 
@@ -222,8 +222,8 @@ def test_time_of_an_epoch_is_that_of_all_its_work_across_an_interruption(
 
         return work
 
-    def run(state: TrainingState | None, **others: Any) -> Trainer:
-        trainer = scenes.trainer(few, changes, state)
+    def run(state: TrainingState | None, **others: Any) -> Any:
+        trainer: Any = scenes.trainer(few, changes, state)
         prepare = trainer.augmentation.draw_size
         trainer.augmentation.draw_size = lambda generator: takes(10.0)() or prepare(generator)
         done = takes(1000.0, {"fitness": 0.0})
@@ -277,7 +277,7 @@ def test_resumed_state_follows_the_weights_to_where_the_run_computes(few: Path, 
 def test_overflow_in_fp16_leaves_a_step_out_and_the_scale_is_resumed(few: Path, tmp_path: Path) -> None:
     path, changes = tmp_path / "state.pt", {"model": {"fusion": "add"}, "epochs": 1, "precision": "fp16"}
 
-    def run(state: TrainingState | None = None) -> Trainer:
+    def run(state: TrainingState | None = None) -> Any:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
         return scenes.trainer(few, changes, state, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from fusion_mamba_ros.network import Cft, FusionMambaDetector, IcaFusion, ModelC
 KINDS = {"cft": Cft(layers=2, grid=2), "icafusion": IcaFusion(iterations=2, grid=2)}
 
 
-def randomised(module: torch.nn.Module) -> torch.nn.Module:
+def randomised(module: torch.nn.Module) -> Any:
     """Give every parameter a value that matters, the positions and the last norm included."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -27,14 +28,15 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
 
 def norm(x: Array, layer: torch.nn.LayerNorm) -> Array:
     centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt(x.var(-1, keepdims=True) + layer.eps) * to_array(layer.weight) + to_array(layer.bias)
+    y: Array = centred / np.sqrt(x.var(-1, keepdims=True) + layer.eps) * to_array(layer.weight) + to_array(layer.bias)
+    return y
 
 
 def linear(x: Array, layer: torch.nn.Linear) -> Array:
     return x @ to_array(layer.weight).T + to_array(layer.bias)
 
 
-def perceptron(x: Array, layers: torch.nn.Sequential) -> Array:
+def perceptron(x: Array, layers: Any) -> Array:
     hidden = linear(norm(x, layers[0]), layers[1])
     hidden = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
     return linear(hidden, layers[3])
@@ -143,7 +145,7 @@ def test_shapes_hold_for_odd_sizes_batches_and_a_third_stream_and_all_parameters
     assert [tuple(x.shape) for x in (*after, fused)] == [(3, 8, 5, 9)] * (modalities + 1)
     (fused * torch.rand(3, 8, 5, 9)).sum().backward()
     assert not [name for name, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert all(x.grad.abs().sum() > 0 for x in maps)
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in maps)
 
 
 @pytest.mark.parametrize("kind", KINDS)

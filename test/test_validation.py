@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ def test_drawn_pairs_are_not_brought_to_rgb_a_second_time(tmp_path: Path, monkey
         # Statistics of what there is to see: by those that it starts with, hardly anything reaches the boxes.
         model({"rgb": torch.rand(2, 3, 64, 64), "thermal": torch.rand(2, 1, 64, 64)})
         model.eval()
+        branch: Any
         for branch in model.head.class_branches:
             branch[-1].bias.fill_(1.0)  # so that there is something to draw
     drawn: list[Detections] = []

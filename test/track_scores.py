@@ -92,6 +92,6 @@ def _distance(truth: np.ndarray, truth_labels: np.ndarray, found: np.ndarray, la
     areas = np.prod(truth[:, None, 2:] - truth[:, None, :2], axis=2) + np.prod(
         found[None, :, 2:] - found[None, :, :2], axis=2
     )
-    distance = 1 - shared / (areas - shared)
+    distance: np.ndarray = 1 - shared / (areas - shared)
     distance[(distance > 0.5) | (truth_labels[:, None] != labels[None])] = np.nan
     return distance

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     recording = read_recording(out / "detections")
-    topics = {"rgb_topic": RGB_TOPIC, "thermal_topic": THERMAL_TOPIC}
+    topics: dict[str, Any] = {"rgb_topic": RGB_TOPIC, "thermal_topic": THERMAL_TOPIC}
     summary: dict[str, Any] = summarise(source, recording, **topics)
     summary |= {"checkpoint": str(checkpoint), "rate": round(rate, 4), "wall_sec": 0.0}
     if recording.arrays:

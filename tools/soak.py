@@ -62,7 +62,7 @@ def make_checkpoint(path: Path) -> None:
     from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_checkpoint
 
     torch.manual_seed(0)
-    model = FusionMambaDetector(ModelConfig(classes=1, dssf_count=1, fusion="add"))
+    model = FusionMambaDetector(ModelConfig(classes=1, fusion="add"))
     save_checkpoint(path, model, CheckpointMetadata(("person",), (96, 96)))
 
 

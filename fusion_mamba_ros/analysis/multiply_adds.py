@@ -94,4 +94,5 @@ def count_multiply_adds(module: nn.Module, *inputs: Tensor | Mapping[str, Tensor
 def _attention_flops(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
     """Return twice the products of softmax(Q K^T) V for shapes (B, heads, T, d)."""
     batch, heads, asked, size = query
-    return 2 * batch * heads * asked * key[2] * (size + value[3])
+    operations: int = 2 * batch * heads * asked * key[2] * (size + value[3])
+    return operations

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.rosbag2.metadata import parse_qos
@@ -102,7 +103,7 @@ class RecoveredSqlite:
             self.warnings.append(BagWarning(f"file '{self._path.name}' is damaged or cut short ({fault})"))
         return found
 
-    def _profiles(self) -> dict[str, tuple]:
+    def _profiles(self) -> dict[str, tuple[Any, ...]]:
         try:
             rows = self._database.execute("SELECT name, offered_qos_profiles FROM topics").fetchall()
             return {str(name): tuple(parse_qos(text)) for name, text in rows}

@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fusion_mamba_ros.commands.failure import fail
+
+if TYPE_CHECKING:
+    from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
+    from fusion_mamba_ros.datasets.problems import Problem
 
 _SHOWN = 20
 
@@ -90,7 +95,7 @@ def _images(counts: Counter[str], pairs: int) -> str:
     return ", ".join(texts)
 
 
-def _write(dataset, problems, out: Path, samples: int) -> None:  # type: ignore[no-untyped-def]
+def _write(dataset: PairedDataset, problems: Sequence[Problem], out: Path, samples: int) -> None:
     import numpy as np
 
     from fusion_mamba_ros.datasets.problems import UnreadableImageError

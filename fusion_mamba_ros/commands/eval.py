@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+
+if TYPE_CHECKING:
+    from fusion_mamba_ros.perception.mode import Mode
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +111,7 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"written: {page} and {out / 'metrics.json'}")
 
 
-def _modes(asked, possible, mode_type):  # type: ignore[no-untyped-def]
+def _modes(asked: list[str] | None, possible: Sequence[Mode], mode_type: type[Mode]) -> list[Mode]:
     """Return the modes to evaluate. Raises ``ValueError`` if the model does not support one of the ``asked`` modes."""
     names = [mode.value for mode in possible]
     wrong = [name for name in asked or () if name not in names]

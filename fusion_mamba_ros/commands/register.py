@@ -12,6 +12,9 @@ import typer
 from fusion_mamba_ros.commands.failure import fail
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from fusion_mamba_ros.datasets.pair_source import ImagePair
 
 _BLENDS = 3
@@ -112,7 +115,8 @@ def _from_files(rgb: Path | None, thermal: Path | None, count: int) -> list[Imag
     return found
 
 
-def _grey(image):  # type: ignore[no-untyped-def]
+def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     import cv2
 
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return grey

@@ -46,14 +46,14 @@ def register(app: typer.Typer) -> None:
         accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         threads: ThreadsOption = 0,
     ) -> None:
-        """Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
+        r"""Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
 
         Example: fusion-mamba train --config nano --data datasets/mine --out runs/mine
 
         To start from other weights: --config finetune --weights CHECKPOINT uses the model, canvas and thermal scaling
         of the checkpoint.
 
-        To train one stream alone, for comparison: add --set model.modalities=\\[rgb]. To use several devices: torchrun
+        To train one stream alone, for comparison: add --set model.modalities=\[rgb]. To use several devices: torchrun
         --nproc-per-node 4 -m fusion_mamba_ros.cli train ...
         """
         try:

@@ -34,7 +34,8 @@ def list_images(folder: Path) -> dict[str, list[Path]]:
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """Return the image as (H, W, 3) uint8 RGB. Raises ``UnreadableImageError`` with the file name."""
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def read_thermal(path: Path) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
@@ -87,7 +88,7 @@ def _check_ends(path: Path, start: bytes, end: bytes) -> None:
         raise UnreadableImageError(f"image {str(path)!r} is cut short: its end marker is missing")
 
 
-def _decode(path: Path, flags: int) -> npt.NDArray:
+def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -100,6 +101,7 @@ def _decode(path: Path, flags: int) -> npt.NDArray:
         if fault is not None:
             raise UnreadableImageError(f"{what} {fault}")
     # Ignore the orientation tag: labels refer to the stored pixels, so the image must not be rotated.
+    image: npt.NDArray[Any] | None
     try:
         image, printed = run_decoder(
             lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -112,4 +112,7 @@ def _resize(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[
     if _size(image) == size:
         return image
     shrinking = image.shape[1] > size[0]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    resized: npt.NDArray[np.uint8] = cv2.resize(
+        image, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )
+    return resized

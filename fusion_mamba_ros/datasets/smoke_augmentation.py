@@ -41,4 +41,5 @@ def cloud_field(shape: tuple[int, int], generator: np.random.Generator) -> npt.N
         grid = generator.random((across[1], across[0]))
         field += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) / 2**octave
     lowest, highest = field.min(), field.max()
-    return (field - lowest) / max(highest - lowest, 1e-9)
+    density: npt.NDArray[np.float64] = (field - lowest) / max(highest - lowest, 1e-9)
+    return density

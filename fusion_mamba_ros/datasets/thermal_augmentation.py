@@ -35,7 +35,8 @@ def augment_thermal(
     if inverted:
         table = 255 - table
     if noise_deviation == 0 and not pattern_deviation.any():
-        return cv2.LUT(image, table.astype(np.uint8))
+        mapped: npt.NDArray[np.uint8] = cv2.LUT(image, table.astype(np.uint8))
+        return mapped
     changed = cv2.LUT(image, table)
     if noise_deviation:
         changed = cv2.scaleAdd(np.ascontiguousarray(noise.draw(image.shape, generator)), noise_deviation, changed)
@@ -45,4 +46,5 @@ def augment_thermal(
     )
     changed += rows[:, None]
     changed += columns
-    return cv2.convertScaleAbs(cv2.max(changed, 0.0))
+    rounded: npt.NDArray[np.uint8] = cv2.convertScaleAbs(cv2.max(changed, 0.0))
+    return rounded

@@ -30,7 +30,8 @@ def intersection_over_union(a: npt.NDArray[np.float32], b: npt.NDArray[np.float3
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     intersection = np.clip(sides, 0, None).prod(axis=-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-12)
+    overlaps: npt.NDArray[np.float64] = intersection / np.maximum(areas[0] + areas[1] - intersection, 1e-12)
+    return overlaps
 
 
 def match_image(

@@ -123,7 +123,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _split(rows: npt.NDArray, counts: npt.NDArray[np.int64]) -> Sequence[npt.NDArray]:
+def _split(rows: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[Any]]:
     if counts.dtype.kind != "i" or (counts < 0).any() or counts.sum() != len(rows):
         raise ValueError(f"{len(rows)} boxes do not agree with the counts of the images")
     return np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else []

@@ -36,17 +36,23 @@ class PredictBatch(Protocol):
 
     def __call__(
         self, batch: Sequence[Images], *, reference_size: tuple[int, int], homography: Homographies
-    ) -> list[Detections]: ...
+    ) -> list[Detections]:
+        """Return the detections of each pair in pixels of the reference camera."""
+        ...
 
 
 class EvaluatedDataset(Protocol):
     """Interface of an evaluated dataset, for example ``PairedDataset`` or ``PreparedDataset``."""
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of the true boxes."""
+        ...
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """Name of each pair."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -129,7 +129,10 @@ class MatchTable:
                 )
         counted = np.isfinite(precisions)
         sums = np.where(counted, precisions, 0.0).sum(axis=0)
-        return np.divide(sums, counted.sum(axis=0), out=np.full(len(weights), np.nan), where=counted.any(axis=0))
+        means: npt.NDArray[np.float64] = np.divide(
+            sums, counted.sum(axis=0), out=np.full(len(weights), np.nan), where=counted.any(axis=0)
+        )
+        return means
 
 
 def _average_precision(

@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a map of the same shape."""
-        out = self.conv2(self.conv1(x))
+        out: Tensor = self.conv2(self.conv1(x))
         return x + out if self.shortcut else out
 
 
@@ -77,7 +77,8 @@ class C2f(nn.Module):
         kept = list(self.conv1(x).chunk(2, dim=1))
         for bottleneck in self.bottlenecks:
             kept.append(bottleneck(kept[-1]))
-        return self.conv2(torch.cat(kept, dim=1))
+        out: Tensor = self.conv2(torch.cat(kept, dim=1))
+        return out
 
 
 class C3(nn.Module):
@@ -93,7 +94,8 @@ class C3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H, W)."""
-        return self.conv3(torch.cat((self.bottlenecks(self.conv1(x)), self.conv2(x)), dim=1))
+        out: Tensor = self.conv3(torch.cat((self.bottlenecks(self.conv1(x)), self.conv2(x)), dim=1))
+        return out
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -111,4 +113,5 @@ class SpatialPyramidPooling(nn.Module):
         pooled = [self.conv1(x)]
         for _ in range(3):
             pooled.append(self.pool(pooled[-1]))
-        return self.conv2(torch.cat(pooled, dim=1))
+        out: Tensor = self.conv2(torch.cat(pooled, dim=1))
+        return out

@@ -45,7 +45,8 @@ class FusionMambaDetector(nn.Module):
             features = [backbone.sections[index](x) for backbone, x in zip(self.backbones.values(), maps, strict=True)]
             maps, level = fusion(*features)
             fused.append(level)
-        return self.head(self.neck(fused))
+        levels: list[Tensor] = self.head(self.neck(fused))
+        return levels
 
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return the decoded raw maps (B, anchors, 4 + classes): x1 y1 x2 y2 in pixels, then class probabilities."""

@@ -131,7 +131,8 @@ class StateSpaceStream(nn.Module):
 
     def normalise(self, scanned: Tensor) -> Tensor:
         """Return the hidden state (B, H * W, d_inner) of a scanned map (B, d_inner, H, W)."""
-        return self.inner_norm(scanned.flatten(2).transpose(1, 2))
+        normalised: Tensor = self.inner_norm(scanned.flatten(2).transpose(1, 2))
+        return normalised
 
     def project(self, tokens: Tensor, x: Tensor) -> Tensor:
         """Return x (B, C, H, W) plus the projection of tokens (B, H * W, d_inner)."""
@@ -142,8 +143,11 @@ def _linear_map(linear: nn.Linear, tokens: Tensor, like: Tensor) -> Tensor:
     """Apply ``linear`` to tokens (B, L, C); the result is a map (B, O, H, W) with the memory layout of ``like``."""
     # With channels last, tokens and map have the same memory layout. Otherwise the matrix product itself transposes.
     if like.is_contiguous(memory_format=torch.channels_last):
-        return linear(tokens).transpose(1, 2).unflatten(-1, like.shape[2:])
-    return channel_mixing(linear.weight, tokens.transpose(1, 2)).unflatten(-1, like.shape[2:])
+        mixed: Tensor = linear(tokens).transpose(1, 2)
+    else:
+        mixed = channel_mixing(linear.weight, tokens.transpose(1, 2))
+    result: Tensor = mixed.unflatten(-1, like.shape[2:])
+    return result
 
 
 def dt_rank_of(channels: int) -> int:

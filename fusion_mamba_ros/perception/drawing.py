@@ -278,4 +278,5 @@ def _glyphs(text: str, unit: float) -> npt.NDArray[np.float32]:
     large = np.zeros((rows, columns), np.uint8)
     cv2.putText(large, text, (margin, margin + below + height), _FONT, scale, 255, thickness, cv2.LINE_AA)
     small = cv2.resize(large, (columns // _OVERSAMPLING, rows // _OVERSAMPLING), interpolation=cv2.INTER_AREA)
-    return (small / 255.0).astype(np.float32)
+    coverage: npt.NDArray[np.float32] = (small / 255.0).astype(np.float32)
+    return coverage

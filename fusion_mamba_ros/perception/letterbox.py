@@ -88,11 +88,13 @@ class Letterbox:
     def boxes_to_canvas(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return image boxes (n, 4) x1 y1 x2 y2 in canvas pixels."""
         scale, offset = np.array(self.scale * 2), np.array(self.offset * 2)
-        return (np.asarray(boxes, np.float64) * scale + offset).astype(np.float32)
+        canvas_boxes: npt.NDArray[np.float32] = (np.asarray(boxes, np.float64) * scale + offset).astype(np.float32)
+        return canvas_boxes
 
     def boxes_to_image(self, boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return canvas boxes (n, 4) x1 y1 x2 y2 in image pixels, clipped to the image."""
         scale, offset = np.array(self.scale * 2), np.array(self.offset * 2)
         width, height = self.image_size
         image_boxes = (np.asarray(boxes, np.float64) - offset) / scale
-        return np.clip(image_boxes, 0.0, (width, height, width, height)).astype(np.float32)
+        clipped: npt.NDArray[np.float32] = np.clip(image_boxes, 0.0, (width, height, width, height)).astype(np.float32)
+        return clipped

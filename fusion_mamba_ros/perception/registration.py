@@ -43,7 +43,8 @@ def homography_from(values: Sequence[Any] | npt.NDArray[Any]) -> Homography:
             f"homography {matrix.ravel().tolist()} maps part of the thermal image to infinity or mirrors it: "
             "estimate it with 'fusion-mamba register'"
         )
-    return matrix / matrix[2, 2]
+    scaled: Homography = matrix / matrix[2, 2]
+    return scaled
 
 
 def is_identity(homography: Homography) -> bool:

@@ -38,7 +38,9 @@ def edge_orientation(
     floor = _NOISE_FRACTION * np.sqrt(float(squared.sum()) / max(float(inner.sum()), 1.0)) + 1e-3
     magnitude = np.sqrt(squared) + 1e-6
     strength = np.minimum(magnitude / (surroundings + floor), _LARGEST_STRENGTH)
-    edges = np.stack([(gx * gx - gy * gy), 2.0 * gx * gy]) * (strength * inner / (magnitude * magnitude))
+    edges: npt.NDArray[Any] = np.stack([(gx * gx - gy * gy), 2.0 * gx * gy]) * (
+        strength * inner / (magnitude * magnitude)
+    )
     for channel in edges:
         channel -= cv2.boxFilter(channel, -1, window) / cover
         channel *= inner

@@ -29,7 +29,8 @@ class QueueCounters:
     @property
     def accounted(self) -> int:
         """Sum of the other six counters, which equals ``received``."""
-        return sum(getattr(self, f.name) for f in fields(self)) - self.received
+        total: int = sum(getattr(self, f.name) for f in fields(self))
+        return total - self.received
 
 
 @dataclass

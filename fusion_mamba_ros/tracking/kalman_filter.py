@@ -100,4 +100,5 @@ def _to_position(boxes: Array) -> Array:
 
 
 def _squared_scale(size: Array) -> Array:
-    return np.prod(size, axis=1, keepdims=True)
+    area: Array = np.prod(size, axis=1, keepdims=True)
+    return area

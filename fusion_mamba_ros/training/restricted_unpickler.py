@@ -41,6 +41,7 @@ class Shell:
     """Placeholder for an object of a foreign class: it keeps the attributes and has no behaviour."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Shell:
+        """Accept the arguments of any foreign class."""
         return super().__new__(cls)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

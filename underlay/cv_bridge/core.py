@@ -84,7 +84,7 @@ class CvBridge:
         Raises ``CvBridgeError`` if the data cannot be decoded.
         """
         data = np.frombuffer(cmprs_img_msg.data, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        image: np.ndarray[Any, Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
         if image is None:
             raise CvBridgeError(f"{len(data)} bytes of format '{cmprs_img_msg.format}' cannot be decoded")
         if desired_encoding == "passthrough":

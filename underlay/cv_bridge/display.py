@@ -80,7 +80,8 @@ def _scaled(
 def _label_colours(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     hsv = np.full((*labels.shape, 3), 255, np.uint8)
     hsv[..., 0] = (labels.astype(np.int64) * _HUE_STEP) % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    colours: np.ndarray[Any, Any] = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    return colours
 
 
 def _as_colour(encoding: Encoding) -> Encoding:

@@ -129,7 +129,7 @@ class CocoLayout(Layout):
         path = self._file(split)
         assert path is not None  # Callers only request existing splits.
         try:
-            document = parse_json(path.read_bytes())
+            document: dict[str, Any] = parse_json(path.read_bytes())
             images_ok = all(_is_id(image["id"]) and image.get(_RGB_KEY) for image in document["images"])
             categories_ok = all(_is_id(category["id"]) and "name" in category for category in document["categories"])
             boxes_ok = all(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ class MatchTable:
             self._correct.append(bits)
         self.frames += 1
 
-    def arrays(self) -> dict[str, npt.NDArray]:
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the content as plain arrays."""
         self._join()
         return {
@@ -75,7 +76,7 @@ class MatchTable:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray]) -> MatchTable:
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> MatchTable:
         """Return the table of `arrays`. Raises ``ValueError`` if they do not fit together."""
         names = tuple(str(name) for name in arrays["class_names"])
         truth, owners, labels = arrays["truth"], arrays["owners"], arrays["labels"]
@@ -116,7 +117,8 @@ class MatchTable:
         """Return the number of true boxes of each class in the chosen ``frames`` (a mask), or in all."""
         self._join()
         truth = self._truth[0]
-        return (truth if frames is None else truth[frames]).sum(axis=0, dtype=np.int64)
+        counts: npt.NDArray[np.int64] = (truth if frames is None else truth[frames]).sum(axis=0, dtype=np.int64)
+        return counts
 
     def average_precision(self, frames: npt.NDArray[np.bool_] | None = None) -> dict[str, AveragePrecision]:
         """Return the average precision of each class over the chosen ``frames`` (a mask), or over all."""
@@ -155,11 +157,11 @@ class MatchTable:
         return result
 
     def _join(self) -> None:
-        empty: tuple[npt.NDArray, ...] = (
+        empty: tuple[npt.NDArray[Any], ...] = (
             np.zeros((0, len(self.class_names)), np.int32),
             *(np.zeros(0, kind) for kind in (np.int32, np.int16, np.float32, np.uint16)),
         )
-        columns: tuple[list, ...] = (self._truth, self._owners, self._labels, self._scores, self._correct)
+        columns: tuple[list[Any], ...] = (self._truth, self._owners, self._labels, self._scores, self._correct)
         for column, nothing in zip(columns, empty, strict=True):
             if len(column) != 1:
                 column[:] = [np.concatenate([nothing, *column])]
@@ -209,7 +211,10 @@ def _overlaps(truth: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) ->
     size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
     sides = np.minimum(a[..., :2] + size_a, b[..., :2] + size_b) - np.maximum(a[..., :2], b[..., :2])
     intersection = np.where((sides > 0).all(axis=-1), sides.prod(axis=-1), 0.0)
-    return intersection / np.maximum(size_a.prod(axis=-1) + size_b.prod(axis=-1) - intersection, 1e-300)
+    overlaps: npt.NDArray[np.float64] = intersection / np.maximum(
+        size_a.prod(axis=-1) + size_b.prod(axis=-1) - intersection, 1e-300
+    )
+    return overlaps
 
 
 def _precisions(

@@ -76,7 +76,7 @@ class MobileBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map."""
-        out = self.project(self.depthwise(self.expand(x)))
+        out: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + out if self.shortcut else out
 
 

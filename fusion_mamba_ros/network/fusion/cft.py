@@ -41,7 +41,8 @@ class TransformerLayer(nn.Module):
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         read = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.out(read.transpose(1, 2).flatten(2))
-        return tokens + self.perceptron(tokens)
+        out: Tensor = tokens + self.perceptron(tokens)
+        return out
 
 
 class CftBlock(nn.Module):

@@ -55,7 +55,8 @@ class CrossAttentionBlock(nn.Module):
         return functional.avg_pool2d(grid, self.region).flatten(2).transpose(1, 2)
 
     def _split_heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 def _heads(channels: int) -> int:

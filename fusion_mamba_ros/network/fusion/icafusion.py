@@ -51,7 +51,8 @@ class EnhancedStream(nn.Module):
         """Return the tokens with what the attention has read."""
         a, b, c, d = self.coefficients
         mixed = a * tokens + b * self.out(read)
-        return c * mixed + d * self.perceptron(mixed)
+        enhanced: Tensor = c * mixed + d * self.perceptron(mixed)
+        return enhanced
 
 
 class IterativeCrossAttentionFusion(nn.Module):
@@ -101,7 +102,8 @@ class IterativeCrossAttentionFusion(nn.Module):
         return out
 
     def _split_heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class ReplayObserver:
         if status is None or status.rgb.waiting or status.thermal.waiting:
             return False
         arrived = status.rgb.received >= rgb_frames and status.thermal.received >= thermal_frames
-        return arrived and self._recorder.counts[self._node.resolve_topic_name("detections")] >= status.published
+        topic = self._node.resolve_topic_name("detections")
+        return bool(arrived and self._recorder.counts[topic] >= status.published)
 
     def spin_until(self, condition: Callable[[], bool], limit_sec: float) -> bool:
         """Handle messages until ``condition`` holds. Return whether it held within ``limit_sec``."""

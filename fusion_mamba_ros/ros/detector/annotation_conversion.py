@@ -18,7 +18,8 @@ from fusion_mamba_ros.perception.box_annotations import (
 )
 
 try:
-    from foxglove_msgs.msg import Color, ImageAnnotations, Point2, PointsAnnotation, TextAnnotation
+    from foxglove_msgs.msg import Color, Point2, PointsAnnotation, TextAnnotation
+    from foxglove_msgs.msg import ImageAnnotations as ImageAnnotations
 except ImportError:
     ImageAnnotations = None
 

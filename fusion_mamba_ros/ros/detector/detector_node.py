@@ -141,7 +141,7 @@ class DetectorNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Release everything, then destroy the node."""
         self._release()
-        super().destroy_node()
+        super().destroy_node()  # type: ignore[no-untyped-call]
 
     def _autostart(self) -> None:
         self.destroy_timer(self._autostart_timer)

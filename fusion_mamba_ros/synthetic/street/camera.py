@@ -56,4 +56,5 @@ def in_world(points: FloatArray, x: float, z: float, heading: float) -> FloatArr
     pi/2 = away from the camera.
     """
     cos, sin = np.cos(heading), np.sin(heading)
-    return points @ np.array([[cos, 0, sin], [-sin, 0, cos], [0, 1, 0]]) + (x, 0, z)
+    placed: FloatArray = points @ np.array([[cos, 0, sin], [-sin, 0, cos], [0, 1, 0]]) + (x, 0, z)
+    return placed

@@ -284,4 +284,5 @@ def _knee(hip: FloatArray, ankle: FloatArray, thigh: float, shin: float) -> Floa
     along = (thigh**2 - shin**2 + distance**2) / (2 * distance)
     out = np.sqrt(max(thigh**2 - along**2, 0.0))
     unit = line / np.linalg.norm(line)
-    return hip + along * unit + out * np.array([-unit[2], 0, unit[0]])
+    knee: FloatArray = hip + along * unit + out * np.array([-unit[2], 0, unit[0]])
+    return knee

@@ -25,7 +25,8 @@ class RgbSensor:
         """Return the RGB image (H, W, 3) with noise."""
         noise = _noise(rng, rgb.shape[0], rgb.shape[1] * 3).reshape(rgb.shape)
         noisy = cv2.addWeighted(rgb.astype(np.float32), 1.0, np.ascontiguousarray(noise), self._sigma, 0.0)
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        recorded: npt.NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+        return recorded
 
 
 class ThermalSensor:
@@ -65,11 +66,14 @@ class ThermalSensor:
         )
         blurred = cv2.GaussianBlur(seen, (0, 0), 0.75 * width / 640 + 0.25)
         noise = _noise(rng, height, width)
-        kelvin = blurred + self._fixed_pattern + noise * np.float32(self._noise_kelvin) + np.float32(273.15)
+        kelvin: npt.NDArray[np.float32] = (
+            blurred + self._fixed_pattern + noise * np.float32(self._noise_kelvin) + np.float32(273.15)
+        )
         if self.radiometric:
             return (kelvin * 100).astype(np.uint16)
         gain = 255.0 / (self._white - self._black)
-        return np.clip((kelvin - np.float32(self._black + 273.15)) * np.float32(gain), 0, 255).astype(np.uint8)
+        levels: npt.NDArray[np.float32] = (kelvin - np.float32(self._black + 273.15)) * np.float32(gain)
+        return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def _fixed_pattern(rng: np.random.Generator, width: int, height: int) -> npt.NDArray[np.float32]:
@@ -78,7 +82,10 @@ def _fixed_pattern(rng: np.random.Generator, width: int, height: int) -> npt.NDA
     corners = 0.5 * rng.uniform(-0.3, 1.0) * (x + y)
     stripes = rng.normal(0, 0.10, (1, width)) + rng.normal(0, 0.05, (height, 1))
     spots = 0.05 * rng.standard_normal((height, width), np.float32)
-    return (corners + stripes + spots + 0.2 * smooth_noise(rng, height, width, 5)).astype(np.float32)
+    pattern: npt.NDArray[np.float32] = (corners + stripes + spots + 0.2 * smooth_noise(rng, height, width, 5)).astype(
+        np.float32
+    )
+    return pattern
 
 
 def _range(rng: np.random.Generator, street: Backdrop) -> tuple[float, float]:

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# The arguments that triton's compiler passes to these functions have no Python types.
-# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """Backward pass in two kernels: carries from chunk to chunk, then all chunks in parallel."""
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# The arguments that triton's compiler passes to these functions have no Python types.
-# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """Forward pass: one program processes one walk of one or two channels, chunk by chunk."""
 
 from __future__ import annotations

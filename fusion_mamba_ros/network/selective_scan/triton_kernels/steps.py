@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# The arguments that triton's compiler passes to these functions have no Python types.
-# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """Functions of one step that all kernels share: its pixel, its size, and the composition of two steps."""
 
 from __future__ import annotations
