@@ -14,7 +14,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_scenarios import Fault, Scenario
 from sensor_msgs.msg import Image
-from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector, numbered_pixels
+from simulated_node import NON_FINITE, RAISED, SimulatedDetector, numbered_pixels
+from simulated_world import SECOND
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp

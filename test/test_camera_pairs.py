@@ -14,7 +14,8 @@ pytest.importorskip("rclpy")
 
 from fault_run import FaultRun, image
 from fault_scenarios import draw_scenario
-from simulated_node import MS, SECOND, SimulatedDetector
+from simulated_node import SimulatedDetector
+from simulated_world import MS, SECOND
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.streams.frames import Camera

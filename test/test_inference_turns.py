@@ -6,6 +6,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,13 +27,13 @@ class Simulation:
         self.turns: Turns[tuple[int, int]] = Turns()
         self.lanes = [self.turns.add_lane() for _ in range(int(rng.integers(1, 6)))]
         self.threads = int(rng.integers(1, 4))
-        self.duration = lambda: float(rng.uniform(0.5, 2.0))
+        self._rng = rng
         self.arrivals: list[tuple[float, int]] = []
         for lane in self.lanes:
             # One lane may flood, another may send nothing.
             rate = float(rng.choice([0.0, 0.3, 1.0, 50.0]))
-            times = np.cumsum(rng.exponential(1 / rate, int(rate * 40))) if rate else []
-            self.arrivals += [(float(time), lane) for time in times if time < 40]
+            times: list[float] = np.cumsum(rng.exponential(1 / rate, int(rate * 40))).tolist() if rate else []
+            self.arrivals += [(time, lane) for time in times if time < 40]
         self.arrivals.sort()
         self.starts: list[tuple[float, int, tuple[int, int]]] = []
         self.waiting_since: dict[int, int] = {}  # lane to the number of starts when it began to wait
@@ -62,7 +63,7 @@ class Simulation:
                     self.waiting_since.setdefault(lane, len(self.starts))
             while len(running) < self.threads and (taken := self.turns.take()) is not None:
                 self.start(now, *taken)
-                heapq.heappush(running, (now + self.duration(), taken[0]))
+                heapq.heappush(running, (now + float(self._rng.uniform(0.5, 2.0)), taken[0]))
                 assert len({lane for _, lane in running}) == len(running), "two threads in one lane"
             idle = self.threads - len(running)
             busy = {lane for _, lane in running}
@@ -132,8 +133,7 @@ class Slow:
         self.errors: list[Exception] = []
         self.scheduler = InferenceScheduler(threads)
         self.lanes = [
-            self.scheduler.lane(lambda item, lane=lane: self.process(lane, item), on_error=self.errors.append)
-            for lane in range(lanes)
+            self.scheduler.lane(partial(self.process, lane), on_error=self.errors.append) for lane in range(lanes)
         ]
 
     def process(self, lane: int, item: int) -> None:

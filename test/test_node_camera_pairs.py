@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
         pairs = Pairs(graph)
         try:
             for name in NAMES:
-                wait_until(lambda name=name: pairs.is_well(name), f"{name} is well")
+                wait_until(partial(pairs.is_well, name), f"{name} is well")
             yield pairs
         finally:
             pairs.close()
@@ -110,7 +111,7 @@ def test_one_pair_floods_and_the_other_is_served_as_often_as_its_cameras_send(pa
     finally:
         rear.period_sec = front.period_sec
     for name in NAMES:
-        wait_until(lambda name=name: pairs.is_well(name), f"{name} is well")
+        wait_until(partial(pairs.is_well, name), f"{name} is well")
         status = pairs.statuses[name][-1]
         for camera in (status.rgb, status.thermal):
             counts = [getattr(camera, field) for field in camera.get_fields_and_field_types()]

@@ -16,7 +16,8 @@ pytest.importorskip("rclpy")
 from fault_run import FaultRun
 from fault_scenarios import draw_scenario
 from ros_cameras import image_message
-from simulated_node import MS, SECOND, SimulatedDetector, numbered_pixels
+from simulated_node import SimulatedDetector, numbered_pixels
+from simulated_world import MS, SECOND
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp

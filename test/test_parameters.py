@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from detector_graph import isolate
+from parameter_node import Server
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file, parameter_value_to_python
 
-from fusion_mamba_ros.ros.detector.parameter_server import ParameterServer
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 
@@ -42,44 +42,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return values
-
-
-class Server:
-    """A node that has the parameters, started with some values."""
-
-    def __init__(
-        self,
-        context: Context,
-        start: dict[str, Any] | None = None,
-        *,
-        configured: bool = False,
-        check: Callable[[DetectorParameters], None] = lambda parameters: None,
-        on_change: Callable[[DetectorParameters], None] | None = None,
-        file: Path | None = None,
-    ) -> None:
-        self.node = Node(
-            "parameters",
-            context=context,
-            parameter_overrides=[Parameter(name, value=value) for name, value in (start or {}).items()],
-            start_parameter_services=False,
-            cli_args=None if file is None else ["--ros-args", "--params-file", str(file)],
-        )
-        self.changes: list[DetectorParameters] = []
-        try:
-            self.server = ParameterServer(
-                self.node,
-                may_change=lambda: not configured,
-                check=check,
-                on_change=on_change or self.changes.append,
-            )
-        except ParameterError:
-            self.node.destroy_node()
-            raise
-
-    def set(self, **values: Any) -> tuple[bool, str]:
-        parameters = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
-        result = self.node.set_parameters_atomically(parameters)
-        return result.successful, result.reason
 
 
 def test_the_yaml_file_holds_every_parameter_with_its_default() -> None:
@@ -321,81 +283,3 @@ def test_a_name_that_is_no_topic_is_refused_with_a_sentence(context: Context, to
     assert "expected a topic name" in reason and "\n" not in reason
     assert server.set(rgb__camera_info_topic="~/lens/camera_info") == (True, "")
     server.node.destroy_node()
-
-
-def test_a_camera_pair_has_the_common_values_unless_it_has_its_own(context: Context, tmp_path: Path) -> None:
-    path = tmp_path / "pairs.yaml"
-    path.write_text(
-        "/parameters: {ros__parameters: {pairs: [front, rear], score_threshold: 0.3, "
-        "rear: {score_threshold: 0.6, rectify: off, "
-        "registration: {homography: [1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}}}}"
-    )
-    server = Server(context, file=path, configured=True)
-    front, rear = server.server.pairs["front"], server.server.pairs["rear"]
-    assert front == server.server.current
-    assert (front.score_threshold, rear.score_threshold) == (0.3, 0.6)
-    assert (front.rectify, rear.rectify) == ("auto", "off")
-    assert rear.registration_homography is not None and front.registration_homography is None
-    assert server.set(score_threshold=0.4, rear__nms_threshold=0.7) == (True, "")
-    front, rear = server.server.pairs["front"], server.server.pairs["rear"]
-    assert (front.score_threshold, rear.score_threshold) == (0.4, 0.6)
-    assert (front.nms_threshold, rear.nms_threshold) == (0.5, 0.7)
-    assert len(server.changes) == 1
-    server.node.destroy_node()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"rear__score_threshold": 3.0}, "rear.score_threshold out of range"),
-        ({"rear__thermal__range_min": 9e4}, "rear.thermal.range_min out of range"),
-        ({"thermal__range_min": 200.0}, "camera pair rear: parameter thermal.range_min is 200"),
-        ({"rear__image_transport": "compressed"}, "may change only while the node is unconfigured"),
-        ({"rear__score_threshold": None}, "parameter rear.score_threshold cannot be unset"),
-        ({"pairs": ["front"]}, "parameter pairs can be given only at the start of the node"),
-    ],
-)
-def test_a_bad_value_of_a_camera_pair_is_refused_with_a_sentence(
-    context: Context, change: dict[str, Any], words: str
-) -> None:
-    start = {"pairs": ["front", "rear"], "rear.thermal.range_max": 100.0}
-    server = Server(context, start, configured="range_min" not in str(change))
-    before = dict(server.server.pairs)
-    accepted, reason = server.set(**change)
-    assert not accepted and words in reason, reason
-    assert server.server.pairs == before
-    server.node.destroy_node()
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (["rgb"], "the name rgb, which is"),
-        (["front", "front"], "expected each name once"),
-        (["two words"], "'two words': expected letters"),
-        (["1st"], "'1st': expected letters"),
-        (["a__b"], "'a__b': expected letters"),
-        ([f"p{i}" for i in range(17)], "17 names: expected at most 16"),
-    ],
-)
-def test_bad_names_of_camera_pairs_are_refused_with_a_sentence(context: Context, names: list[str], words: str) -> None:
-    with pytest.raises(ParameterError, match=words):
-        Server(context, {"pairs": names})
-
-
-def test_a_bad_value_of_a_camera_pair_at_the_start_is_refused_with_a_sentence(context: Context) -> None:
-    with pytest.raises(ParameterError, match=r"parameter rear\.score_threshold is 3\.0: expected 0 to 1"):
-        Server(context, {"pairs": ["rear"], "rear.score_threshold": 3.0})
-    with pytest.raises(ParameterError, match=r"parameter rear\.rectify is 'yes': expected one of auto, off"):
-        Server(context, {"pairs": ["rear"], "rear.rectify": "yes"})
-
-
-def test_a_dump_of_a_node_with_camera_pairs_loads(context: Context, tmp_path: Path) -> None:
-    first = Server(context, {"pairs": ["front"], "front.nms_threshold": 0.25})
-    path = tmp_path / "dump.yaml"
-    values = {"pairs": ["front"], "front": {"nms_threshold": 0.25, "score_threshold": None, "classes": None}}
-    path.write_text(yaml.dump({"/parameters": {"ros__parameters": values}}))
-    second = Server(context, file=path)
-    assert second.server.pairs == first.server.pairs
-    first.node.destroy_node()
-    second.node.destroy_node()

@@ -44,7 +44,7 @@ def calibration(**changes: Any) -> CameraCalibration:
 def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     small = np.random.default_rng(5).integers(0, 250, (shape[0] // 8, shape[1] // 8, *shape[2:])).astype(np.float32)
     image = cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.clip(image, 0, 250).astype(dtype)
+    return np.asarray(np.clip(image, 0, 250).astype(dtype))
 
 
 def by_opencv(image: np.ndarray, model: str, p: list[float], level: int) -> np.ndarray:
@@ -53,7 +53,8 @@ def by_opencv(image: np.ndarray, model: str, p: list[float], level: int) -> np.n
     new = camera if not any(p) else np.reshape(p, (3, 4))[:, :3]
     build = cv2.fisheye.initUndistortRectifyMap if model == "equidistant" else cv2.initUndistortRectifyMap
     maps = build(camera, distortion, np.eye(3), new, SIZE, cv2.CV_32FC1)
-    return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(level,) * 3)
+    found = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(level,) * 3)
+    return np.asarray(found)
 
 
 @pytest.mark.parametrize("model", MODELS)

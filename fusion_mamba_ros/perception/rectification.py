@@ -174,7 +174,7 @@ class Rectification:
         if size_of(image) != self.calibration.size:
             raise ValueError(f"the image is {size_of(image)}, its calibration is for {self.calibration.size}")
         level = PADDING_LEVEL if image.ndim == 3 else int(np.median(image[::_MEDIAN_STEP, ::_MEDIAN_STEP]))
-        return cv2.remap(
+        rectified = cv2.remap(
             image,
             self._maps[0],
             self._maps[1],
@@ -182,6 +182,7 @@ class Rectification:
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(level,) * 4,
         )
+        return np.asarray(rectified)
 
     def to_original(self, points: npt.NDArray[Any]) -> Points:
         """Return points (n, 2) of the rectified image in the original one.
