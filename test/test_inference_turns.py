@@ -194,12 +194,15 @@ def test_a_lane_that_hangs_says_so_at_its_stop_and_the_others_go_on() -> None:
 
 
 def test_the_threads_end_with_the_scheduler() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     slow = Slow(3)
+    created = set(threading.enumerate()) - before
+    assert len(created) == 3
     slow.lanes[0].submit(1)
     wait_until(lambda: slow.started, "the first")
     slow.lanes[1].submit(2)
     slow.scheduler.close()
     slow.allowed.release(1)
-    wait_until(lambda: threading.active_count() == before, "the threads' end")
+    slow.allowed.release(1)
+    wait_until(lambda: not any(thread.is_alive() for thread in created), "the threads' end")
     assert slow.started in ([(0, 1)], [(0, 1), (1, 2)])
