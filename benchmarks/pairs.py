@@ -33,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +57,6 @@ def run_node(options: argparse.Namespace) -> None:
 
     if not options.inference_ms:
         run_node(lambda _: DetectorNode(autostart=True), argparse.ArgumentParser())
-        return
     result = Detections(
         np.tile(np.array([10, 20, 60, 120], np.float32), (10, 1)),
         np.linspace(0.9, 0.3, 10, dtype=np.float32),
@@ -150,9 +150,7 @@ class Listener:
         self.executor.add_node(self.node)
         self.ages_ms: dict[str, list[float]] = {topic: [] for topic in topics}
         for topic in topics:
-            self.node.create_subscription(
-                Detection2DArray, topic, lambda message, topic=topic: self._note(topic, message), 100
-            )
+            self.node.create_subscription(Detection2DArray, topic, partial(self._note, topic), 100)
 
     def _note(self, topic: str, message: Any) -> None:
         stamp = message.header.stamp

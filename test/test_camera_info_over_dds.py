@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ def lens_of(graph: Graph, camera: Camera) -> str:
     return "" if status is None else {value.key: value.value for value in status.values}[f"{camera.value} lens"]
 
 
+def is_rectified(graph: Graph, camera: Camera) -> bool:
+    return lens_of(graph, camera) == "rectified: plumb_bob"
+
+
 def test_a_camera_info_that_is_kept_and_one_that_repeats_both_rectify(tmp_path: Path) -> None:
     thermal_info = "thermal.camera_info_topic:=lenses/thermal"
     with running_detector(tmp_path / "log", "checkpoint:=stand-in", thermal_info) as (_, graph):
@@ -44,9 +49,7 @@ def test_a_camera_info_that_is_kept_and_one_that_repeats_both_rectify(tmp_path: 
         cameras = Cameras(graph)
         try:
             for camera in Camera:
-                wait_until(
-                    lambda camera=camera: lens_of(graph, camera) == "rectified: plumb_bob", f"{camera.value} rectified"
-                )
+                wait_until(partial(is_rectified, graph, camera), f"{camera.value} rectified")
             start = len(graph.arrays)
             wait_until(lambda: len(graph.arrays) > start + 2, "arrays")
             calibration = calibration_of(camera_info(RGB_SIZE))

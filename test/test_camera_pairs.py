@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,11 @@ class PairsRun:
         self._number = 0
         self.world.published["/diagnostics"].append(self._on_diagnostics)
         for name in NAMES:
-            self.world.published[f"{name}/detections"].append(
-                lambda message, name=name: self.stamps[name].append(to_nanoseconds(message.header.stamp))
-            )
-            self.world.published[f"~/{name}/status"].append(lambda status, name=name: self._on_status(name, status))
+            self.world.published[f"{name}/detections"].append(partial(self._on_array, name))
+            self.world.published[f"~/{name}/status"].append(partial(self._on_status, name))
+
+    def _on_array(self, name: str, message: Any) -> None:
+        self.stamps[name].append(to_nanoseconds(message.header.stamp))
 
     def _on_status(self, name: str, status: Any) -> None:
         self.statuses[name] = status
@@ -62,10 +64,7 @@ class PairsRun:
                     stamp_ns = self.world.node_ns + sent_ns
                     message = image(camera, self._number % 60_000, stamp_ns)
                     pair = self.detector.pairs[name]
-                    self.world.at(
-                        start_ns + sent_ns + (5 + index) * MS,
-                        lambda pair=pair, camera=camera, message=message: pair.receive(camera, message),
-                    )
+                    self.world.at(start_ns + sent_ns + (5 + index) * MS, partial(pair.receive, camera, message))
         self.world.run_until(start_ns + int(seconds * SECOND))
 
 
@@ -133,10 +132,12 @@ def test_an_inference_that_fails_for_one_pair_does_not_fail_for_the_other(run: P
 def test_each_pair_has_its_own_track_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     run = PairsRun(monkeypatch, tracking=True)
     ids: dict[str, set[str]] = defaultdict(set)
+
+    def note(name: str, message: Any) -> None:
+        ids[name].update(detection.id for detection in message.detections)
+
     for name in NAMES:
-        run.world.published[f"{name}/detections"].append(
-            lambda message, name=name: ids[name].update(detection.id for detection in message.detections)
-        )
+        run.world.published[f"{name}/detections"].append(partial(note, name))
     run.play(1.0, periods_ns=dict.fromkeys(NAMES, PERIOD_NS))
     assert "1" in ids["front"] and "1" in ids["rear"]
 
@@ -156,9 +157,7 @@ class PairsFaultRun(FaultRun):
         self._rear_number += 1
         for camera in Camera:
             message = image(camera, self._rear_number % 60_000, self.world.node_ns)
-            self.world.at(
-                self.world.steady_ns + 5 * MS, lambda camera=camera, message=message: self.rear.receive(camera, message)
-            )
+            self.world.at(self.world.steady_ns + 5 * MS, partial(self.rear.receive, camera, message))
 
     def _on_diagnostics(self, message: Any) -> None:
         super()._on_diagnostics(message)

@@ -106,11 +106,11 @@ def test_boxes_of_thermal_before_any_rgb_image_are_in_pixels_of_the_thermal_imag
 def test_the_network_sees_rectified_images(run: Callable[..., Run]) -> None:
     node = run()
     node.play(1.0)
-    node.detector.predictor.seen.clear()  # type: ignore[attr-defined]
+    node.detector.predictor.seen.clear()
     for camera in Camera:
         send(node, camera, camera_info())
     node.play(0.5)
-    images = node.detector.predictor.seen[-1]  # type: ignore[attr-defined]
+    images = node.detector.predictor.seen[-1]
     number = int(images["thermal"][12, 8])
     raw = np.full((24, 16), number, np.uint16)
     assert (images["thermal"] == lens().rectify(raw)).all()
@@ -118,7 +118,7 @@ def test_the_network_sees_rectified_images(run: Callable[..., Run]) -> None:
     wide = camera_info(p=[5.0, 0, 8, 0, 0, 5, 12, 0, 0, 0, 1, 0])
     send(node, Camera.RGB, wide)
     node.play(0.5)
-    assert node.detector.predictor.seen[-1]["rgb"][0, 0].tolist() == [114, 114, 114]  # type: ignore[attr-defined]
+    assert node.detector.predictor.seen[-1]["rgb"][0, 0].tolist() == [114, 114, 114]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_camera_info_that_cannot_be_used_is_one_sentence_and_the_image_is_used
     assert status.message.startswith("thermal images are not rectified, camera_info cannot be used: ")
     assert words in status.message and "; " not in status.message
     assert set(node.modes()[2:]) == {"fused"}
-    assert (node.detector.predictor.seen[-1]["thermal"] > 0).all()  # type: ignore[attr-defined]
+    assert (node.detector.predictor.seen[-1]["thermal"] > 0).all()
     send(node, Camera.THERMAL, camera_info())
     node.play(2.0)
     assert node.health["cameras"].message == "OK"

@@ -188,7 +188,7 @@ def one_object(run: Run, scores: Callable[[int], list[float]]) -> None:
         mode = Mode.FUSED if len(images) == 2 else Mode.RGB_ONLY if "rgb" in images else Mode.THERMAL_ONLY
         return Detections(boxes, values, np.zeros(len(values), np.int64), mode)
 
-    run.detector.predictor.predict = predict  # type: ignore[method-assign]
+    run.detector.predictor.predict = predict
 
 
 def test_an_object_keeps_its_id_over_twenty_changes_of_mode(run: Callable[..., Run]) -> None:

@@ -22,7 +22,6 @@ from fusion_mamba_ros.perception.engine import Engine, EngineOptions
 from fusion_mamba_ros.perception.engine_loading import load_engine
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.torch_engine import TorchEngine
-from fusion_mamba_ros.ros.detector import inference_threads as division
 from fusion_mamba_ros.ros.detector.inference_threads import inference_threads, threads_of_each
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import share_engine
@@ -148,7 +147,7 @@ def test_predictors_that_share_an_engine_have_thresholds_homography_and_scaling_
 def test_the_threads_are_divided_among_the_pairs(
     monkeypatch: pytest.MonkeyPatch, threads: int, pairs: int, cores: int, each: int, inferences: int
 ) -> None:
-    monkeypatch.setattr(division.os, "sched_getaffinity", lambda process_id: set(range(cores)))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process_id: set(range(cores)))
     given = parameters(threads=threads)
     assert threads_of_each(given, pairs).threads == each
     reentrant = SimpleNamespace(engine=SimpleNamespace(is_reentrant=True))
