@@ -11,11 +11,10 @@ OpenMP runtime reads the environment once. With few predictions in a cell, p99 i
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion_mamba_ros.deployment.bench_process import BenchProcess, BenchRequest
 from fusion_mamba_ros.openmp_policy import WAITING_VARIABLES
+from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 
 POLICIES: dict[str, dict[str, str]] = {
     "spinning": {},
@@ -34,30 +35,6 @@ POLICIES: dict[str, dict[str, str]] = {
 }
 # Ends by itself if this process is killed.
 COMPETITOR = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10000))"
-
-
-def predict_on_request(checkpoint: Path | None, threads: int) -> None:
-    """Answer each line "SECONDS" of stdin with the times of predictions, milliseconds, as JSON. Ends with stdin."""
-    from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-    from fusion_mamba_ros.perception.predictor import Predictor
-    from fusion_mamba_ros.perception.threads import set_threads
-
-    set_threads(threads)
-    predictor = Predictor.from_checkpoint(checkpoint or default_checkpoint(), "cpu")
-    rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    thermal = rng.integers(0, 256, (480, 640), dtype=np.uint8)
-    images = {name: image for name, image in (("rgb", rgb), ("thermal", thermal)) if name in predictor.modalities}
-    predictor.predict(images)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        times: list[float] = []
-        deadline = time.monotonic() + float(line)
-        while time.monotonic() < deadline or not times:
-            start = time.perf_counter()
-            predictor.predict(images)
-            times.append((time.perf_counter() - start) * 1e3)
-        print(json.dumps(times), flush=True)
 
 
 @contextmanager
@@ -72,33 +49,19 @@ def competitors(count: int) -> Iterator[None]:
             process.wait()
 
 
-def measure(policy: str, threads: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(policy: str, threads: int, images: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the figures of one policy and number of threads beside each number of competitors."""
     environment = {name: value for name, value in os.environ.items() if name not in WAITING_VARIABLES}
-    environment |= POLICIES[policy]
-    command = [sys.executable, __file__, "--predict", str(threads)]
-    if options.checkpoint is not None:
-        command += ["--checkpoint", str(options.checkpoint)]
+    request = BenchRequest(options.checkpoint.absolute(), images, device="cpu", threads=threads)
     rows: list[dict[str, Any]] = []
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as predicting:
-        assert predicting.stdin is not None and predicting.stdout is not None
-        try:
-            if predicting.stdout.readline() != "ready\n":
-                raise SystemExit(f"the process that predicts with {policy}, {threads} threads did not start")
-            for count in options.competitors:
-                with competitors(count):
-                    print(options.seconds, file=predicting.stdin, flush=True)
-                    times = json.loads(predicting.stdout.readline())
-                p50, p99 = np.percentile(times, [50, 99])
-                row = {"policy": policy, "threads": threads, "competitors": count, "p50": p50, "p99": p99}
-                rows.append(row | {"predictions": len(times)})
-                print(f"{policy}, {threads} threads, {count} competitors: {p50:.0f} ms", file=sys.stderr)
-        except BaseException:
-            predicting.kill()
-            raise
-        predicting.stdin.close()
+    with BenchProcess(request, environment | POLICIES[policy]) as predicting:
+        for count in options.competitors:
+            with competitors(count):
+                times = predicting.run(seconds=options.seconds).total
+            p50, p99 = np.percentile(times, [50, 99])
+            row = {"policy": policy, "threads": threads, "competitors": count, "p50": p50, "p99": p99}
+            rows.append(row | {"predictions": len(times)})
+            print(f"{policy}, {threads} threads, {count} competitors: {p50:.0f} ms", file=sys.stderr)
     return rows
 
 
@@ -123,15 +86,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--competitors", type=int, nargs="+", default=[0, 1, 2, 4])
     parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
-    parser.add_argument("--checkpoint", type=Path, help="default: that of the package")
-    parser.add_argument("--predict", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoint", type=Path, default=default_checkpoint(), help="default: that of the package")
     options = parser.parse_args()
-    if options.predict is not None:
-        predict_on_request(options.checkpoint, options.predict)
-        return
-    rows = [
-        row for policy in options.policies for threads in options.threads for row in measure(policy, threads, options)
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.npz"
+        random = np.random.default_rng(0)
+        rgb, thermal = (random.integers(0, 256, shape, np.uint8) for shape in ((480, 640, 3), (480, 640)))
+        np.savez(images, rgb=rgb, thermal=thermal)
+        rows = [
+            row
+            for policy in options.policies
+            for threads in options.threads
+            for row in measure(policy, threads, images, options)
+        ]
     print(f"{os.cpu_count()} cores, {options.seconds:g} s for each row\n\n{table(rows)}")
 
 

@@ -23,6 +23,7 @@ app = typer.Typer(
 # Each module has a function `register(app)` that adds its command. Put heavy imports inside the command.
 COMMANDS: tuple[str, ...] = (
     "analyze",
+    "bench",
     "calibrate",
     "check_data",
     "compare",

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 
-# GNU's runtime, which torch ships: rounds of spinning before a thread sleeps. Chosen, not yet measured against others.
-SPIN_ROUNDS = 10_000
+# GNU's runtime, which torch ships: rounds of spinning before a thread sleeps. `benchmarks/contention.py` compares it
+# with others; docs/explanation/node-performance.md has the figures.
+SPIN_ROUNDS = 1_000
 # LLVM's and Intel's runtimes, which torch of conda links: milliseconds before a thread sleeps.
 BLOCK_TIME_MS = 1
 WAITING_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mark the tests that use ROS, so that they run one after the other while the others run in parallel."""
+"""Mark the tests that use ROS, so that they run one after the other while the others run in parallel.
+
+Fixtures that tests of several files share are here too.
+"""
 
 from __future__ import annotations
 
 import ast
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hostile_inputs import Inputs
 
 FOLDER = Path(__file__).parent
 
@@ -33,3 +40,28 @@ def needs_rclpy(path: Path) -> bool:
     return "rclpy" in names or any(
         needs_rclpy(FOLDER / f"{name}.py") for name in names if (FOLDER / f"{name}.py").exists()
     )
+
+
+@pytest.fixture(scope="session")
+def good_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small checkpoint that every command accepts."""
+    from hostile_inputs import write_good_checkpoint
+
+    return write_good_checkpoint(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def good_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a short bag that every command accepts."""
+    from hostile_inputs import write_good_bag
+
+    return write_good_bag(tmp_path_factory.mktemp("bags") / "good")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, good_checkpoint: Path, good_bag: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
+    """Return the inputs of one hostile case in a folder of its own, which is the working directory."""
+    from hostile_inputs import Inputs
+
+    monkeypatch.chdir(tmp_path)
+    return Inputs(tmp_path, good_checkpoint, good_bag)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import array
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +12,13 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_scenarios import Fault, Scenario
+from numbered_messages import numbered_message
 from sensor_msgs.msg import Image
-from simulated_node import NON_FINITE, RAISED, SimulatedDetector, numbered_pixels
+from simulated_node import NON_FINITE, RAISED, SimulatedDetector
 from simulated_world import SECOND
 from vision_msgs.msg import Detection2DArray
 
-from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
 from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.streams.frames import Camera
 
@@ -157,7 +157,7 @@ class FaultRun:
         number, stamp_ns = self._numbers[camera], self.world.node_ns
         corrupt = self._fault("camera corrupt", camera)
         corruption = corrupt.corruption if corrupt and self._rng.random() < corrupt.amount else ""
-        message = image(camera, number, 0 if corruption == "zero stamp" else stamp_ns)
+        message = numbered_message(camera, number, 0 if corruption == "zero stamp" else stamp_ns)
         if corruption == "cut short":
             message.data = message.data[:-7]
         elif corruption == "encoding":
@@ -302,14 +302,3 @@ class FaultRun:
         self.quiet_ticks = self.quiet_ticks + 1 if arrived >= 5 and published < 0.4 * arrived else 0
         if self.quiet_ticks >= 2:
             assert worst >= WARN, f"{published} arrays of {arrived} pairs in the last second"
-
-
-def image(camera: Camera, number: int, stamp_ns: int) -> Image:
-    """Return a message that carries ``number``."""
-    pixels = numbered_pixels(camera, number)
-    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="bgra8" if pixels.ndim == 3 else "mono16")
-    message.step = pixels.strides[0]
-    message.header.frame_id = f"{camera.value}_camera"
-    message.header.stamp = to_stamp(stamp_ns)
-    message.data = array.array("B", pixels.tobytes())
-    return message

@@ -7,8 +7,12 @@ The first pixel of an image is the command, so that a test decides per frame.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from fusion_mamba_ros.perception.detections import Detections
@@ -28,10 +32,7 @@ class FaultyPredictor:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        assert isinstance(predictor.engine, TorchEngine)
-        self._bias = next(
-            p for n, p in predictor.engine.model.named_parameters() if n.startswith("head.class_branches")
-        )
+        self._poisoned = _poisoned_weights if isinstance(predictor.engine, TorchEngine) else _poisoned_session
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._predictor, name)
@@ -48,13 +49,37 @@ class FaultyPredictor:
         time.sleep({HANG: HANG_SEC, SLOW: SLOW_SEC, STALL: STALL_SEC}.get(command, 0.0))
         if command != NAN:
             return self._predictor.predict(images, reference_size=reference_size)
-        with torch.no_grad():
-            kept = self._bias.clone()
-            self._bias.fill_(float("nan"))
-            try:
-                return self._predictor.predict(images, reference_size=reference_size)
-            finally:
-                self._bias.copy_(kept)
+        with self._poisoned(self._predictor.engine):
+            return self._predictor.predict(images, reference_size=reference_size)
+
+
+@contextmanager
+def _poisoned_weights(engine: Any) -> Iterator[None]:
+    """Let the network of PyTorch compute NaN."""
+    bias = next(p for n, p in engine.model.named_parameters() if n.startswith("head.class_branches"))
+    with torch.no_grad():
+        kept = bias.clone()
+        bias.fill_(float("nan"))
+        try:
+            yield
+        finally:
+            bias.copy_(kept)
+
+
+@contextmanager
+def _poisoned_session(engine: Any) -> Iterator[None]:
+    """Let the session of ONNX Runtime return NaN: the weights of a file cannot be changed once it is loaded."""
+    session = engine._session
+    poisoned = [np.nan * value for value in session.run(None, _black(session))]
+    engine._session = SimpleNamespace(run=lambda names, inputs: poisoned)
+    try:
+        yield
+    finally:
+        engine._session = session
+
+
+def _black(session: Any) -> dict[str, np.ndarray]:
+    return {value.name: np.zeros((1, *value.shape[1:]), np.uint8) for value in session.get_inputs()}
 
 
 def load(parameters: DetectorParameters) -> Any:

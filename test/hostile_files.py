@@ -56,6 +56,12 @@ def checkpoint(path: Path, changes: Mapping[str, Any] | None = None, *, text: st
     return path
 
 
+def with_fusion_mamba(**section: Any) -> dict[str, Any]:
+    """Return metadata of a model with these fields in the section of the fusion operator."""
+    model = {name: value for name, value in METADATA["model"].items() if name != "fusion"}
+    return {"model": {**model, "fusion_mamba": section}}
+
+
 def with_model(**changes: Any) -> dict[str, Any]:
     return {"model": {**METADATA["model"], **changes}}
 

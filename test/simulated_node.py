@@ -51,6 +51,7 @@ class SimulatedPredictor:
 
     metadata = CheckpointMetadata(("person",), (64, 64))
     device = torch.device("cpu")
+    engine_description = "simulated 1.0, fp32"
     modes = tuple(Mode)
 
     def __init__(self, world: World) -> None:

@@ -35,6 +35,7 @@ class StandIn:
         )
         self.thresholds = Thresholds()
         self.device = "cpu"
+        self.engine_description = "stand-in 1.0, fp32"
         self.modes = tuple(Mode)
         self._delay_sec = delay_sec
 

@@ -150,6 +150,18 @@ def test_network_knows_tensors_and_no_images() -> None:
     assert not wrong
 
 
+def test_boxes_and_texts_are_drawn_in_one_folder() -> None:
+    drawing = {"cv2.rectangle", "cv2.putText", "cv2.getTextSize"}
+    wrong = {
+        f"{path.relative_to(ROOT)} calls {ast.unparse(node)}"
+        for path in FILES
+        if PACKAGE / "perception" / "drawing" not in path.parents
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path.name))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in drawing
+    }
+    assert not wrong
+
+
 def test_a_file_is_named_for_its_concept() -> None:
     nameless = {"utils", "util", "common", "helpers", "helper", "misc", "tools", "base"}
     assert not [path for path in PACKAGE.rglob("*") if path.stem in nameless]

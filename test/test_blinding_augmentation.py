@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_augmentation import PLAIN, SIZE, patch_sample
+from bright_patches import PLAIN, SIZE, patch_sample
 
 from fusion_mamba_ros.datasets import Augmentation
 from fusion_mamba_ros.datasets.darkness_augmentation import darken

@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from fault_run import FaultRun, image
+from fault_run import FaultRun
 from fault_scenarios import draw_scenario
+from numbered_messages import numbered_message
 from simulated_node import SimulatedDetector
 from simulated_world import MS, SECOND
 
@@ -62,7 +63,7 @@ class PairsRun:
                 self._number += 1
                 for camera in Camera:
                     stamp_ns = self.world.node_ns + sent_ns
-                    message = image(camera, self._number % 60_000, stamp_ns)
+                    message = numbered_message(camera, self._number % 60_000, stamp_ns)
                     pair = self.detector.pairs[name]
                     self.world.at(start_ns + sent_ns + (5 + index) * MS, partial(pair.receive, camera, message))
         self.world.run_until(start_ns + int(seconds * SECOND))
@@ -156,7 +157,7 @@ class PairsFaultRun(FaultRun):
         self.world.at(self.world.steady_ns + PERIOD_NS, self._trigger_rear)
         self._rear_number += 1
         for camera in Camera:
-            message = image(camera, self._rear_number % 60_000, self.world.node_ns)
+            message = numbered_message(camera, self._rear_number % 60_000, self.world.node_ns)
             self.world.at(self.world.steady_ns + 5 * MS, partial(self.rear.receive, camera, message))
 
     def _on_diagnostics(self, message: Any) -> None:

@@ -28,7 +28,7 @@ def test_check_data_counts_what_is_there_and_draws_samples(folder: Path, tmp_pat
     assert "day 1, night 2" in result.output and "problems: none" in result.output
     images = list((tmp_path / "out" / "samples").glob("*.jpg"))
     assert len(images) == 3
-    assert cv2.imread(str(images[0])).shape[1] == 2 * 640
+    assert cv2.imread(str(images[0])).shape[1] == 2 * 640 + 4  # a gap between the images
 
 
 def test_check_data_lists_by_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:

@@ -164,5 +164,5 @@ def test_settings_of_another_operator_are_refused() -> None:
 def test_network_of_an_old_configuration_has_the_same_tensors() -> None:
     old = FusionMambaDetector(ModelConfig.from_dict({**FLAT, "sscs": True}, stored=True))
     blocks = [name for name in old.state_dict() if name.startswith("fusions.2.enhance.")]
-    assert "fusions.2.enhance.lead_in.0.weight" in blocks
+    assert "fusions.2.enhance.proj_in.0.weight" in blocks
     assert "fusions.2.enhance.dssf.0.scans.1.A_log" in blocks

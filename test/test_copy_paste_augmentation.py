@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_augmentation import PLAIN, SIZE, patch_sample
+from bright_patches import PLAIN, SIZE, patch_sample
 
 from fusion_mamba_ros.datasets import Augmentation, Sample
 from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects

@@ -91,7 +91,7 @@ def test_stages_are_those_of_the_block_and_streams_with_equal_features_correlate
     for fusion in list(model.fusions)[1:]:
         # Both streams and both projections see the same features, so the input of the block is one map twice.
         fusion.enhance.register_forward_pre_hook(lambda module, maps: (maps[0], maps[0]))
-        fusion.enhance.lead_in[1].load_state_dict(fusion.enhance.lead_in[0].state_dict())
+        fusion.enhance.proj_in[1].load_state_dict(fusion.enhance.proj_in[0].state_dict())
     dataset = PreparedDataset(open_dataset(data, "val"), (64, 64))
     found = measure_correlation(model, dataset, (64, 64))
     stages = ["before SSCS", "after swap", "after VSS", "after DSSF 1", "after DSSF 2"]
@@ -115,7 +115,7 @@ def test_pairs_of_equal_images_correlate_fully_and_shuffled_ones_clearly_less(tm
     model.backbones["thermal"].load_state_dict(model.backbones["rgb"].state_dict())
     fusion: Any
     for fusion in list(model.fusions)[1:]:
-        fusion.enhance.lead_in[1].load_state_dict(fusion.enhance.lead_in[0].state_dict())
+        fusion.enhance.proj_in[1].load_state_dict(fusion.enhance.proj_in[0].state_dict())
     found = measure_correlation(model, PreparedDataset(open_dataset(pairs, "val"), (64, 64)), (64, 64))
     assert {item.stage for item in found} == {"before DSSF", "after DSSF 1"}
     for item in found:

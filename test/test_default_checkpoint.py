@@ -58,3 +58,10 @@ def test_the_exported_weights_are_used_if_only_their_engine_is_installed(
     reasons = dict.fromkeys(missing, "is not installed")
     monkeypatch.setattr(default_checkpoint_module, "why_unavailable", lambda kind: reasons.get(kind.name))
     assert default_checkpoint(tmp_path / "fusion_mamba_ros") == weights / expected
+
+
+@pytest.mark.parametrize(("engine", "expected"), [("onnxruntime", EXPORTED_NAME), ("torch", NAME), ("auto", NAME)])
+def test_the_named_engine_gets_the_file_that_it_runs(tmp_path: Path, engine: str, expected: str) -> None:
+    weights = lay(tmp_path / "weights" / NAME).parent
+    (weights / EXPORTED_NAME).touch()
+    assert default_checkpoint(tmp_path / "fusion_mamba_ros", engine=engine) == weights / expected

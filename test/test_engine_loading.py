@@ -39,7 +39,7 @@ METADATA = CheckpointMetadata(("person", "car"), (96, 64), calibration=Calibrati
 class FixedBox:
     """An engine without PyTorch that finds one box wherever it looks."""
 
-    name, device, precision = "fixed_box", "cpu", "int8"
+    name, version, device, precision = "fixed_box", "1.0", "cpu", "int8"
     modalities: Mapping[str, int] = {"rgb": 3, "thermal": 1}  # constant by contract
 
     def __init__(self, problem: str | None = None) -> None:
@@ -136,6 +136,7 @@ def test_a_predictor_of_an_exported_file_uses_the_engine_of_its_suffix(
         and predictor.device == "cpu"
         and predictor.modalities == ("rgb", "thermal")
     )
+    assert predictor.engine_description == "fixed_box 1.0, int8"
     found = predictor.predict({"rgb": np.zeros((128, 192, 3), np.uint8)})
     np.testing.assert_array_equal(found.boxes, [[16, 16, 80, 80]])
     # Temperature 0.5 squares the odds of 0.9: 81 to 1.

@@ -14,7 +14,9 @@ import pytest
 from paired_folders import HEIGHT, WIDTH, write_image, write_lines, write_pair, write_paired_yolo, write_voc
 
 from fusion_mamba_ros.datasets import DatasetError, open_dataset
+from fusion_mamba_ros.datasets.check_dataset import check_dataset
 from fusion_mamba_ros.datasets.layouts import LAYOUTS, find_layout
+from fusion_mamba_ros.datasets.open_dataset import unlisted_problems
 
 BOX = (16.0, 12.0, 48.0, 36.0)
 YOLO = "0.5 0.5 0.5 0.5"
@@ -106,6 +108,44 @@ def test_split_folders_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: s
     llvip(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / lacking)
     assert open_dataset(tmp_path / "data", "train", refuse_problems=True).modalities == (left,)
+
+
+@pytest.mark.parametrize(("lacking", "left"), [("Vis", "thermal"), ("Ir", "rgb")])
+def test_m3fd_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, left: str) -> None:
+    root = tmp_path / "data"
+    m3fd(root)
+    shutil.rmtree(root / lacking)
+    assert_only(root, left)
+    shutil.rmtree(root / "meta")
+    assert len(open_dataset(root, "all", refuse_problems=True)) == 3
+
+
+@pytest.mark.parametrize(("lacking", "left"), [("RGB", "thermal"), ("PreviewData", "rgb")])
+def test_flir_aligned_may_lack_a_modality_as_a_whole(tmp_path: Path, lacking: str, left: str) -> None:
+    root = tmp_path / "data"
+    flir_voc(root)
+    for path in (root / "JPEGImages").glob(f"*_{lacking}.*"):
+        path.unlink()
+    assert_only(root, left)
+
+
+def test_flir_aligned_without_any_image_says_that_they_are_missing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    flir_voc(root)
+    for path in (root / "JPEGImages").iterdir():
+        path.unlink()
+    with pytest.raises(DatasetError, match="no RGB image"):
+        open_dataset(root, "train")
+
+
+def assert_only(root: Path, modality: str) -> None:
+    """Assert that a dataset of one modality is read without a problem, with the boxes of its labels."""
+    dataset = open_dataset(root, "train", refuse_problems=True)
+    assert dataset.modalities == (modality,)
+    assert list(dataset[0].images) == [modality]
+    np.testing.assert_allclose(dataset[0].boxes, [BOX], atol=1e-4)
+    assert check_dataset(dataset).modalities == {modality: len(dataset)}
+    assert not unlisted_problems(root)
 
 
 def test_coco_of_one_file_name_is_rgb_alone(tmp_path: Path) -> None:

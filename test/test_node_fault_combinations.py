@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawn combinations of faults over real DDS, with the weights of the package: one node meets them all in turn.
+"""Drawn combinations of faults over real DDS, with the weights of the package: one node of each engine meets them all.
 
 FUSION_MAMBA_FAULT_SCENARIOS says how many are drawn (5), FUSION_MAMBA_FAULT_SEED where to begin (0), and
 FUSION_MAMBA_FAULT_VARIANTS which nodes meet them all: of "plain", "tracking", "rectified", "pairs" and "everything"
@@ -8,6 +8,7 @@ FUSION_MAMBA_FAULT_VARIANTS which nodes meet them all: of "plain", "tracking", "
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections import defaultdict
@@ -37,7 +38,8 @@ FIRST_SEED = int(os.environ.get("FUSION_MAMBA_FAULT_SEED", "0"))
 PERIOD_SEC, PAIRING_TIMEOUT_SEC = 0.4, 1.5
 # Of the second camera pair, which is well all the time.
 REAR_PERIOD_SEC = 1.0
-FAULT_SEC = 8.0
+# With ONNX Runtime, the faults mostly last as long as it takes to report them.
+FAULT_SEC = {"torch": 8.0, "onnxruntime": 2.0}
 INFERENCE_TIMEOUT_SEC = 3.0
 COMMANDS = {
     "inference slow": SLOW,
@@ -48,18 +50,28 @@ COMMANDS = {
 }
 SUBJECTS = ("cameras", "pairing", "inference", "output")
 VARIANTS = os.environ.get("FUSION_MAMBA_FAULT_VARIANTS", "plain").split()
-CASES = [(variant, seed) for variant in VARIANTS for seed in range(FIRST_SEED, FIRST_SEED + SCENARIOS)]
-CASES += [] if "everything" in VARIANTS else [("everything", FIRST_SEED)]
+# Engine and variant of a node. The other variants run in PyTorch.
+NODES = [
+    f"{engine} {variant}"
+    for variant in VARIANTS
+    for engine in (sorted(FAULT_SEC, reverse=True) if variant == "plain" else ["torch"])
+]
+CASES = [(node, seed) for node in NODES for seed in range(FIRST_SEED, FIRST_SEED + SCENARIOS)]
+CASES += [] if "everything" in VARIANTS else [("torch everything", FIRST_SEED)]
 
 
 class System:
     """Node, clock, cameras and observer. A second pair of cameras is there in some variants."""
 
-    def __init__(self, log: Path, variant: str) -> None:
+    def __init__(self, log: Path, engine: str, variant: str) -> None:
         isolate()
+        self.engine = engine
         self.pair = "front" if variant in ("pairs", "everything") else ""
         prefix = f"{self.pair}/" if self.pair else ""
         parameters = [
+            f"engine:={engine}",
+            # Two threads where two pairs infer at the same time.
+            f"threads:={2 if self.pair else 1}",
             "use_sim_time:=true",
             f"pairing.timeout_sec:={PAIRING_TIMEOUT_SEC}",
             f"inference.timeout_sec:={INFERENCE_TIMEOUT_SEC}",
@@ -118,9 +130,9 @@ class System:
         return bool(status.level != OK and words in status.message)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[f"{engine} plain" for engine in sorted(FAULT_SEC, reverse=True)])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("combinations") / "detector.log", request.param)
+    system = System(tmp_path_factory.mktemp("combinations") / "detector.log", *request.param.split())
     yield system
     system.close()
 
@@ -195,6 +207,21 @@ def expectations(system: System, kinds: list[str], camera: Camera) -> dict[str, 
     return seen
 
 
+def test_log_and_diagnostics_name_the_engine_with_its_version(system: System) -> None:
+    module = importlib.import_module(system.engine)
+    expected = f"{system.engine} {module.__version__}, fp32"
+    wait_until(lambda: "engine" in values(system, "inference"), "a report on inference")
+    assert values(system, "inference")["engine"] == expected
+    assert float(values(system, "inference")["memory of the process (MB)"]) > 50
+    assert f"on cpu by {expected}, modes fused" in system.detector.log
+
+
+def values(system: System, subject: str) -> dict[str, str]:
+    """Return the values of the newest report on ``subject``."""
+    status = system.graph.diagnostics.get(subject)
+    return {} if status is None else {value.key: value.value for value in status.values}
+
+
 @pytest.mark.parametrize(("system", "seed"), CASES, indirect=["system"])
 def test_combinations_over_dds(system: System, seed: int) -> None:
     kinds, camera = draw(seed)
@@ -206,7 +233,7 @@ def test_combinations_over_dds(system: System, seed: int) -> None:
         began = time.monotonic()
         for kind, is_said in expectations(system, kinds, camera).items():
             wait_until(is_said, f"{kind} of {kinds} ({camera.value}) to be reported")
-        time.sleep(max(0.0, FAULT_SEC - (time.monotonic() - began)))
+        time.sleep(max(0.0, FAULT_SEC[system.engine] - (time.monotonic() - began)))
     finally:
         end(system)
     fused = len(system.graph.statuses)

@@ -87,6 +87,7 @@ def test_every_kind_of_network_is_exported_and_equals_pytorch(tmp_path: Path, na
         (("--size", "100x64"), "input size is 100x64: expected multiples of 32"),
         (("--batch", "0"), "--batch is '0': write dynamic, or a number from 1 to 1000"),
         (("--precision", "fp8"), "--precision is 'fp8': choose fp32"),
+        (("--scan", "loop"), "--scan is 'loop': choose operator, standard"),
     ],
 )
 def test_bad_options_are_one_sentence_and_write_nothing(

@@ -133,6 +133,10 @@ def newer(text: str) -> str:
     return json.dumps({**json.loads(text), "format": 99})
 
 
+def with_another_scan(text: str) -> str:
+    return json.dumps({**json.loads(text), "scan": "magic"})
+
+
 def larger_input(text: str) -> str:
     return json.dumps({**json.loads(text), "input_size": [640, 512]})
 
@@ -148,6 +152,7 @@ def of_unknown_operator(model: ModelProto) -> None:
         (with_property(METADATA_KEY, newer), r"has format 99, this package reads formats up to \d+: update"),
         (with_property(EXPORT_KEY, newer), "has export format 99, this package reads formats up to 1: update"),
         (with_property(EXPORT_KEY, "[" * 100_000), "unusable export record"),
+        (with_property(EXPORT_KEY, with_another_scan), r"unusable export record \(scan is 'magic'\)"),
         (with_property(METADATA_KEY, "[" * 5_000_000), "5000000 characters of metadata: at most"),
         (with_property(METADATA_KEY, larger_input), "of other types or shapes than its metadata describe"),
         (of_unknown_operator, r"damaged, or not for ONNX Runtime .*Nonsense.*: export the checkpoint again"),

@@ -72,6 +72,19 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert set(versions.values()) == {fusion_mamba_ros.__version__}, versions
 
 
+def test_what_runs_without_pytorch_lists_every_other_dependency_of_the_package() -> None:
+    lines = (ROOT / "requirements/runtime.txt").read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if not line.startswith("#")}
+    section = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\ndependencies = [")[2].partition("\n]")[0]
+    )
+    dependencies = set(re.findall(r'^  "(.+?)",', section, re.MULTILINE))
+    assert len(dependencies) > 5
+    assert {line for line in listed if not line.startswith("onnxruntime")} == {
+        dependency for dependency in dependencies if not dependency.startswith("torch")
+    }
+
+
 def test_a_wheel_has_types_recipes_kernel_and_weights(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("fusion_mamba_ros", "weights"):

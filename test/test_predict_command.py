@@ -124,6 +124,21 @@ def test_one_camera_alone_runs_in_its_mode(checkpoint: Path, tmp_path: Path, cam
     assert f"1 {mode}" in result.output
 
 
+@pytest.mark.parametrize(("camera", "other"), [("thermal", "rgb"), ("rgb", "thermal")])
+def test_a_checkpoint_that_cannot_use_the_only_camera_is_refused(tmp_path: Path, camera: str, other: str) -> None:
+    channels = {"rgb": 3, "thermal": 1}
+    model = FusionMambaDetector(ModelConfig(classes=2, modalities={camera: channels[camera]}))
+    path = tmp_path / "single.safetensors"
+    save_checkpoint(path, model, CheckpointMetadata(("person", "car"), (96, 64)))
+    image = write_image(tmp_path / "a.png", 1)
+    result = run(path, tmp_path / "out", f"--{other}", image)
+    assert result.exit_code == 2
+    assert f"uses {camera}, not {other}: give an image that it uses" in result.stderr
+    both = run(path, tmp_path / "out", "--rgb", image, "--thermal", image)
+    assert both.exit_code == 0, both.output
+    assert f"1 {camera}_only" in both.output
+
+
 @pytest.mark.parametrize(
     ("option", "warning"),
     [("--no-images", ""), ("--no-pictures", "warning: --no-pictures is deprecated: use --no-images")],

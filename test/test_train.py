@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command, in a process of its own, on a tiny data set."""
 
+from __future__ import annotations
+
 import csv
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,14 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 import training_scenes as scenes
-import yaml
+from train_command import run_here, write_recipe
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.training_state import TrainingState
-from fusion_mamba_ros.training.validation import Validation
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    # For 16-bit counts: images of 8 bits pass.
-    path.write_text(yaml.safe_dump(scenes.RECIPE | {"thermal": {"method": "range", "range_max": 16383}}))
-    return path
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fusion_mamba_ros.cli", "train", *map(str, arguments), "--threads", "1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +42,9 @@ def _torch_as_it_was() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def run_here(*arguments: object) -> str:
-    """Train in this process, which spares the start of another one; return what was printed."""
-    result = CliRunner().invoke(app, ["train", *map(str, arguments), "--threads", "1"])
-    assert result.exit_code == 0, result.output
-    return result.output
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fusion_mamba_ros.cli", "train", *map(str, arguments), "--threads", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -172,58 +162,6 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
 
 
-def test_a_run_keeps_the_name_of_the_weights_it_started_from(data: Path, recipe: Path, tmp_path: Path) -> None:
-    short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
-    start, out = tmp_path / "start", tmp_path / "run"
-    run_here("--config", recipe, "--data", data, "--out", start, *short)
-    run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
-    assert load_checkpoint(out / "last.safetensors")[1].training["started_from"] == "last.safetensors"
-    # From the state, because --resume takes no --weights.
-    assert TrainingState.load(out / "state.pt").weights == "last.safetensors"
-
-
-def test_start_weights_are_epoch_0_and_the_best_of_a_run_that_makes_them_worse(
-    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=1"]
-    start, out = tmp_path / "start", tmp_path / "run"
-    run_here("--config", recipe, "--data", data, "--out", start, *short)
-    fitness = iter([0.5, 0.4])
-    monkeypatch.setattr(Validation, "measure", lambda *_: {"fused_mAP50": 0.6, "fitness": next(fitness)})
-    output = run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
-    assert "start weights  fused_mAP50 0.600" in output and "(the start weights, fitness 0.500)" in output
-    rows = list(csv.DictReader((out / "results.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1"] and rows[0]["train_box"] == "" and rows[1]["train_box"]
-    assert list(rows[0])[:2] == ["epoch", "train_box"]
-    assert sorted(path.name for path in (out / "samples").iterdir()) == ["epoch_0000.jpg", "epoch_0001.jpg"]
-    given, best, last = (
-        load_checkpoint(path)[0].state_dict()
-        for path in (start / "last.safetensors", out / "best.safetensors", out / "last.safetensors")
-    )
-    assert all(torch.equal(value, best[name]) for name, value in given.items())
-    assert not all(torch.equal(value, last[name]) for name, value in given.items())
-
-
-def test_another_canvas_than_that_of_the_weights_is_announced_and_finetune_keeps_theirs(
-    data: Path, recipe: Path, tmp_path: Path
-) -> None:
-    short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
-    start = tmp_path / "start"
-    run_here("--config", recipe, "--data", data, "--out", start, *short, "--set", "model.fusion=add")
-    weights = ["--data", data, "--weights", start / "last.safetensors"]
-    other = ["--config", recipe, *short, "--set", "input_size=[96, 64]", "--set", "thermal={}"]
-    output = run_here(*weights, *other, "--out", tmp_path / "other")
-    assert "canvas is 96x64, 'last.safetensors' was trained at 64x64" in output
-    assert "--set input_size=checkpoint keeps 64x64" in output and "--set thermal=checkpoint" in output
-    assert load_checkpoint(tmp_path / "other" / "last.safetensors")[1].input_size == (96, 64)
-
-    output = run_here(*weights, "--config", "finetune", *short, "--out", tmp_path / "finetune")
-    assert "warning" not in output and "close_mosaic_epochs 10 is more than a quarter of 1 epochs" in output
-    model, metadata = load_checkpoint(tmp_path / "finetune" / "last.safetensors")
-    assert (metadata.input_size, model.config.fusion) == ((64, 64), "add")
-    assert metadata.thermal == ThermalScaling("range", range_max=16383)
-
-
 def test_val_fraction_holds_training_pairs_out_and_a_resumed_run_keeps_it(recipe: Path, tmp_path: Path) -> None:
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=4, val=1), tmp_path / "run"
     (folder / "val.txt").unlink()
@@ -241,63 +179,3 @@ def test_val_fraction_holds_training_pairs_out_and_a_resumed_run_keeps_it(recipe
     ):
         refused = CliRunner().invoke(app, ["train", *map(str, [*base, *options])])
         assert refused.exit_code == 2 and words in refused.output, refused.output
-
-
-@pytest.mark.parametrize("room", [0, 8192], ids=["for nothing", "for the recipe alone"])
-def test_disk_that_is_full_at_the_start_is_one_sentence_with_the_path(room: int, recipe: Path, tmp_path: Path) -> None:
-    folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
-
-    def limit_files() -> None:
-        # A write beyond the limit fails as one on a full disk does, with another number.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    options = ["--config", recipe, "--data", folder, "--out", out, "--set", "model.fusion=add", "--threads", "1"]
-    command = [sys.executable, "-m", "fusion_mamba_ros.cli", "train", *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files, timeout=240)
-    assert done.returncode == 2, done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "make room" in lines[0]
-
-
-@pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])
-def test_what_training_needs_is_asked_for_before_the_work(
-    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else True)
-    arguments = ["--config", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
-    result = CliRunner().invoke(app, ["train", *arguments])
-    assert result.exit_code == 2 and f"pip install {package}" in result.output
-    assert not (tmp_path / "run").exists()
-
-
-def test_cuda_without_cuda_says_what_to_use(
-    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    arguments = ["--config", str(recipe), "--data", str(data), "--out", str(tmp_path / "run"), "--accelerator", "cuda"]
-    result = CliRunner().invoke(app, ["train", *arguments])
-    assert result.exit_code == 2, result.output
-    assert "finds no CUDA, use 'cpu' or 'auto'" in result.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--out", "{tmp}/run"], "pass --config"),
-        (["--out", "{tmp}/none", "--resume"], "there is no run to resume"),
-        (["--out", "{tmp}/run", "--config", "{recipe}", "--resume"], "leave out --config"),
-        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.scale=q"], "scale is 'q'"),
-        (["--out", "{tmp}/run", "--config", "{recipe}", "--set", "model.modalities={{rgb: 2}}"], "2 channels of rgb"),
-        (["--out", "{tmp}/run", "--config", "{recipe}", "--train-split", "holiday"], "holiday"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else None,
-)
-def test_bad_request_ends_with_one_sentence(
-    arguments: list[str], words: str, data: Path, recipe: Path, tmp_path: Path
-) -> None:
-    filled = [argument.format(tmp=tmp_path, recipe=recipe) for argument in arguments]
-    result = CliRunner().invoke(app, ["train", "--data", str(data), *filled])
-    assert result.exit_code == 2, result.output
-    assert words in result.output
-    assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ from fusion_mamba_ros.datasets.unlabelled_images import (
     read_image_list,
     read_unlabelled_images,
 )
+from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 
@@ -51,6 +52,20 @@ def test_folders_lists_and_videos_are_read_by_modality(tmp_path: Path) -> None:
     assert images["rgb"].sources[0][0].shape == (30, 40, 3)
     assert images["thermal"].sources[0][0].shape == (30, 40)
     assert images["rgb"].probabilities == [0.4, 0.6]
+
+
+def test_images_of_a_further_modality_become_levels_as_its_entry_says(tmp_path: Path) -> None:
+    (tmp_path / "depth").mkdir()
+    millimetres = np.array([[0, 30_000], [60_000, 15_000]], np.uint16)
+    cv2.imwrite(str(tmp_path / "depth" / "a.png"), millimetres)
+    path = tmp_path / "images.yaml"
+    path.write_text("depth: [depth]\n")
+    register_modality(Modality("depth", to_levels=linear_levels("depth", 0, 60_000)))
+    try:
+        images = read_unlabelled_images(path, ("depth",), longest_side=40, scaling=ThermalScaling())
+    finally:
+        unregister_modality("depth")
+    np.testing.assert_array_equal(images["depth"].sources[0][0], [[0, 128], [255, 64]])
 
 
 def test_share_decides_how_often_a_source_is_drawn() -> None:

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from fusion_mamba_ros.analysis.grid_cell import CellJob
+from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import connect_ray
 
 _POLL_SEC = 0.2
 OnDone = Callable[[CellJob, int], None]
@@ -66,9 +65,9 @@ def run_on_ray(jobs: Sequence[CellJob], address: str, stop: threading.Event, on_
     """Run the jobs on a Ray cluster, as many at a time as it has CPUs for; all machines must see the same files.
 
     ``address``: address of the cluster, or `local` to start one on this machine.
-    Raises ``ValueError`` if the cluster cannot be reached and ``ImportError`` without Ray.
+    Raises ``OSError`` if the cluster cannot be reached and ``ImportError`` without Ray.
     """
-    ray = _connect(address)
+    ray = connect_ray(address)
 
     def work(job_file: str) -> int:
         return run_process(Path(job_file))
@@ -89,17 +88,3 @@ def run_on_ray(jobs: Sequence[CellJob], address: str, stop: threading.Event, on_
                 on_done(waiting.pop(reference), ray.get(reference))
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> Any:
-    # Ray would report the use to its makers.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ImportError("--ray needs ray: pip install ray, or use --jobs") from error
-    try:
-        ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(f"--ray {address}: no cluster answers ({error}): start one with 'ray start --head'") from error
-    return ray

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rosbags.typesys import get_types_from_msg
 from rosbags.typesys.store import Typestore
 
+from fusion_mamba_ros.bags.message_definitions import register_definitions
 from fusion_mamba_ros.bags.vision_messages import time_message
 from fusion_mamba_ros.perception.box_annotations import (
     FONT_SIZE,
@@ -53,9 +53,7 @@ _DEFINITIONS = {
 
 def register_annotation_messages(typestore: Typestore) -> None:
     """Add the message types of image annotations to ``typestore``. Types that it has already stay as they are."""
-    for name, definition in _DEFINITIONS.items():
-        if name not in typestore.types:
-            typestore.register(get_types_from_msg(definition, name))
+    register_definitions(typestore, _DEFINITIONS)
 
 
 def image_annotations(typestore: Typestore, *, stamp_ns: int, annotations: Sequence[BoxAnnotation]) -> Any:

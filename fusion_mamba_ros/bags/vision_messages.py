@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from fusion_mamba_ros.bags.message_definitions import register_definitions
 from fusion_mamba_ros.perception.detection_fields import fill_detection
 
 DETECTION_ARRAY = "vision_msgs/msg/Detection2DArray"
@@ -40,9 +41,7 @@ def detection_typestore() -> Typestore:
 
 def register_vision_messages(typestore: Typestore) -> None:
     """Add the message types of 2D detections to ``typestore``. Types that it has already stay as they are."""
-    for name, definition in _DEFINITIONS.items():
-        if name not in typestore.types:
-            typestore.register(get_types_from_msg(definition, name))
+    register_definitions(typestore, _DEFINITIONS)
 
 
 def labelled_boxes(

@@ -99,7 +99,7 @@ def _write(dataset: PairedDataset, problems: Sequence[Problem], out: Path, sampl
     import numpy as np
 
     from fusion_mamba_ros.datasets.problems import UnreadableImageError
-    from fusion_mamba_ros.datasets.sample_drawing import draw_pair
+    from fusion_mamba_ros.datasets.sample_drawing import draw_sample
     from fusion_mamba_ros.perception.atomic_write import write_atomically
     from fusion_mamba_ros.perception.image_writer import write_image
 
@@ -107,7 +107,7 @@ def _write(dataset: PairedDataset, problems: Sequence[Problem], out: Path, sampl
     write_atomically(out / "problems.txt", text.encode("utf-8", "surrogateescape"))
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(samples, len(dataset))).astype(int)):
         try:
-            image = draw_pair(dataset[int(index)], dataset.class_names)
+            image = draw_sample(dataset[int(index)], dataset.class_names)
         except UnreadableImageError:
             continue
         name = dataset.names[int(index)].replace("/", "_")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
         batch_size: Annotated[int, typer.Option(help="Images of each modality in a step.")] = 16,
         learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 0.002,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-        threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0: as torch decides.")] = 0,
+        threads: ThreadsOption = 0,
     ) -> None:
         """Teach each stream the features of a pretrained backbone. Use the result with `train --weights`.
 
@@ -33,16 +35,15 @@ def register(app: typer.Typer) -> None:
 
         Ctrl-C saves the run. fusion-mamba distill --out runs/distill --resume continues it.
         """
-        import torch
         from rich.console import Console
 
+        from fusion_mamba_ros.perception.threads import set_threads
         from fusion_mamba_ros.training.distill import DistillationRun, resume_distillation
         from fusion_mamba_ros.training.distill import distill as run_distillation
         from fusion_mamba_ros.training.distillation import DistillationSettings
         from fusion_mamba_ros.training.recipe import Recipe, TrainingError, parse_assignments
 
-        if threads:
-            torch.set_num_threads(threads)
+        set_threads(threads)
         console = Console(highlight=False, markup=False)
         try:
             if resume:

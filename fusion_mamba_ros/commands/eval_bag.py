@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_mamba_ros.commands import bag_options
+from fusion_mamba_ros.commands.bag_options import BagOptions, takes_bag_options
 from fusion_mamba_ros.commands.failure import fail
-from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
@@ -22,32 +21,15 @@ def register(app: typer.Typer) -> None:
     app.command("eval-bag")(eval_bag)
 
 
+@takes_bag_options
 def eval_bag(
     bag: Annotated[Path, typer.Argument(help="Folder or file of the bag (mcap or sqlite3).")],
-    ground_truth: bag_options.GroundTruth = None,
-    ground_truth_topic: bag_options.GroundTruthTopic = None,
-    checkpoint: bag_options.Checkpoint = None,
-    detections: bag_options.Detections = None,
-    detections_bag: bag_options.DetectionsBag = None,
-    scenario: bag_options.ScenarioFile = None,
     out: Annotated[Path, typer.Option(help="Folder for report.json and frames.jsonl.")] = Path("bag_evaluation"),
     write_bag: Annotated[
         Path | None, typer.Option(help="Write the detections, and annotations for Foxglove, as a bag of this name.")
     ] = None,
-    topics: bag_options.Topics = bag_options.DEFAULT_TOPICS,
-    score_threshold: bag_options.ScoreThreshold = None,
-    protocol: bag_options.Protocol = "coco",
-    tolerance: bag_options.Tolerance = None,
-    max_offset: bag_options.MaxOffset = 0.05,
-    thermal_offset: bag_options.ThermalOffset = 0.0,
-    timeout: bag_options.Timeout = 0.5,
-    freeze_timeout: bag_options.FreezeTimeout = 0.4,
-    speed: bag_options.Speed = None,
-    window: bag_options.Window = 30.0,
-    registration: bag_options.Registration = None,
-    device: bag_options.Device = "auto",
-    precision: bag_options.Precision = "auto",
-    threads: ThreadsOption = 0,
+    *,
+    options: BagOptions,
 ) -> None:
     """Evaluate a detector on a bag: accuracy, misses, latency and what a live node would have dropped.
 
@@ -63,13 +45,12 @@ def eval_bag(
     from fusion_mamba_ros.commands.reading_progress import reading_progress
     from fusion_mamba_ros.evaluation.bag_evaluation.detections_bag import write_detections_bag
     from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import evaluate_bag, load_predictor
-    from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
 
     predictors: list[Predictor] = []
 
     def load() -> Predictor:
-        predictors.append(load_predictor(options))
+        predictors.append(load_predictor(evaluation_options))
         return predictors[0]
 
     def write_detections(collected: CollectedBag) -> None:
@@ -77,41 +58,17 @@ def eval_bag(
             write_detections_bag(write_bag, collected, predictors[0].homography)
 
     try:
-        if write_bag is not None and detections is not None:
+        if write_bag is not None and options.detections is not None:
             raise ValueError("--write-bag writes what a detector finds: leave out --detections")
         if write_bag is not None and write_bag.exists():
             raise ValueError(f"--write-bag '{write_bag}' exists: remove it or choose another name")
-        options = BagEvaluationOptions(
-            ground_truth=ground_truth,
-            ground_truth_topic=ground_truth_topic,
-            detections=detections,
-            detections_bag=detections_bag,
-            detector=bag_options.detector_options(
-                checkpoint=checkpoint,
-                device=device,
-                precision=precision,
-                threads=threads,
-                registration=registration,
-                detections=detections,
-            ),
-            score_threshold=score_threshold,
-            protocol=protocol,
-            rgb_topic=topics[0],
-            thermal_topic=topics[1],
-            tolerance_sec=tolerance,
-            max_offset_sec=max_offset,
-            thermal_offset_sec=thermal_offset,
-            timeout_sec=timeout,
-            freeze_timeout_sec=freeze_timeout,
-            speeds=tuple(speed or (1.0,)),
-            window_sec=window,
-        )
-        gate = None if scenario is None else read_scenario(scenario)
+        evaluation_options = options.evaluation_options()
+        gate = None if options.scenario is None else read_scenario(options.scenario)
         make_output_folder(out)
         with reading_progress(f"evaluating {bag.name}") as progress:
             evaluation = evaluate_bag(
                 bag,
-                options,
+                evaluation_options,
                 load_predictor=load,
                 scenario=gate,
                 on_total=progress.set_total,

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fusion_mamba_ros.commands import bag_options
+from fusion_mamba_ros.commands.bag_options import BagOptions, takes_bag_options
 from fusion_mamba_ros.commands.failure import fail
-from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
 def register(app: typer.Typer) -> None:
@@ -18,33 +18,16 @@ def register(app: typer.Typer) -> None:
     app.command("eval-bags")(eval_bags)
 
 
+@takes_bag_options
 def eval_bags(
     bags: Annotated[Path, typer.Argument(help="Folder of bags, or a list file: a path and its tags on each line.")],
-    ground_truth: bag_options.GroundTruth = None,
-    ground_truth_topic: bag_options.GroundTruthTopic = None,
-    checkpoint: bag_options.Checkpoint = None,
-    detections: bag_options.Detections = None,
-    detections_bag: bag_options.DetectionsBag = None,
-    scenario: bag_options.ScenarioFile = None,
     out: Annotated[Path, typer.Option(help="Folder for summary.json and a folder for each bag.")] = Path(
         "bag_evaluations"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Worker processes on this machine.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local.")] = None,
-    topics: bag_options.Topics = bag_options.DEFAULT_TOPICS,
-    score_threshold: bag_options.ScoreThreshold = None,
-    protocol: bag_options.Protocol = "coco",
-    tolerance: bag_options.Tolerance = None,
-    max_offset: bag_options.MaxOffset = 0.05,
-    thermal_offset: bag_options.ThermalOffset = 0.0,
-    timeout: bag_options.Timeout = 0.5,
-    freeze_timeout: bag_options.FreezeTimeout = 0.4,
-    speed: bag_options.Speed = None,
-    window: bag_options.Window = 30.0,
-    registration: bag_options.Registration = None,
-    device: bag_options.Device = "auto",
-    precision: bag_options.Precision = "auto",
-    threads: ThreadsOption = 0,
+    *,
+    options: BagOptions,
 ) -> None:
     """Evaluate many bags, each in a worker process, and summarise them: each bag, each tag and all.
 
@@ -63,46 +46,22 @@ def eval_bags(
     from fusion_mamba_ros.commands.output_folder import make_output_folder
     from fusion_mamba_ros.evaluation.bag_evaluation.bag_list import read_bag_list
     from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bags import FleetOptions, evaluate_bags
-    from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
     from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import require_ray
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
 
     try:
         if ray is not None:
             require_ray()
-        # Workers on one machine share its cores.
-        threads = threads or (max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0)
-        options = BagEvaluationOptions(
-            ground_truth=ground_truth,
-            ground_truth_topic=ground_truth_topic,
-            detections=detections,
-            detections_bag=detections_bag,
-            detector=bag_options.detector_options(
-                checkpoint=checkpoint,
-                device=device,
-                precision=precision,
-                threads=threads,
-                registration=registration,
-                detections=detections,
-            ),
-            score_threshold=score_threshold,
-            protocol=protocol,
-            rgb_topic=topics[0],
-            thermal_topic=topics[1],
-            tolerance_sec=tolerance,
-            max_offset_sec=max_offset,
-            thermal_offset_sec=thermal_offset,
-            timeout_sec=timeout,
-            freeze_timeout_sec=freeze_timeout,
-            speeds=tuple(speed or (1.0,)),
-            window_sec=window,
-        )
-        gate = None if scenario is None else read_scenario(scenario)
+        if workers > 1 and not options.threads:
+            # Workers on one machine share its cores.
+            options = replace(options, threads=max(1, (os.cpu_count() or 1) // workers))
+        evaluation_options = options.evaluation_options()
+        gate = None if options.scenario is None else read_scenario(options.scenario)
         listed = read_bag_list(bags)
         make_output_folder(out)
         with fleet_progress(len(listed)) as events:
             summary = evaluate_bags(
-                listed, options, out, scenario=gate, fleet=FleetOptions(workers, ray), events=events
+                listed, evaluation_options, out, scenario=gate, fleet=FleetOptions(workers, ray), events=events
             )
     except (ValueError, ImportError, OSError) as error:
         fail(error)

@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from fusion_mamba_ros.commands.failure import fail, is_missing_torch
+from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 _FORMATS = ("onnx",)
 _PRECISIONS = ("fp32",)
+_SCANS = ("operator", "standard")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +28,10 @@ def register(app: typer.Typer) -> None:
         size: Annotated[str | None, typer.Option(help="Canvas WxH; without it the checkpoint's.")] = None,
         batch: Annotated[str, typer.Option(help="Images in each run: dynamic, or a number.")] = "dynamic",
         precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+        scan: Annotated[
+            str, typer.Option(help="operator (needs the library of this package), or standard (any runtime, slower).")
+        ] = "operator",
+        threads: ThreadsOption = 0,
     ) -> None:
         """Write a checkpoint as one file that runs without PyTorch, and check that it computes the same.
 
@@ -37,10 +43,13 @@ def register(app: typer.Typer) -> None:
         try:
             _require_choice("--format", format_, _FORMATS)
             _require_choice("--precision", precision, _PRECISIONS)
+            _require_choice("--scan", scan, _SCANS)
             canvas, images = _parse_size(size), _parse_batch(batch)
             from fusion_mamba_ros.deployment.onnx_export import OnnxOptions, export_onnx
+            from fusion_mamba_ros.perception.threads import set_threads
 
-            agreement = export_onnx(checkpoint, out, OnnxOptions(canvas, images))
+            set_threads(threads)
+            agreement = export_onnx(checkpoint, out, OnnxOptions(canvas, images, scan))
         except ImportError as error:
             remedy = "install it with 'pip install onnx onnxruntime'"
             fail(error if is_missing_torch(error) else ValueError(f"export needs {error.name}: {remedy}"))

@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
                 raise ValueError("--track needs a video or a folder: one image has no tracks")
             if source.kind != "video":
                 _require_own_folder(out, rgb, thermal)
-            checkpoint = checkpoint or default_checkpoint()
+            checkpoint = checkpoint or default_checkpoint(engine=engine)
             predictor = Predictor.from_checkpoint(
                 checkpoint,
                 device=device,
@@ -114,6 +114,12 @@ def register(app: typer.Typer) -> None:
                 max_detections=max_detections,
                 classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             )
+            given = [name for name, path in (("rgb", rgb), ("thermal", thermal)) if path is not None]
+            if not set(given) & set(predictor.modalities):
+                raise ValueError(
+                    f"checkpoint '{checkpoint}' uses {' and '.join(predictor.modalities)}, not {' and '.join(given)}: "
+                    "give an image that it uses"
+                )
             track_ids = _track_ids(predictor, source.rate_hz or frame_rate) if track else None
             _override_scaling(predictor, thermal_scaling, thermal_range, thermal_polarity)
             _run(

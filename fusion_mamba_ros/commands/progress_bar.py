@@ -26,4 +26,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        progress.stop()
+        # Stopping a bar that was never shown prints an empty line.
+        if progress.live.is_started:
+            progress.stop()

@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         ] = 0.0,
         pairs: Annotated[int, typer.Option(min=1, help="Most pairs to use, spread over the input.")] = 24,
         polarity: Annotated[str, typer.Option(help="white_hot or black_hot.")] = "white_hot",
+        threads: Annotated[int, typer.Option(min=0, help="CPU threads of OpenCV; 0: as OpenCV decides.")] = 0,
         out: Annotated[Path, typer.Option(help="YAML to write; the blend goes beside it.")] = Path("registration.yaml"),
     ) -> None:
         """Estimate the homography from thermal to RGB from ordinary scenes, without a calibration target.
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
 
         Example: fusion-mamba register --rgb rgb.mp4 --thermal thermal.mp4 --out registration.yaml
         """
+        import cv2
         from rich.console import Console
         from rich.progress import Progress
 
@@ -55,6 +57,8 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.registration.estimation import estimate_registration
         from fusion_mamba_ros.registration.report import blend_sheet, registration_yaml, residual_table
 
+        if threads:
+            cv2.setNumThreads(threads)
         try:
             if not math.isfinite(thermal_offset):
                 raise ValueError(f"--thermal-offset {thermal_offset} is not a number of seconds")

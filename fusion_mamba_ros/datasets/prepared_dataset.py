@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 from fusion_mamba_ros.datasets.problems import UnreadableImageError
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.perception.letterbox import size_of
 from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.perception.registration import relative_homographies, warp_to_rgb_view
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
@@ -32,7 +33,7 @@ def prepare(sample: Sample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tupl
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     levels = {name: modality_named(name).levels(image, scaling) for name, image in sample.images.items()}
     homographies = relative_homographies(sample.reference, sample.homographies, sample.images)
-    ready = all(levels[name] is image and _size(image) == (width, height) for name, image in sample.images.items())
+    ready = all(levels[name] is image and size_of(image) == (width, height) for name, image in sample.images.items())
     if ready and size == (width, height) and not sample.homographies:
         return sample
     boxes = sample.boxes * np.array([size[0] / width, size[1] / height] * 2, np.float32)
@@ -104,12 +105,8 @@ class PreparedDataset(Sequence[Sample]):
         return unreadable
 
 
-def _size(image: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]
-
-
 def _resize(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    if _size(image) == size:
+    if size_of(image) == size:
         return image
     shrinking = image.shape[1] > size[0]
     resized: npt.NDArray[np.uint8] = cv2.resize(

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from fusion_mamba_ros.datasets.image_files import list_images, read_rgb, read_thermal
+from fusion_mamba_ros.datasets.image_files import list_images, read_image
 from fusion_mamba_ros.datasets.image_sequence import open_image_sequence
 from fusion_mamba_ros.datasets.problems import DatasetError
 from fusion_mamba_ros.perception.letterbox import Size
-from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling, scale_thermal
+from fusion_mamba_ros.perception.modality import modality_named
+from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 Image = npt.NDArray[np.uint8]
 
@@ -40,7 +41,7 @@ class ImageSource:
 
 
 class UnlabelledImages:
-    """The images of one modality by source. RGB images are (H, W, 3) uint8, all others are (H, W) uint8."""
+    """The images of one modality by source, as 8-bit levels: (H, W, 3) for three channels, otherwise (H, W)."""
 
     def __init__(self, sources: Sequence[Sequence[Image]], shares: Sequence[float]):
         self.sources = [list(source) for source in sources]
@@ -140,15 +141,15 @@ def _source(listed_in: Path, entry: Any) -> ImageSource:
 
 
 def _read(source: ImageSource, modality: str, scaling: ThermalScaling) -> Iterator[Image]:
-    thermal = modality != "rgb"
+    entry = modality_named(modality)
     if source.path.is_dir():
         images = [files[0] for stem, files in list_images(source.path).items() if _wanted(stem, source)]
         for file in images[:: source.every]:
-            yield scale_thermal(read_thermal(file), scaling) if thermal else read_rgb(file)
+            yield entry.levels(read_image(file, modality), scaling)
         return
-    for index, frame in open_image_sequence(source.path, thermal=thermal):
+    for index, frame in open_image_sequence(source.path, thermal=entry.channels == 1):
         if index % source.every == 0:
-            yield scale_thermal(frame, scaling) if thermal else frame
+            yield entry.levels(frame, scaling)
 
 
 def _wanted(stem: str, source: ImageSource) -> bool:

@@ -20,16 +20,20 @@ FINITE_OUTPUT = "finite"
 STRIDES = (8, 16, 32)
 """Strides of the levels of the network. The same as in `network.config`, which needs PyTorch."""
 PRECISIONS = ("fp32", "int8")
+OPERATOR_SCAN, STANDARD_SCAN = "operator", "standard"
+SCANS = (OPERATOR_SCAN, STANDARD_SCAN)
+"""How the scan is stored: as the operator of this package, or as standard operators, which need no library."""
 _MOST_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """How a file was exported: its precision, and name and SHA-256 of its checkpoint."""
+    """How a file was exported: its precision, name and SHA-256 of its checkpoint, and how the scan is stored."""
 
     precision: str
     source: str
     source_sha256: str
+    scan: str = OPERATOR_SCAN
 
 
 def parse_export_record(text: str | None, source: str) -> ExportRecord:
@@ -58,7 +62,10 @@ def parse_export_record(text: str | None, source: str) -> ExportRecord:
         )
     if precision not in PRECISIONS:
         raise CheckpointError(f"{source} has an unusable export record (precision is {str(precision)[:20]!r})")
-    return ExportRecord(precision, str(document.get("source", "")), str(document.get("source_sha256", "")))
+    scan = document.get("scan", OPERATOR_SCAN)
+    if scan not in SCANS:
+        raise CheckpointError(f"{source} has an unusable export record (scan is {str(scan)[:20]!r})")
+    return ExportRecord(precision, str(document.get("source", "")), str(document.get("source_sha256", "")), scan)
 
 
 def anchor_count(width: int, height: int) -> int:

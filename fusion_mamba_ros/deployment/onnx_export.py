@@ -23,6 +23,7 @@ from fusion_mamba_ros.deployment.exported_model import (
     EXPORT_FORMAT,
     EXPORT_KEY,
     FINITE_OUTPUT,
+    OPERATOR_SCAN,
     ROWS_OUTPUT,
     anchor_count,
 )
@@ -40,10 +41,12 @@ class OnnxOptions:
 
     * ``size``: (width, height) of the canvas in pixels, None for that of the checkpoint.
     * ``batch``: number of images in each run, None for any number.
+    * ``scan``: one of `SCANS`.
     """
 
     size: tuple[int, int] | None = None
     batch: int | None = None
+    scan: str = OPERATOR_SCAN
 
 
 class _DecodedDetector(nn.Module):
@@ -103,7 +106,7 @@ def onnx_model(
         program = torch.export.export(_DecodedDetector(detector), examples, strict=False)
 
     graph = OnnxGraph()
-    translation = Translation(graph, {"bytes": set(modalities)})
+    translation = Translation(graph, {"bytes": set(modalities), "scan": options.scan})
     rows, finite = translation.run(program, {name: name for name in modalities})
     graph.rename_output(rows, ROWS_OUTPUT)
     graph.rename_output(finite, FINITE_OUTPUT)
@@ -119,7 +122,7 @@ def onnx_model(
     ]
     properties = {
         METADATA_KEY: metadata_text(detector.config.to_dict(), metadata),
-        EXPORT_KEY: json.dumps({"format": EXPORT_FORMAT, "precision": "fp32", **provenance}),
+        EXPORT_KEY: json.dumps({"format": EXPORT_FORMAT, "precision": "fp32", "scan": options.scan, **provenance}),
     }
     model = graph.model(inputs, outputs, properties)
     onnx.checker.check_model(model)

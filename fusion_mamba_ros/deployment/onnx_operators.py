@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
+from fusion_mamba_ros.deployment.exported_model import STANDARD_SCAN
 from fusion_mamba_ros.deployment.onnx_graph import SCAN_DOMAIN
+from fusion_mamba_ros.deployment.onnx_standard_scan import StandardScan
 from fusion_mamba_ros.deployment.onnx_translation import ExportError, Translation, Value, rule
 from fusion_mamba_ros.network.selective_scan.problem import rates_of_states
 
@@ -227,7 +229,18 @@ def _selective_scan_2d(t: Translation, shape: Shape, *arguments: Any) -> str:
     *tensors, softplus, decay = arguments if isinstance(arguments[-1], str) else (*arguments, "free")
     # The operator of ONNX Runtime takes a rate for each state.
     tensors[2] = rates_of_states(tensors[2], decay, tensors[3].shape[2])
+    if t.options["scan"] == STANDARD_SCAN:
+        return _standard_scan(t, shape, tensors, softplus)
     names = ["" if tensor is None else t.name_of(tensor) for tensor in tensors]
     scanned = t.graph.add("selective_scan_2d", *names, domain=SCAN_DOMAIN, delta_softplus=int(softplus))
     t.graph.declare_shape(scanned, shape)
     return scanned
+
+
+def _standard_scan(t: Translation, shape: Shape, tensors: Sequence[Any], softplus: bool) -> str:
+    u, delta, A, B, C, D, delta_bias = tensors
+    if not isinstance(A, torch.Tensor):
+        raise ExportError("the decay rates of a scan depend on the input: export it with --scan operator")
+    skip, bias = (None if tensor is None else tensor.detach().numpy() for tensor in (D, delta_bias))
+    scan = StandardScan(t.graph, A.detach().numpy(), *shape[1:])
+    return scan.add(u.name, delta.name, B.name, C.name, skip, bias, softplus=bool(softplus))

@@ -15,6 +15,7 @@ import onnxruntime
 from fusion_mamba_ros.deployment.exported_model import (
     EXPORT_KEY,
     FINITE_OUTPUT,
+    OPERATOR_SCAN,
     ROWS_OUTPUT,
     anchor_count,
     parse_export_record,
@@ -53,7 +54,7 @@ def load_engine(path: Path, options: EngineOptions) -> tuple[OnnxRuntimeEngine, 
         )
     modalities, metadata = document.modalities(), document.metadata
     threads = options.threads or len(os.sched_getaffinity(0))
-    session = _session(path, threads)
+    session = _session(path, threads, scan_operator=record.scan == OPERATOR_SCAN)
     _check_signature(source, session, modalities, metadata)
     return OnnxRuntimeEngine(session, modalities, record.precision), metadata
 
@@ -62,6 +63,7 @@ class OnnxRuntimeEngine:
     """An `Engine` that runs a session of ONNX Runtime on the CPU."""
 
     name = "onnxruntime"
+    version: str = onnxruntime.__version__
     device = "cpu"
     is_reentrant = True
 
@@ -89,10 +91,11 @@ class OnnxRuntimeEngine:
         """Do nothing: ONNX Runtime keeps its memory for the next call."""
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int, *, scan_operator: bool = True) -> onnxruntime.SessionOptions:
     """Return the options of a session that runs exported models on ``threads`` CPU threads.
 
-    Raises `EngineError` if the operator library is missing or does not load.
+    ``scan_operator``: whether the model needs the operator of the scan. Raises `EngineError` if its library is missing
+    or does not load.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -100,6 +103,8 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = _FATAL
     # Threads that wait do not spin, because the other processes of a robot need the CPU. See openmp_policy.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not scan_operator:
+        return options
     # Read by the operator, which ONNX Runtime does not tell the number.
     options.add_session_config_entry("fusion_mamba.scan_threads", str(threads))
     if not OPERATOR_LIBRARY.exists():
@@ -112,8 +117,8 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = session_options(threads)
+def _session(path: Path, threads: int, *, scan_operator: bool) -> onnxruntime.InferenceSession:
+    options = session_options(threads, scan_operator=scan_operator)
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

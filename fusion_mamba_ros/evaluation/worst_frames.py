@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from fusion_mamba_ros.datasets.sample import Sample
-from fusion_mamba_ros.datasets.sample_drawing import DrawnBox, draw_side_by_side
+from fusion_mamba_ros.datasets.sample_drawing import draw_side_by_side
 from fusion_mamba_ros.evaluation.box_matching import ImageMatches, match_image
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults, ImageResult
+from fusion_mamba_ros.perception.drawing import DrawnBox, Image
 
 FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = (60, 200, 90), (255, 60, 60), (255, 170, 0)
 
@@ -51,9 +49,7 @@ def worst_frames(results: DetectionResults, score_threshold: float, count: int =
     return wrong[:count]
 
 
-def draw_frame(
-    sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, image_width_px: int = 560
-) -> npt.NDArray[np.uint8]:
+def draw_frame(sample: Sample, frame: JudgedFrame, class_names: Sequence[str], *, image_width_px: int = 560) -> Image:
     """Return the images side by side (H, W, 3): found boxes green with score, missed red, false alarms orange."""
     return draw_side_by_side(sample, _boxes(frame, class_names), frame.caption, image_width_px=image_width_px)
 

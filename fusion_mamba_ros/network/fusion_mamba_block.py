@@ -42,11 +42,11 @@ class FusionMambaBlock(nn.Module):
         super().__init__()
         self.chained = chained
         inner = channels if bottleneck is None else min(channels, bottleneck)
-        self.lead_in: nn.ModuleList | None = None
-        self.lead_out: nn.ModuleList | None = None
+        self.proj_in: nn.ModuleList | None = None
+        self.proj_out: nn.ModuleList | None = None
         if inner < channels:
-            self.lead_in = nn.ModuleList(nn.Conv2d(channels, inner, 1, bias=False) for _ in range(modalities))
-            self.lead_out = nn.ModuleList(nn.Conv2d(inner, channels, 1, bias=False) for _ in range(modalities))
+            self.proj_in = nn.ModuleList(nn.Conv2d(channels, inner, 1, bias=False) for _ in range(modalities))
+            self.proj_out = nn.ModuleList(nn.Conv2d(inner, channels, 1, bias=False) for _ in range(modalities))
         depth = dssf_count + int(sscs)
         self.sscs = StateSpaceChannelSwapping(inner, modalities, state_size, depth, directions, decay) if sscs else None
         self.dssf = nn.ModuleList(
@@ -67,12 +67,12 @@ class FusionMambaBlock(nn.Module):
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
         """Return the enhanced maps, in the order of the streams."""
-        fused = maps if self.lead_in is None else tuple(f(x) for f, x in zip(self.lead_in, maps, strict=True))
+        fused = maps if self.proj_in is None else tuple(f(x) for f, x in zip(self.proj_in, maps, strict=True))
         if self.sscs is not None:
             fused = self.sscs(*fused)
         # Without chaining, only the last module has an effect. The others are not computed.
         for dssf in self.dssf if self.chained else self.dssf[-1:]:
             fused = dssf(*fused)
-        if self.lead_out is not None:
-            fused = tuple(f(x) for f, x in zip(self.lead_out, fused, strict=True))
+        if self.proj_out is not None:
+            fused = tuple(f(x) for f, x in zip(self.proj_out, fused, strict=True))
         return tuple(x + y for x, y in zip(maps, fused, strict=True))

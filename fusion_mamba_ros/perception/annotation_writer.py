@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from fusion_mamba_ros.perception.drawing import Image, contact_sheet
+from fusion_mamba_ros.perception.drawing import Image, contact_sheet, resized
 from fusion_mamba_ros.perception.image_writer import write_image
 
 _SHEET_TILE_WIDTH = 640
@@ -88,11 +88,7 @@ class AnnotationWriter:
     def _keep_for_sheet(self, name: str, image: Image) -> None:
         """Keep every n-th image for the contact sheet. n doubles as images arrive, so that memory stays bounded."""
         if self._count % self._stride == 0:
-            scale = _SHEET_TILE_WIDTH / image.shape[1]
-            tile = cv2.resize(
-                image, (_SHEET_TILE_WIDTH, max(1, round(scale * image.shape[0]))), interpolation=cv2.INTER_AREA
-            )
-            self._kept.append((name, tile))
+            self._kept.append((name, resized(image, _SHEET_TILE_WIDTH)))
             if len(self._kept) >= 2 * self._sheet_tiles:
                 self._kept = self._kept[::2]
                 self._stride *= 2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusion_mamba_ros.perception.detections import Detections
-from fusion_mamba_ros.perception.drawing import PALETTE
+from fusion_mamba_ros.perception.drawing import class_colour
 
 LINE_THICKNESS = 2.0
 FONT_SIZE = 12.0
@@ -39,7 +39,7 @@ def box_annotations(detections: Detections, class_names: Sequence[str]) -> list[
     annotations = []
     rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
     for (x1, y1, x2, y2), score, label in rows:
-        red, green, blue = (channel / 255 for channel in PALETTE[label % len(PALETTE)])
+        red, green, blue = (channel / 255 for channel in class_colour(label))
         annotations.append(
             BoxAnnotation(
                 corners=((x1, y1), (x2, y1), (x2, y2), (x1, y2)),

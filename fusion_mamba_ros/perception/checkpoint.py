@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.checkpoint_format import current_tensor_names
 from fusion_mamba_ros.perception.checkpoint_metadata import (
     MALFORMED,
     METADATA_KEY,
@@ -92,8 +93,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, 
     """
     with open_checkpoint(path, framework="pt") as file:
         text = (file.metadata() or {}).get(METADATA_KEY)
-        config, metadata = _built(parse_metadata_text(text, f"checkpoint '{path}'"))
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+        document = parse_metadata_text(text, f"checkpoint '{path}'")
+        config, metadata = _built(document)
+        stored = current_tensor_names(file.keys(), document.version)
+        found = {name: tuple(file.get_slice(stored[name]).get_shape()) for name in stored}
         operator = config.operator
         if isinstance(operator, FusionMamba) and operator.dssf_count > _DSSF_COUNT_BUILT_UNSEEN:
             _compare(path, _shapes_of_deep(config, operator), found)
@@ -102,7 +105,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[FusionMambaDetector, 
         _compare(path, _shapes(expected), found)
         with torch.no_grad():
             for name, tensor in expected.items():
-                tensor.copy_(file.get_tensor(name))
+                tensor.copy_(file.get_tensor(stored[name]))
     return model.eval(), metadata
 
 

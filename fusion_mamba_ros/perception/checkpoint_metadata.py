@@ -141,12 +141,13 @@ class StoredDocument:
     """The parsed metadata text of a checkpoint or of an exported model.
 
     ``source`` names the file in messages. ``model`` is the mapping of `ModelConfig.to_dict`, unchecked: only PyTorch
-    builds a model from it.
+    builds a model from it. ``version`` is the format version of the file.
     """
 
     source: str
     model: Mapping[str, Any]
     metadata: CheckpointMetadata
+    version: int = FORMAT_VERSION
 
     def modalities(self) -> dict[str, int]:
         """Return the names and channel counts of the network's inputs. Raises `CheckpointError` if they are unusable.
@@ -186,10 +187,11 @@ def parse_metadata_text(text: str | None, source: str) -> StoredDocument:
     try:
         document = parse_json(text)
         check_bounds(document)
+        version = document["format"]
         document = migrate(document)
         if not isinstance(document["model"], Mapping):
             raise ValueError(f"model is of type {type(document['model']).__name__}")
-        return StoredDocument(source, document["model"], CheckpointMetadata.from_dict(document))
+        return StoredDocument(source, document["model"], CheckpointMetadata.from_dict(document), version)
     except FormatError as error:
         raise CheckpointError(f"{source} {error}") from error
     except MALFORMED as error:

@@ -59,6 +59,10 @@ class Engine(Protocol):
         """Name of the engine in the registry, for example ``torch``."""
 
     @property
+    def version(self) -> str:
+        """Version of the software that runs the network, for example that of PyTorch."""
+
+    @property
     def modalities(self) -> Mapping[str, int]:
         """Names and channel counts of the network's inputs, in the order of the model."""
 

@@ -141,6 +141,11 @@ class Predictor:
         return modes_of(self.modalities)
 
     @property
+    def engine_description(self) -> str:
+        """The software that runs the network, its version and precision, for example ``onnxruntime 1.23.2, fp32``."""
+        return f"{self.engine.name} {self.engine.version}, {self.engine.precision}"
+
+    @property
     def homography(self) -> Homography:
         """The homography from thermal to RGB. It is the identity if the images are aligned."""
         return self.homographies.get("thermal", np.eye(3))

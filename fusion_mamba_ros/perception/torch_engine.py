@@ -42,6 +42,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    version = str(torch.__version__)
 
     def __init__(self, model: FusionMambaDetector, *, device: str = "auto", precision: str = "auto") -> None:
         """Take over ``model``: move it to the device and fold its batch normalisations.

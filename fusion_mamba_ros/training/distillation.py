@@ -22,6 +22,7 @@ from fusion_mamba_ros.datasets.unlabelled_images import UnlabelledImages
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.config import STRIDES
 from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.checkpoint_format import with_current_names
 from fusion_mamba_ros.perception.compute import fold_batch_norms
 from fusion_mamba_ros.perception.preprocessing import with_channels
 from fusion_mamba_ros.training.optimizer import build_optimizer
@@ -102,7 +103,7 @@ class DistillationState:
             values = torch.load(path, map_location="cpu", weights_only=True)
             if values.pop("format") != FORMAT_VERSION:
                 raise TrainingError(f"'{path}' is of another version: start again in another folder")
-            return cls(**values)
+            return cls(**{**values, "model": with_current_names(values["model"], version=2)})
         except FileNotFoundError as error:
             raise TrainingError(f"there is nothing to resume, '{path}' does not exist") from error
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.network.backbones.efficientnet_lite0 import STAGES
+from fusion_mamba_ros.training.grey_stem import grey_stem
 
 BACKBONE = "efficientnet_lite0"
 _STEMS = ("_conv_stem.weight", "conv_stem.weight")
@@ -73,16 +74,6 @@ def build_efficientnet_detector(
             found[target] = value
     model.load_state_dict(found, strict=False)
     return model, len(found), len(own)
-
-
-def grey_stem(filters: Tensor, channels: int) -> Tensor:
-    """Return the filters of a stem (O, 3, k, k) converted to ``channels`` input channels.
-
-    A grey image repeated in all channels gives the same result with the converted filters as with the RGB filters.
-    """
-    if filters.shape[1] == channels:
-        return filters
-    return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
 def _published_names() -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.network.backbones.yolo import SCALES
+from fusion_mamba_ros.training.grey_stem import grey_stem
 from fusion_mamba_ros.training.restricted_unpickler import Shell, read_foreign_checkpoint
 
 # Layer number in the published models -> our name of the layer. The backbone has the numbers 0 to 9 in both models.
@@ -94,7 +95,7 @@ def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple
             if target not in own:
                 continue
             is_stem = target.endswith("sections.0.0.conv.weight") and tensor.ndim == 4
-            value = _stem(tensor, own[target].shape[1]) if is_stem else tensor
+            value = grey_stem(tensor, own[target].shape[1]) if is_stem else tensor
             if target == "head.projection":
                 value = value.flatten()
             if value.shape == own[target].shape:
@@ -104,13 +105,6 @@ def build_detector(weights: ForeignWeights, changes: Mapping[str, Any]) -> tuple
         raise ValueError(f"the weights lack {len(missing)} tensors of backbone and neck, for example '{missing[0]}'")
     model.load_state_dict(found, strict=False)
     return model, len(found), len(own)
-
-
-def _stem(filters: Tensor, channels: int) -> Tensor:
-    if filters.shape[1] == channels:
-        return filters
-    # The summed filter gives the same result for a grey image as the RGB filter for that image in all three channels.
-    return filters.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
 def _targets(name: str, backbone: str, modalities: tuple[str, ...]) -> list[str]:

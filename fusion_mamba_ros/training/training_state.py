@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.checkpoint_format import with_current_names
 from fusion_mamba_ros.training.recipe import TrainingError
 
 FORMAT_VERSION = 1
@@ -89,6 +90,8 @@ class TrainingState:
                 raise TrainingError(
                     f"training state '{path}' has format {version}: this version reads {FORMAT_VERSION}"
                 )
+            # States carry no version of the names: old ones are recognised.
+            values |= {name: with_current_names(values[name], version=2) for name in ("model", "average")}
             known = {entry.name for entry in fields(cls)}
             # An older file also holds `seconds`, the time of all epochs so far, which is ignored.
             return cls(**{name: value for name, value in values.items() if name in known})

@@ -7,21 +7,23 @@ from pathlib import Path
 
 from fusion_mamba_ros.datasets.image_files import list_images
 from fusion_mamba_ros.datasets.layouts.layout import Layout
-from fusion_mamba_ros.datasets.layouts.pairing_by_stem import list_pairs
+from fusion_mamba_ros.datasets.layouts.pairing_by_stem import image_stems, list_pairs
 from fusion_mamba_ros.datasets.layouts.split_lists import list_stems, read_groups, read_names
 from fusion_mamba_ros.datasets.pair_record import LayoutListing
 from fusion_mamba_ros.datasets.voc_labels import read_voc_labels
 
-_RGB, _THERMAL = "_RGB", "_PreviewData"
+_ENDS = {"rgb": "_RGB", "thermal": "_PreviewData"}
+_LABEL_END = _ENDS["thermal"]
 _LISTS = {"train": "align_train.txt", "val": "align_validation.txt", "test": "align_test.txt"}
 
 
 class FlirAlignedLayout(Layout):
     """`JPEGImages/FLIR_00001_RGB.jpg` and `FLIR_00001_PreviewData.jpeg`, `Annotations/FLIR_00001_PreviewData.xml`.
 
-    The end of the stem, `_RGB` or `_PreviewData`, identifies the modality. The splits are `align_train.txt`,
-    `align_validation.txt` and `align_test.txt` in the dataset folder or in `ImageSets/Main/`. Their names may end in
-    `_RGB` or `_PreviewData`. The few `dog` boxes of the release are dropped, because `dog` is not in the class list.
+    The end of the stem, `_RGB` or `_PreviewData`, identifies the modality. A modality without an image is missing in
+    the whole dataset. The splits are `align_train.txt`, `align_validation.txt` and `align_test.txt` in the dataset
+    folder or in `ImageSets/Main/`. Their names may end in `_RGB` or `_PreviewData`. The few `dog` boxes of the release
+    are dropped, because `dog` is not in the class list.
     """
 
     FORM = "JPEGImages/, Annotations/, align_train.txt, align_validation.txt (FLIR-aligned)"
@@ -44,31 +46,28 @@ class FlirAlignedLayout(Layout):
     def split_names(self, split: str) -> list[str]:
         """Return the stems in the list of the split, without `_PreviewData` and `_RGB`."""
         names = read_names(self._lists() / _LISTS[split])
-        return [name.removesuffix(_THERMAL).removesuffix(_RGB) for name in names]
+        return [name.removesuffix(_ENDS["thermal"]).removesuffix(_ENDS["rgb"]) for name in names]
 
     def stems_on_disk(self) -> dict[str, set[str]]:
         """Return the stems of images and label files, without `_PreviewData` and `_RGB`."""
-        rgb, thermal = self._images()
-        labels = {stem.removesuffix(_THERMAL) for stem in list_stems(self.root / "Annotations", ".xml")}
-        return {"RGB image": set(rgb), "thermal image": set(thermal), "label file": labels}
+        labels = {stem.removesuffix(_LABEL_END) for stem in list_stems(self.root / "Annotations", ".xml")}
+        return {**image_stems(self._images()), "label file": labels}
 
-    def _images(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-        """Return the RGB files and the thermal files by stem."""
-        rgb: dict[str, list[Path]] = {}
-        thermal: dict[str, list[Path]] = {}
+    def _images(self) -> dict[str, dict[str, list[Path]]]:
+        """Return the image files of each modality that has any, by stem. Without any image, name all modalities."""
+        images: dict[str, dict[str, list[Path]]] = {name: {} for name in _ENDS}
         for stem, files in list_images(self.folder("JPEGImages")).items():
-            for images, suffix in ((rgb, _RGB), (thermal, _THERMAL)):
-                if stem.endswith(suffix):
-                    images[stem.removesuffix(suffix)] = files
-        return rgb, thermal
+            for name, end in _ENDS.items():
+                if stem.endswith(end):
+                    images[name][stem.removesuffix(end)] = files
+        return {name: found for name, found in images.items() if found} or images
 
     def list_split(self, split: str) -> LayoutListing:
         """Return the pairs of one split."""
         labels, groups = self.folder("Annotations"), read_groups(self.root)
-        rgb, thermal = self._images()
         return list_pairs(
             self.split_names(split),
-            {"rgb": rgb, "thermal": thermal},
-            lambda stem: read_voc_labels(labels / f"{stem}{_THERMAL}.xml"),
+            self._images(),
+            lambda stem: read_voc_labels(labels / f"{stem}{_LABEL_END}.xml"),
             lambda stem: groups.get(stem, ""),
         )

@@ -42,6 +42,11 @@ def list_pairs(
     return listing
 
 
+def image_stems(images_of: Mapping[str, Mapping[str, list[Path]]]) -> dict[str, set[str]]:
+    """Return the stems of the image files of each modality, by readable names such as `RGB image`."""
+    return {f"{modality_named(name).title} image": set(files) for name, files in images_of.items()}
+
+
 def _find_pair(
     stem: str, files: Mapping[str, list[Path]], read_annotation: Callable[[str], Annotation]
 ) -> tuple[dict[str, Path], Annotation] | Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -14,12 +15,34 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 LOCAL = "local"
+_MISSING = '--ray needs ray: pip install "fusion_mamba_ros[fleet]"'
 
 
 def require_ray() -> None:
     """Raise ``ImportError`` with one sentence if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
-        raise ImportError('--ray needs ray: pip install "fusion_mamba_ros[fleet]"')
+        raise ImportError(_MISSING)
+
+
+def connect_ray(address: str, workers: int | None = None) -> Any:
+    """Connect to a Ray cluster and return the module `ray`.
+
+    ``address`` is that of a cluster, or `local` to start one on this machine for ``workers`` processes of one CPU, None
+    for all CPUs. Raises ``ImportError`` without Ray, and ``OSError`` if the cluster cannot be reached.
+    """
+    # Ray would report the use to its makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ImportError(_MISSING) from error
+    local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, **local, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise OSError(f"--ray {address}: no cluster answers ({reason}): start one with 'ray start --head'") from error
+    return ray
 
 
 def run_on_ray(
@@ -35,16 +58,7 @@ def run_on_ray(
     ``address`` is that of a cluster, or `local` for one of ``workers`` processes on this machine. Raises ``OSError``
     if the cluster cannot be reached.
     """
-    require_ray()
-    import ray
-
-    try:
-        if address == LOCAL:
-            ray.init(num_cpus=workers, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise OSError(f"the Ray cluster '{address}' cannot be reached: {' '.join(str(error).split())}") from error
+    ray = connect_ray(address, workers)
     try:
         # Attempts are counted here: Ray's own retries would not be reported.
         task = ray.remote(max_retries=0)(function)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fusion_mamba_ros.network.fusion.add import AddFusion
+from fusion_mamba_ros.network.fusion.attention_heads import split_heads
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 from fusion_mamba_ros.network.setting_checks import require_int
 
@@ -38,7 +39,7 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the transformed tokens."""
         parts = self.query_key_value(self.norm(tokens)).chunk(3, dim=-1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (split_heads(part, self.heads) for part in parts)
         read = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.out(read.transpose(1, 2).flatten(2))
         out: Tensor = tokens + self.perceptron(tokens)

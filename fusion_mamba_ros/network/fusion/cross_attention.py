@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fusion_mamba_ros.network.fusion.add import AddFusion
+from fusion_mamba_ros.network.fusion.attention_heads import split_heads
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 
 _COARSEST_STRIDE = 32
@@ -44,7 +45,7 @@ class CrossAttentionBlock(nn.Module):
         for m, x in enumerate(maps):
             others = torch.cat([kv for o, kv in enumerate(keys_values) if o != m], dim=1)
             key, value = others.chunk(2, dim=-1)
-            query, key, value = (self._split_heads(t) for t in (self.queries[m](tokens[m]), key, value))
+            query, key, value = (split_heads(t, self.heads) for t in (self.queries[m](tokens[m]), key, value))
             read = functional.scaled_dot_product_attention(query, key, value)
             out = self.outs[m](read.transpose(1, 2).flatten(2))
             enhanced.append(x + out.transpose(1, 2).unflatten(-1, size))
@@ -53,10 +54,6 @@ class CrossAttentionBlock(nn.Module):
     def _regions(self, tokens: Tensor, height: int, width: int) -> Tensor:
         grid = tokens.transpose(1, 2).unflatten(-1, (height, width))
         return functional.avg_pool2d(grid, self.region).flatten(2).transpose(1, 2)
-
-    def _split_heads(self, tokens: Tensor) -> Tensor:
-        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return heads
 
 
 def _heads(channels: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fusion_mamba_ros.network.convolution import Conv
+from fusion_mamba_ros.network.fusion.attention_heads import split_heads
 from fusion_mamba_ros.network.fusion.cft import heads_for
 from fusion_mamba_ros.network.fusion.operator import FusionOperator
 from fusion_mamba_ros.network.setting_checks import require_int
@@ -96,14 +97,10 @@ class IterativeCrossAttentionFusion(nn.Module):
             others = [query for o, query in enumerate(queries) if o != m]
             asked = others[0] if len(others) == 1 else torch.stack(others).mean(dim=0)
             key, value = stream.key_value(normed[m]).chunk(2, dim=-1)
-            asked, key, value = (self._split_heads(t) for t in (asked, key, value))
+            asked, key, value = (split_heads(t, self.heads) for t in (asked, key, value))
             read = functional.scaled_dot_product_attention(asked, key, value)
             out.append(stream.enhance(tokens[m], read.transpose(1, 2).flatten(2)))
         return out
-
-    def _split_heads(self, tokens: Tensor) -> Tensor:
-        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return heads
 
 
 @dataclass(frozen=True)

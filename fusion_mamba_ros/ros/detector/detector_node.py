@@ -168,7 +168,9 @@ class DetectorNode(LifecycleNode):
             pair = CameraPair(self, PairNames(name), its_predictor, own, turns=turns, warm_up_sec=warm_up_sec)
             self._pairs.append(pair)
         modes = ", ".join(mode.value for mode in predictor.modes)
-        self.get_logger().info(f"checkpoint {checkpoint} on {predictor.device}, modes {modes}")
+        self.get_logger().info(
+            f"checkpoint {checkpoint} on {predictor.device} by {predictor.engine_description}, modes {modes}"
+        )
 
     def _activate(self) -> None:
         if len(self._pairs) > 1:

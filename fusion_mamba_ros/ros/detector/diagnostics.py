@@ -6,16 +6,15 @@ The timer uses the steady clock, because simulated time may never start, may sto
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from fusion_mamba_ros.perception.process_memory import peak_resident_mb, resident_mb
 from fusion_mamba_ros.ros.detector.camera_health import camera_status
 from fusion_mamba_ros.ros.detector.clock_watch import ClockWatch
 from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
@@ -148,8 +147,9 @@ class Diagnostics:
         device = self._predictor.device
         figures: dict[str, Any] = {
             "device": device,
-            "memory of the process (MB)": _resident_mb(),
-            "memory of the process, peak (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "engine": self._predictor.engine_description,
+            "memory of the process (MB)": resident_mb(),
+            "memory of the process, peak (MB)": peak_resident_mb(),
         }
         figures |= self._predictor.memory_mb()
         modes: Mapping[str, Any] = self._predictor.metadata.metrics.get("modes", {})
@@ -168,15 +168,6 @@ class Diagnostics:
             hardware_id=str(self._predictor.device),
             values=values,
         )
-
-
-def _resident_mb() -> float | None:
-    """Return the resident memory of the process in MiB, or None if the system does not report it."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * resource.getpagesize() / 2**20
 
 
 def _text(value: Any) -> str:

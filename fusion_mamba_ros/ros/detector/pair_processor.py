@@ -39,6 +39,10 @@ class DetectionSource(Protocol):
     device: Any
 
     @property
+    def engine_description(self) -> str:
+        """The software that runs the network, with its version and precision."""
+
+    @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes that the predictor supports."""
 

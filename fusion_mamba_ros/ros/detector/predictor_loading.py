@@ -22,7 +22,11 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
 
     An empty ``checkpoint`` loads the checkpoint that the package ships. Raises ``ValueError`` with one sentence.
     """
-    path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
+    path = (
+        Path(parameters.checkpoint).expanduser()
+        if parameters.checkpoint
+        else default_checkpoint(engine=parameters.engine)
+    )
     options = EngineOptions(parameters.device, parameters.precision, parameters.threads)
     return _predictor_with(*load_engine(path, parameters.engine, options), parameters)
 
