@@ -2,7 +2,7 @@
 """Compiles the scan kernel into the package; everything else is in pyproject.toml.
 
 `pip install .` and `pip install -e .` do it by themselves, `python setup.py build_ext --inplace` does it alone. Where
-it cannot be compiled, the installation goes on with a warning and the package runs on its slow reference.
+it cannot be compiled, the installation continues with a warning and the package runs on its slow reference.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How threads of torch's OpenMP runtime wait for each other on a machine that also runs other processes.
+"""Set how long the threads of torch's OpenMP runtime spin before they sleep, for machines that run other processes too.
 
-By default a thread that waits at the end of a parallel region spins for milliseconds before it sleeps. Beside other
-busy processes it then spins in the place of the thread that it waits for, again for each region of a prediction. A
-short spin is between that and sleeping at once, which costs speed on a machine at rest.
+By default a thread that waits at the end of a parallel region spins for milliseconds before it sleeps. If other
+processes are busy, the spinning thread occupies the core that the awaited thread needs. This repeats in each region of
+a prediction. Sleeping at once would cost speed on an idle machine, so the policy is a short spin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAITING_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_
 def set_waiting_policy() -> None:
     """Set the waiting policy for this process and its children, unless the user's environment sets one.
 
-    To be called before torch is imported: its OpenMP runtime reads the environment once, when it is loaded.
+    Call this before torch is imported: its OpenMP runtime reads the environment once, when it is loaded.
     """
     if not any(name in os.environ for name in WAITING_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_ROUNDS)

@@ -26,7 +26,7 @@ HANDED_ON = (
     *("checkpoint", "engine", "tracking", "rectify", "image_transport"),
     *("rgb_topic", "thermal_topic", "params_file", "log_level"),
 )
-# The player waits so long for the node, which loads its model before it subscribes.
+# The player waits this long for the node, which loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera streams, random or written by hand, and a clock that carries them to a `Pairing` as a node would."""
+"""Simulate the streams of two cameras, or build frames one by one, and feed them to a `Pairing` as a node would."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def arrival_stamped(frames: Iterable[Frame]) -> list[Frame]:
 
 
 def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None) -> list[tuple[int, Pair | LoneFrame]]:
-    """Feed frames at their arrival, wake up when asked to, and return what came out with the time it did."""
+    """Add each frame at its arrival, match at each requested wake-up, and return (time, released item) in order."""
     released: list[tuple[int, Pair | LoneFrame]] = []
 
     def wake_until(now_ns: int) -> None:
         while (wakeup_ns := pairing.next_wakeup_ns()) is not None and wakeup_ns <= now_ns:
             released.extend((wakeup_ns, item) for item in pairing.match(now_ns=wakeup_ns))
             again_ns = pairing.next_wakeup_ns()
-            assert again_ns is None or again_ns > wakeup_ns, "asks to be woken for nothing, again and again"
+            assert again_ns is None or again_ns > wakeup_ns, "requests the same wake-up again after it released nothing"
 
     for frame in frames:
         wake_until(frame.arrival_ns)
@@ -90,7 +90,7 @@ def play(pairing: Pairing, frames: Iterable[Frame], until_ns: int | None = None)
 
 
 def rgb(stamp_ms: float, arrival_ms: float | None = None, *, fresh: bool = True) -> Frame:
-    """Return an RGB frame with stamp and arrival (the same if not given) so many milliseconds after the start."""
+    """Return an RGB frame; stamp and arrival in milliseconds after `START`. The arrival defaults to the stamp."""
     return frame_of(Camera.RGB, stamp_ms, arrival_ms, fresh)
 
 
@@ -106,12 +106,12 @@ def frame_of(camera: Camera, stamp_ms: float, arrival_ms: float | None, fresh: b
 
 
 def at(ms: float) -> int:
-    """Return the clock so many milliseconds after the start."""
+    """Return the time ``ms`` milliseconds after `START`, in nanoseconds."""
     return START + int(ms * MS)
 
 
 def assert_accounted(pairing: Pairing, received: dict[Camera, int] | None = None) -> None:
-    """Hold that every frame ended in exactly one counter."""
+    """Assert that every frame ended in exactly one counter."""
     counters = pairing.counters()
     for camera, counts in ((Camera.RGB, counters.rgb), (Camera.THERMAL, counters.thermal)):
         assert counts.accounted == counts.received, counters

@@ -34,7 +34,7 @@ from fusion_mamba_ros.ros.large_image_transport import profile_environment
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0
-# Held until the process ends: a node that was killed stays in its domain for some seconds.
+# Keep the lock until the process ends: a killed node stays visible in its domain for some seconds.
 _LOCKS: list[IO[str]] = []
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 
@@ -99,7 +99,7 @@ class DetectorProcess:
                 [sys.executable, *program, "--ros-args", *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # One thread: several wait for each other busily where tests share few cores.
+                # One thread: several threads would wait for each other in busy loops on the few shared cores.
                 env={"OMP_NUM_THREADS": "1", **os.environ, **(environment or {})},
             )
 
@@ -121,7 +121,7 @@ class DetectorProcess:
         return self.process.wait(PATIENCE_SEC)
 
     def kill(self) -> None:
-        """End it at once, if it runs."""
+        """Kill the process if it runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -77,7 +77,7 @@ class FaultRun:
             self._hold(self._check_diagnostics, message)
 
     def run(self) -> None:
-        """Let the scenario happen, then hold that the node is well again; raise the first violation."""
+        """Run the scenario, then check that the node has recovered. Raise the first violation."""
         self._run()
         assert not self.violations, f"{len(self.violations)} violations, the first: {self.violations[0]}"
 
@@ -287,7 +287,7 @@ class FaultRun:
         assert values["inferences with non-finite output"] == str(self.predictor.outcomes.count("nan"))
 
     def _check_output(self, level: int, worst: int) -> None:
-        """Hold that no output, or far less than the cameras would allow, is never OK."""
+        """Check that diagnostics are never OK without output, or with far less output than the cameras allow."""
         now_ns = self.world.steady_ns
         age_sec = (now_ns - (self.arrays[-1][0] if self.arrays else self.start_ns)) / SECOND
         recent = {camera: sum(now_ns - t <= 5 * SECOND for t in times) for camera, times in self.delivered.items()}

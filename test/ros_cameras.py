@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two cameras for tests that publish to a ROS graph, and do what cameras should not."""
+"""Two simulated cameras that publish to a ROS graph, with faults that a test can switch on."""
 
 from __future__ import annotations
 

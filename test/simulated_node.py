@@ -44,7 +44,7 @@ class SimulatedSubscription(message_filters.SimpleFilter):
 
 
 class SimulatedPredictor:
-    """A predictor whose time passes in the world; its box tells which images it was given.
+    """A predictor whose duration passes in simulated time; its box encodes which images it was given.
 
     ``duration_sec``: of an inference. ``fault``: "raise", "nan" or none. ``running_since_ns``: None while it waits.
     """

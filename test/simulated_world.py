@@ -18,7 +18,7 @@ MS = 10**6
 
 
 class Timer:
-    """A timer of the simulated executor; `reset` lets its period begin anew, as rclpy's does."""
+    """A timer of the simulated executor; `reset` restarts its period, as that of rclpy does."""
 
     def __init__(self, world: World, period_ns: int, callback: Callable[[], None], *, steady: bool) -> None:
         self.timer_period_ns = period_ns
@@ -28,7 +28,7 @@ class Timer:
         self.reset()
 
     def reset(self) -> None:
-        """Be due one period from now."""
+        """Restart the period: the timer is due one period from now."""
         self.due_ns = self._now_ns() + self.timer_period_ns
 
     def steady_due_ns(self) -> int | None:
@@ -40,7 +40,7 @@ class Timer:
         return self._world.steady_ns + max(0, self.due_ns - self._world.node_ns)
 
     def after_jump(self) -> None:
-        """Do as rcl does when the clock went back: the period begins anew."""
+        """Restart the period, as rcl does when the clock has gone back."""
         if not self._steady and self.due_ns > self._world.node_ns + self.timer_period_ns:
             self.reset()
 
@@ -49,9 +49,9 @@ class Timer:
 
 
 class World:
-    """Both clocks, and everything that is due; stands where the node and its executor do.
+    """Stand-in for the node and its executor: both clocks, and everything that is due.
 
-    An inference runs as a nested `run_until`: frames, timers and clocks go on while it lasts.
+    An inference runs as a nested `run_until`: frames, timers and clocks continue during it.
     """
 
     def __init__(self) -> None:
@@ -66,11 +66,11 @@ class World:
         self._order = itertools.count()
 
     def at(self, steady_ns: int, action: Callable[[], None]) -> None:
-        """Let something happen at a moment of the steady clock."""
+        """Schedule a call at a time of the steady clock."""
         heapq.heappush(self._due, (steady_ns, next(self._order), action))
 
     def run_until(self, end_ns: int) -> None:
-        """Let time go by."""
+        """Advance the time."""
         while True:
             timers = [(due, timer) for timer in self._timers if (due := timer.steady_due_ns()) is not None]
             timer_ns, timer = min(timers, key=lambda item: item[0], default=(end_ns + 1, None))
@@ -97,7 +97,7 @@ class World:
         if not self.clock_stopped:
             self.node_ns += step_ns
 
-    # What the package asks of a node.
+    # The methods of a node that the package calls.
 
     def get_clock(self) -> Any:
         return SimpleNamespace(

@@ -25,7 +25,7 @@ BOX = (4.0, 6.0, 20.0, 30.0)
 
 
 class StandIn:
-    """What the node needs of a predictor; sleeps instead of computing."""
+    """Stand-in for the predictor: it sleeps instead of computing."""
 
     def __init__(self, parameters: DetectorParameters, delay_sec: float = 0.0) -> None:
         if parameters.checkpoint == "bad":
@@ -40,21 +40,21 @@ class StandIn:
         self._delay_sec = delay_sec
 
     def warm_up(self) -> tuple[float, ...]:
-        """Nothing to warm."""
+        """Do nothing: a stand-in needs no warm-up."""
         return ()
 
     def reset_stream(self) -> None:
-        """Nothing was learnt."""
+        """Do nothing: a stand-in keeps no state."""
 
     def memory_mb(self) -> dict[str, float]:
-        """No device."""
+        """Return nothing: a stand-in uses no device."""
         return {}
 
     def free_memory(self) -> None:
-        """Nothing is cached."""
+        """Do nothing: a stand-in caches nothing."""
 
     def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
-        """Return one box, or fail as the first pixel asks."""
+        """Return one box, or fail in the way that the first pixel selects."""
         time.sleep(self._delay_sec)
         command = int(next(iter(images.values())).flat[0])
         if command == RAISE:

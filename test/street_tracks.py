@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections on synthetic streets whose objects have known identities, while thermal freezes again and again."""
+"""Detections on synthetic streets whose objects have known identities, with repeated freezes of the thermal camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FREEZE_SEC, PERIOD_SEC, SILENCE_SEC = 1.0, 3.0, 0.5
 
 @dataclass(frozen=True)
 class TrackedFrame:
-    """The truth of one moment, and what a detector makes of it. ``detections`` is None where no array is published."""
+    """True boxes and simulated detections of one moment. ``detections`` is None if no array is published."""
 
     stamp_ns: int
     truth: SceneFrame
@@ -47,7 +47,7 @@ class Freezes:
 
     @property
     def seconds(self) -> float:
-        """How long a recording with all freezes takes."""
+        """Length of a recording with all freezes, in seconds."""
         return 1.5 + PERIOD_SEC * self.count
 
 
@@ -59,7 +59,7 @@ def render(seed: int, seconds: float, rate_hz: float, *, night: bool = True, sca
 
 
 def simulated_detections(frame: SceneFrame, mode: Mode, rng: np.random.Generator) -> Detections:
-    """Return what a mediocre detector finds: boxes that jitter, weak scores, misses and false detections.
+    """Return the detections of a simulated mediocre detector: jittered boxes, weak scores, misses, false detections.
 
     Without thermal it misses more, and every third object altogether: people in the dark.
     """
@@ -85,7 +85,7 @@ def record(
     freezes: Freezes | None,
     detect: Callable[[int, SceneFrame, Mode], Detections],
 ) -> list[TrackedFrame]:
-    """Return what is published of ``frames``, with or without freezes."""
+    """Return the frames that a node would publish of ``frames``, with or without freezes."""
     recorded = []
     for number, frame in enumerate(frames):
         mode = Mode.FUSED if freezes is None else freezes.mode_at(number / rate_hz)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,13 +25,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=4)
 
 
+class RayError(Exception):
+    """Stand-in for `ray.exceptions.RayError`."""
+
+
 class FakeRay:
-    """Stands for the module `ray`: a cluster that runs one task at a time when it is waited for."""
+    """Stand-in for the module `ray`: a cluster that runs one task at a time, and loses the task named ``lost``."""
 
     def __init__(self) -> None:
         self.addresses: list[str] = []
         self.options_seen: list[dict[str, Any]] = []
         self.cancelled: list[Any] = []
+        self.exceptions = SimpleNamespace(RayError=RayError)
+        self.lost = ""
         self.ended = False
 
     def init(self, address: str, **_: Any) -> None:
@@ -56,6 +63,8 @@ class FakeRay:
 
     def get(self, reference: Any) -> Any:
         function, arguments = reference
+        if self.lost and self.lost in str(arguments):
+            raise RayError("the node died\nof a power cut")
         return function(*arguments)
 
     def cancel(self, reference: Any) -> None:
@@ -94,6 +103,18 @@ def test_ray_cancels_its_jobs_when_it_is_stopped(data: Path, tmp_path: Path, ray
     jobs = initial_jobs(data, tmp_path)
     grid_workers.run_on_ray(jobs, "local", stop, lambda job, code: pytest.fail("no job was run"))
     assert len(ray.cancelled) == 2 and ray.ended and not any(job.done for job in jobs)
+
+
+def test_lost_ray_task_is_a_failed_cell_and_the_others_go_on(data: Path, tmp_path: Path, ray: FakeRay) -> None:
+    codes: dict[str, int] = {}
+    jobs = initial_jobs(data, tmp_path)
+    ray.lost = "seed_0"
+    grid_workers.run_on_ray(
+        jobs, "local", threading.Event(), lambda job, code: codes.update({Path(job.out).name: code})
+    )
+    assert codes == {"seed_0": 1, "seed_1": 0} and ray.ended
+    log = (Path(jobs[0].out) / "log.txt").read_text()
+    assert log.endswith("error: the Ray task was lost: the node died of a power cut\n")
 
 
 @pytest.mark.parametrize(

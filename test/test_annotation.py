@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Boxes of a label file in pixels of the image, and the problems that are reported."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

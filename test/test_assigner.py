@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Task-aligned assignment against a brute-force search."""
+
 import pytest
 import torch
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Image pairs sampled from a bag."""
+
 from __future__ import annotations
 
 from pathlib import Path

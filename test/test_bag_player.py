@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The bag player over real DDS: order, timing, topics, signals and wrong arguments."""
+
 from __future__ import annotations
 
 import signal
@@ -42,7 +44,7 @@ def listener(domain: None) -> Iterator[Listener]:
 
 
 class Listener:
-    """Subscribes in this process and keeps what arrives, with the time of arrival."""
+    """Subscriber in this process that keeps the received messages with their times of arrival."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
@@ -101,7 +103,7 @@ def player(*arguments: object) -> subprocess.Popen[str]:
 
 
 def played(*arguments: object) -> tuple[str, str, int]:
-    """Play for a listener, however long the two take to find each other on a busy machine; return what was said."""
+    """Play a bag and wait up to 60 s for its subscriber; return stdout, stderr and the exit code."""
     return finish(player(*arguments, "--require-subscribers", "--wait-for-subscribers", 60))
 
 
@@ -134,7 +136,7 @@ def test_every_image_arrives_in_order_and_bit_for_bit(tmp_path: Path, listener: 
 
 
 class SimulatedTime:
-    """Stands where the module `time` does: only sleeping takes time, and it takes as long as asked."""
+    """Stand-in for the module `time`: time passes only in ``sleep``, by exactly the requested seconds."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -268,3 +270,4 @@ def test_message_classes_are_found_by_the_name_in_the_bag() -> None:
     assert message_class_of("sensor_msgs/msg/Image") is Image
     assert message_class_of("zoo_msgs/msg/Animal") is None
     assert message_class_of("sensor_msgs/msg/Nothing") is None
+    assert message_class_of("foxglove.CompressedImage") is None

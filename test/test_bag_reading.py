@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Undamaged bags: messages, message types, and the errors of missing files and topics."""
+
 from pathlib import Path
 from typing import Any
 

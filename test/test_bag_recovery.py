@@ -7,11 +7,13 @@ import random
 from pathlib import Path
 
 import pytest
-from damaged_bags import cut, forget_definitions, number_of, write_bag, write_mcap
+from damaged_bags import STRING, cut, forget_definitions, number_of, text_message, write_bag, write_mcap
 from mcap.writer import CompressionType
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from fusion_mamba_ros.bags.bag_reading import Bag, BagError
+from fusion_mamba_ros.bags.mcap_recovery import RecoveredMcap
 
 TIMES = [10**9 + 10**7 * number for number in range(200)]
 FOLDER_FILES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -168,6 +170,25 @@ def test_damaged_definition_outside_of_chunks_costs_only_its_topic(tmp_path: Pat
     numbers, warnings = read_all(file)
     assert numbers == list(range(0, 20, 2))
     assert any("has a damaged definition at byte" in sentence for sentence in warnings)
+
+
+def test_messages_of_a_chunk_with_a_damaged_definition_are_not_announced(tmp_path: Path) -> None:
+    file = tmp_path / "drive.mcap"
+    with file.open("wb") as stream:
+        writer = McapWriter(stream, compression=CompressionType.NONE)
+        writer.start("ros2", "test")
+        schema = writer.register_schema(STRING, "ros2msg", b"string data")
+        for number, topic in enumerate(("/even", "/odd")):
+            channel = writer.register_channel(topic, "cdr", schema)
+            writer.add_message(channel, log_time=10**9, publish_time=10**9, data=text_message(number))
+        writer.finish()
+    # The second definition follows a message. The length of its topic name now reaches beyond its record.
+    file.write_bytes(file.read_bytes().replace(b"\x04\x00\x00\x00/odd", b"\xff\xff\xff\x00/odd"))
+    recovered = RecoveredMcap(file)
+    recovered.close()
+    assert recovered.topics == {} and "has a damaged chunk" in recovered.warnings[0].sentence
+    with pytest.raises(BagError, match="has a damaged chunk"):
+        Bag(file)
 
 
 def test_fewer_messages_than_the_metadata_says_is_a_warning(tmp_path: Path) -> None:

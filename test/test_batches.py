@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Batches of an epoch: reproducible, complete, and divided among processes."""
 
 from typing import Any
 

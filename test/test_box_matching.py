@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Matching of detections with true boxes, the confusion matrix and the operating point."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Complete IoU of boxes with known values."""
+
 import math
 
 import pytest

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Swapping of channel quarters between streams."""
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba check-data`: counts, listed problems and drawn samples."""
+
 from __future__ import annotations
 
 import shutil

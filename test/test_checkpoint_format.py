@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the metadata of an older checkpoint becomes that of the present format."""
+"""Migration of the metadata of older checkpoints to the current format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The command line as a whole: help, version and errors."""
+
 import re
 from pathlib import Path
 

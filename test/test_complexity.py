@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
+from fusion_mamba_ros.analysis import complexity
 from fusion_mamba_ros.analysis.multiply_adds import count_multiply_adds, scan_exponentials, scan_multiply_adds
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.network import FusionMamba, FusionMambaDetector, ModelConfig, SelectiveScan2d
@@ -131,6 +132,14 @@ def test_command_writes_figures_that_grow_with_the_tokens(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.glob("*.png")} == {
         f"complexity_{name}.png" for name in ("multiply_adds", "latency", "memory")
     }
+
+
+def test_memory_of_a_call_on_a_gpu_is_without_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1700)
+    result = [torch.zeros(50), torch.zeros(25)]
+    assert complexity._peak_memory(lambda: result, torch.device("cuda")) == 700 - 4 * 75
 
 
 def test_call_that_should_take_too_long_is_counted_but_not_timed(tmp_path: Path) -> None:

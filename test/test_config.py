@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Model configurations: plain form, bad values and old names."""
+
 import dataclasses
 import json
 import warnings

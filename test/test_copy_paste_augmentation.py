@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Objects copied from one pair into another, in both images."""
+
 from __future__ import annotations
 
 from dataclasses import replace

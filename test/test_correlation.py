@@ -57,6 +57,13 @@ def test_cka_of_a_rotated_and_scaled_copy_is_one_and_of_a_constant_is_no_number(
     assert linear_cka(tiny) == pytest.approx(1) and channel_correlation(tiny) == pytest.approx(1)
 
 
+def test_cka_needs_no_channel_that_varies_in_both_features() -> None:
+    values = torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    zeros = torch.zeros_like(values)
+    sums = FeatureSums.of(torch.cat([values, zeros], 1), torch.cat([zeros, 2 * values + 3], 1))
+    assert linear_cka(sums) == pytest.approx(1) and math.isnan(channel_correlation(sums))
+
+
 def test_jackknife_of_a_mean_has_the_error_of_a_mean() -> None:
     x, _ = features(4)
     groups = [(FeatureSums.of(part, part),) for part in x.split(10)]

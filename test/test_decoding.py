@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Decoding of network rows to boxes: thresholds, classes, clipping and NMS."""
+
 from __future__ import annotations
 
 from typing import Any

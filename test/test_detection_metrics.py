@@ -126,10 +126,10 @@ def test_agrees_with_pycocotools_read_from_json_and_summarised(seed: int) -> Non
                 }
             )
     with contextlib.redirect_stdout(io.StringIO()):
-        side = COCO()
-        side.dataset = truth
-        side.createIndex()
-        evaluator = COCOeval(side, side.loadRes(found), "bbox")
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        evaluator = COCOeval(coco, coco.loadRes(found), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()

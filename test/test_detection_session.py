@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An active node, fed without transport: what it says, and what it does about an inference that does not end."""
+"""An active node that gets its images without DDS: its log, and an inference that does not end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IMAGES: dict[Camera, np.ndarray] = {
 
 
 class Patient(StandIn):
-    """A predictor that waits until it is let go, and notes how many threads it served at once."""
+    """A predictor that blocks until ``go`` is set, and records how many threads called it at the same time."""
 
     made: list[Patient]
 
@@ -56,7 +56,7 @@ class Patient(StandIn):
 
 
 class Log:
-    """Stands where the node's logger does."""
+    """Stand-in for the node's logger that keeps the sentences."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []

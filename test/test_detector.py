@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The whole detector: parameters, shapes, switches and modalities."""
+
 import pytest
 import torch
 

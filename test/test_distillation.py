@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Distillation of backbones: losses, targets, resuming and the command."""
+
 import re
 from pathlib import Path
 from typing import Any
@@ -113,7 +115,7 @@ def test_command_leaves_a_start_for_training_and_refuses_a_folder_in_use(inputs:
     assert (tmp_path / "run" / "losses.csv").read_text().startswith("step,rgb_8,")
     again = CliRunner().invoke(app, ["distill", *options, *sets])
     assert again.exit_code == 2
-    assert "holds a run already" in again.output
+    assert "already holds a run" in again.output
     complete = CliRunner().invoke(app, ["distill", "--out", str(tmp_path / "run"), "--resume"])
     assert complete.exit_code == 0, complete.output
 
@@ -124,6 +126,8 @@ def test_command_leaves_a_start_for_training_and_refuses_a_folder_in_use(inputs:
         (["--resume"], "there is nothing to resume"),
         ([], "a new run needs --teacher and --images"),
         (["--resume", "--teacher", "a"], "leave out --teacher and --images"),
+        (["--resume", "--set", "model.scale=s"], "leave out --set"),
+        (["--resume", "--batch-size", "16"], "leave out --batch-size"),
     ],
 )
 def test_command_names_what_is_missing(options: list[str], words: str, tmp_path: Path) -> None:

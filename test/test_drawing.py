@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Drawing of boxes on one image and on pairs."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Dual state space fusion against its equations."""
+
 from typing import Any, cast
 
 import numpy as np

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The EfficientNet-Lite0 backbone against the published description."""
+
 import copy
 from typing import Any
 

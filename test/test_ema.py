@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The moving average of the weights."""
+
 import math
 
 import pytest

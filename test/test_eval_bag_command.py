@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba eval-bag`: exit codes, table, written bag and errors."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of a dataset in each mode, by group and with unreadable pairs."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

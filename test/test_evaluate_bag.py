@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of one bag: pairs, skipped frames, tolerance, windows and missing parts."""
+
 from __future__ import annotations
 
 import json
@@ -145,7 +147,7 @@ def test_ground_truth_of_other_classes_gives_no_figure(tmp_path: Path) -> None:
     overall = report["accuracy"]["overall"]
     assert overall["mAP"] is None and overall["precision"] is None and overall["recall"] is None
     assert report["ground_truth"]["unknown_classes"] == {"dog": 10}
-    assert "classes that the detector lacks, in no figure: 10 dog" in report["bag"]["problems"][0]
+    assert "detector lacks are in the ground truth but in no figure: 10 dog" in report["bag"]["problems"][0]
 
 
 def test_ground_truth_far_from_every_frame_is_said(tmp_path: Path) -> None:

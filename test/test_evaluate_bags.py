@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of many bags: pooled figures, dying workers, finished bags and the bag list."""
+
 from __future__ import annotations
 
 import json
@@ -53,6 +55,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serial(fleet: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """Return the summary of the bags, evaluated one after the other in one worker."""
     return evaluate_bags(read_bag_list(fleet / "bags.txt"), OPTIONS, tmp_path_factory.mktemp("serial"))
+
+
+def test_parent_folder_in_a_list_gets_the_name_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "drive" / "lists").mkdir(parents=True)
+    listed = tmp_path / "drive" / "lists" / "bags.txt"
+    listed.write_text("..\n.\n")
+    assert [bag.name for bag in read_bag_list(listed)] == ["drive", "lists"]
 
 
 def test_precision_is_that_of_the_pooled_detections(serial: Summary) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The evaluation report: metrics.json, HTML page and worst frames."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The export of detections for FiftyOne, read again by pycocotools."""
+
 from __future__ import annotations
 
 import json

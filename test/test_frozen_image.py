@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen images: a shutter is noticed, a slow core and a still scene are not taken for one."""
+"""Frozen images: a closed shutter is detected, a slow camera core or a still scene is not reported."""
 
 from __future__ import annotations
 

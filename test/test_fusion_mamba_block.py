@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The Fusion-Mamba block: parameters, residual, switches and bottleneck."""
+
 import pytest
 import torch
 

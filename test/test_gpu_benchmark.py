@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The GPU benchmark on a machine without a GPU, and its tables."""
+
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -40,6 +40,8 @@ def test_factors_change_one_field_each_around_the_base(tmp_path: Path) -> None:
         ({"budgets": ["money"]}, "budgets is ['money']: list any of epochs, time"),
         ({"budgets": ["time"]}, "time_reference is ''"),
         ({"variants": {"plain": {}}}, "variant 'plain' has the name of the base"),
+        ({"base": {"name": 8}, "variants": {8: {}}}, "variant '8' has the name of the base"),
+        ({"variants": {8: {}, "8": {}}}, "two variants have the name '8'"),
         ({"variants": {"a b": {}, "a/b": {}}}, "would have the same folder"),
         ({"variants": {"other": {"model.fusion": "magic"}}}, "fusion is 'magic': choose"),
         ({"variants": {"other": {"epochs": 3}}}, "the plan sets epochs in a recipe"),

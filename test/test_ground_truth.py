@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Ground truth of bags: sources, assignment to frames and errors."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The detection head: decoding and initial biases."""
+
 from typing import Any
 
 import torch

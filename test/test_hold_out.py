@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Holding out a share of the training pairs for validation."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Reading of image files: channel order, bit depth, damage and listing."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Import of EfficientNet-Lite0 weights in every published file format."""
+
 import os
 from pathlib import Path
 from typing import Any

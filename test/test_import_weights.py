@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Import of YOLO weights, and the refusal of malicious or foreign files."""
+
 import os
 import pickle
 import sys

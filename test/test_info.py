@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.commands import info
 from fusion_mamba_ros.network.selective_scan import active_backend
 
 
@@ -21,6 +22,13 @@ def test_json_names_the_active_backend_and_every_reason() -> None:
     active = [row["backend"] for row in found["selective_scan"] if "cpu" in row["active_on"]]
     assert active == [active_backend("cpu").name]
     assert all(row["available"] or row["note"] for row in found["selective_scan"])
+
+
+def test_brackets_of_a_reason_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"engine": "x", "files": [".x"], "available": False, "note": "try pip install [all]"}
+    monkeypatch.setattr(info, "_describe_engines", lambda: [row])
+    monkeypatch.setattr(info, "_describe_backends", lambda _: [])
+    assert "pip install [all]" in CliRunner().invoke(app, ["info"]).output
 
 
 def test_missing_ros_is_said_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,8 @@ def flir_yolo(root: Path) -> tuple[str, str, set[str], str]:
         write_pair(
             root / "images" / "visible" / split / f"{stem}.jpg", root / "images" / "infrared" / split / f"{stem}.jpeg"
         )
-        for side in ("visible", "infrared"):
-            write_lines(root / "labels" / side / split / f"{stem}.txt", [f"1 {YOLO}"])
+        for name in ("visible", "infrared"):
+            write_lines(root / "labels" / name / split / f"{stem}.txt", [f"1 {YOLO}"])
     write_lines(root / "classes.txt", ["car", "person", "bicycle"])
     return "split_folders", "train", {"FLIR_00002"}, "person"
 
@@ -90,6 +90,15 @@ def test_layout_is_recognised_and_gives_boxes_in_pixels(tmp_path: Path, make: Ca
     assert sample.images["rgb"].shape == (HEIGHT, WIDTH, 3) and sample.images["thermal"].shape == (HEIGHT, WIDTH)
     np.testing.assert_allclose(sample.boxes, [BOX], atol=1e-4)
     assert [dataset.class_names[label] for label in sample.labels] == [class_name]
+
+
+@pytest.mark.parametrize(("group", "expected"), [("night", "night"), (0, "0"), (None, "")])
+def test_group_of_a_coco_image_may_be_null(tmp_path: Path, group: str | int | None, expected: str) -> None:
+    write_pair(tmp_path / "vis" / "a.jpg", tmp_path / "ir" / "a.png")
+    image = {"id": 1, "file_name": "vis/a.jpg", "thermal_file_name": "ir/a.png", "group": group}
+    document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    write_lines(tmp_path / "annotations" / "train.json", [json.dumps(document)])
+    assert open_dataset(tmp_path, "train").groups == (expected,)
 
 
 @pytest.mark.parametrize(("lacking", "folder"), [("rgb", "thermal"), ("thermal", "rgb")])

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Placement of images on the canvas and mapping of boxes in both directions."""
+
 from __future__ import annotations
 
 import cv2

@@ -65,7 +65,7 @@ class Server:
 
 
 class LossyClient:
-    """Stands where a client of rclpy does."""
+    """Stand-in for a service client of rclpy."""
 
     def __init__(self, server: Server, kind: type) -> None:
         self.server, self.kind = server, kind

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Simulation of a live node: which results it drops and how late the others are."""
+
 from __future__ import annotations
 
 import numpy as np

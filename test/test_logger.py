@@ -42,7 +42,7 @@ def test_tensorboard_groups_the_modes_whole_and_takes_over_from_a_resumed_run(tm
 
 def test_full_disk_names_the_file_and_leaves_no_thread() -> None:
     before = threading.active_count()
-    with pytest.raises(TrainingError, match=r"'/dev/full' could not be written \(No space left.*make room"):
+    with pytest.raises(TrainingError, match=r"'/dev/full' could not be written \(No space left.*free disk space"):
         EventFile(Path("/dev/full"), 0)
     assert threading.active_count() == before
 

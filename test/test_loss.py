@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The detection loss against loops in float64."""
+
 import math
 
 import numpy as np

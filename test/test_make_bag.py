@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba make-bag`: folders, videos and scenes, read again by another reader."""
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The table of matches against pycocotools, for any selection of frames."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections to messages and back, by way of the wire."""
+"""Conversion of detections to messages, serialized and read back."""
 
 from __future__ import annotations
 

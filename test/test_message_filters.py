@@ -226,7 +226,7 @@ def test_a_stamp_may_be_a_time_of_rclpy(clock_type: ClockType) -> None:
 
 
 class RecordingNode:
-    """Stands where a node does: keeps what it was asked for."""
+    """Stand-in for a node that keeps the requests."""
 
     def create_subscription(
         self, msg_type: type, topic: str, callback: Callable[[object], object], qos_profile: object, **options: object

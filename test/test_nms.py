@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Non-maximum suppression against a comparison of every pair."""
+
 from __future__ import annotations
 
 import numpy as np

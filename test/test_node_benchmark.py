@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The processes of the node benchmark."""
+
 import subprocess
 import sys
 import tempfile

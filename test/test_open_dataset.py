@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Opening of datasets: splits, problems of pairs and labels, and class lists."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Parameter groups of the optimizer."""
+
 import pytest
 import torch
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the inference thread makes of a pair, whole or damaged: its mode, its header, and where the frames end."""
+"""Results of the inference thread for whole and damaged pairs: mode, header and outcome of the frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Image pairs of files, folders and videos."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -100,7 +102,7 @@ def test_videos_of_unequal_length_stop_at_the_shorter_or_go_on_alone(
     pairs = list(source)
     assert len(pairs) == source.count == 6
     assert [getattr(pair, shorter) is None for pair in pairs] == [False] * 3 + [True] * 3
-    assert len([note for note in source.notes if "goes on alone" in note]) == 1
+    assert len([note for note in source.notes if "continues alone" in note]) == 1
 
 
 def test_videos_of_different_rates_are_paired_by_number_and_that_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The paired bootstrap against pycocotools on copied images."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -73,7 +75,7 @@ A = (10.0, 10.0, 50.0, 50.0)
     ("second", "message"),
     [
         (results([image("a", [(A, 0)], [])], ["car"]), "different classes"),
-        (results([image("b", [(A, 0)], [])], ["person"]), "one of the two only"),
+        (results([image("b", [(A, 0)], [])], ["person"]), "only one of the results"),
         (results([image("a", [], [])], ["person"]), "different true boxes"),
     ],
 )

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Pairing limits that are out of range."""
+
 from __future__ import annotations
 
 import pytest

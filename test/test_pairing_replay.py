@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Pairing of a bag gives the results of a live node."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pickles that would take memory or the stack out of proportion are refused before they are loaded."""
+"""Pickles that would need far more memory or stack than their size are refused before they are loaded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_few_bytes_take_no_gigabytes(kind: str, tmp_path: Path) -> None:
 
 
 def test_memory_is_refused_before_it_is_asked_for(tmp_path: Path) -> None:
-    """In a process that has little address space, where a mere reservation would raise ``MemoryError``."""
+    """The process has little address space, so that even reserving the memory would raise ``MemoryError``."""
     paths = [
         hostile_files.torch_file(tmp_path / f"{number}.pt", HOSTILE[kind])
         for number, kind in enumerate(("bytearray of 2 GB", "memo of 2 billion", "array of 3 GB", "text memo number"))
@@ -81,7 +81,7 @@ def test_one_storage_under_a_thousand_names_cannot_become_a_thousand_tensors(tmp
 
 
 def test_modules_that_double_without_end_are_refused(tmp_path: Path) -> None:
-    """Thirty modules of which each holds the one before twice: a billion by way of thirty."""
+    """Thirty modules, each of which holds the previous one twice: 2^30 modules if they were expanded."""
     pickled = b"\x80\x02"
     new = b"cultralytics.nn.tasks\nDetectionModel\n)\x81"
     pickled += new + b"q\x000"

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The predictor: coordinates, missing images, modalities and image preparation."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -132,8 +134,8 @@ def test_batch_gives_what_each_pair_gives_alone(predictor: Predictor) -> None:
 @pytest.mark.parametrize(
     "images,message",
     [
-        ({}, "no image to look at"),
-        ({"rgb": None, "thermal": None}, "no image to look at"),
+        ({}, "no image for the model"),
+        ({"rgb": None, "thermal": None}, "no image for the model"),
         ({"rgb": np.zeros((0, 10, 3), np.uint8)}, "rgb image has shape"),
         ({"rgb": np.zeros((10, 10), np.uint8)}, "rgb image has shape"),
         ({"rgb": np.zeros((10, 10, 3), np.float32)}, "rgb image has shape"),
@@ -174,5 +176,5 @@ def test_predictor_of_a_file_predicts(tmp_path: Path) -> None:
 
 
 def test_model_of_an_unknown_modality_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="wants the modalities radar"):
+    with pytest.raises(CheckpointError, match="inputs for the modalities radar"):
         Predictor.from_model(stand_in(["rgb", "radar"]), METADATA, device="cpu")

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Images that are prepared for training: size, scaling and cache."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network sees of a pair must not depend on who shows it: trainer, evaluator or node."""
+"""Trainer, evaluator and node must prepare the same network input for a pair."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHITE_HOT = ThermalScaling()
 
 
 class Recorder(nn.Module):
-    """Stands where the network stands, keeps what it is shown and detects nothing."""
+    """Stand-in for the network that keeps its inputs and detects nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def test_training_and_inference_show_the_network_the_same(
     for name in ("rgb", "thermal"):
         assert trained[name].shape == served[name].shape and trained[name].dtype == served[name].dtype
         difference = 255 * (trained[name] - served[name]).abs()
-        # Half a pixel of shift would be seen: the bound is a quarter of what it changes, or rounding.
+        # The bound is a quarter of the change that a shift of half a pixel causes, or the rounding.
         half_pixel = 255 * (served[name][..., 1:] - served[name][..., :-1]).abs().mean() / 2
         assert float(difference.mean()) < max(0.6, float(half_pixel) / 4)
         assert float(difference.quantile(0.999)) <= 4
@@ -144,7 +144,7 @@ def test_black_hot_camera_is_the_same_to_trainer_validation_and_node(
     validated, served = (seen["thermal"] for seen in recorder.seen)
     assert torch.equal(validated, served)
     assert torch.equal(shown_in_training(sample, size, scaling)["thermal"], served)
-    # Counts that rise are grey levels that fall.
+    # Higher counts of a black-hot camera must become lower grey levels.
     counts = torch.from_numpy(sample.images["thermal"].astype(np.float32)).flatten()
     assert method == "passthrough" or float(torch.corrcoef(torch.stack([counts, served.flatten()]))[0, 1]) < -0.9
 
@@ -169,7 +169,7 @@ def test_the_evaluator_shows_what_the_node_shows_when_a_camera_is_missing(mode: 
     sample = soft_pair((640, 480), (320, 256), np.uint16)
     predictor, recorder = predictor_of((320, 256))
     evaluate(predictor.predict_batch, PairedDataset([OnePair(sample)], ("thing",)), [mode])
-    # The node keeps the size of the last RGB image and hands over what has come.
+    # The node keeps the size of the last RGB image and passes the images that have arrived.
     images = {
         Mode.FUSED: {"rgb": sample.images["rgb"], "thermal": sample.images["thermal"]},
         Mode.RGB_ONLY: {"rgb": sample.images["rgb"]},

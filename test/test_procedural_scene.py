@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Procedural scenes: reproducibility, sizes, boxes and the two cameras."""
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Training recipes: files, assignments, bad fields, checkpoint fields and old names."""
+
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluation of detections that a bag holds."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`fusion-mamba register`: written files and errors."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Homographies: warping, checks, files and other reference modalities."""
+
 from __future__ import annotations
 
 from pathlib import Path

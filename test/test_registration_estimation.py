@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Estimation of known homographies from synthetic and real pairs."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The report of a replay: numbers, faults and drawn frames."""
+
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from fusion_mamba_ros.bags.bag_reading import BagError
 from fusion_mamba_ros.bags.bag_writing import ImageBagWriter
 from fusion_mamba_ros.evaluation.replay_report import (
     PublishedArray,
     RecordedReplay,
     ThermalView,
     draw_replay,
+    read_recording,
     summarise,
 )
 from fusion_mamba_ros.perception.detections import Detections, Mode
@@ -108,6 +112,27 @@ def test_every_mode_is_drawn(source: Path, tmp_path: Path) -> None:
     arrays = (array(0), array(1, mode=Mode.RGB_ONLY), array(2, mode=Mode.THERMAL_ONLY))
     written = draw_replay(source, recording(*arrays), tmp_path, rate_hz=10, **TOPICS)
     assert {path.name for path in written} == {"annotated.mp4", "contact_sheet.png"}
+
+
+def test_array_is_drawn_once_if_two_images_have_its_stamp(tmp_path: Path) -> None:
+    path = tmp_path / "cameras"
+    bag = ImageBagWriter(
+        path,
+        topics={"rgb": TOPICS["rgb_topic"], "thermal": TOPICS["thermal_topic"]},
+        frame_ids={"rgb": "rgb", "thermal": "thermal"},
+    )
+    for stamp_ns in (START_NS, START_NS, START_NS + PERIOD_NS):
+        bag.write_image("rgb", stamp_ns, np.zeros((48, 64, 3), np.uint8))
+        bag.write_image("thermal", stamp_ns, np.zeros((30, 40), np.uint8))
+    bag.close()
+    replay = recording(array(0, mode=Mode.RGB_ONLY), array(1, mode=Mode.RGB_ONLY))
+    draw_replay(path, replay, tmp_path, rate_hz=10, **TOPICS)
+    assert len(thermal_panels(tmp_path)) == 2
+
+
+def test_recording_without_a_status_is_refused(source: Path) -> None:
+    with pytest.raises(BagError, match="has no messages on topic '/detector_node/status'"):
+        read_recording(source)
 
 
 def thermal_panels(folder: Path) -> list[np.ndarray]:

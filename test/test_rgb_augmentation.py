@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Augmentation of RGB images: brightness, grey, dark and blur."""
+
 from __future__ import annotations
 
 import colorsys

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Scenario files: the limits of the gate, its result, and the errors of a wrong file."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Learning rate and momentum over a run."""
+
 import math
 
 import pytest

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The bootstrap over seeds and images."""
+
 from dataclasses import replace
 from typing import Any
 
@@ -52,3 +54,9 @@ def test_results_of_other_images_are_refused() -> None:
     other = replace(results, images=results.images[::-1])
     with pytest.raises(ValueError, match="evaluated on different images"):
         SeedBootstrap(IMAGES, samples=100).map50(other)
+
+
+def test_images_without_a_true_box_are_refused() -> None:
+    nothing = np.full(11, np.nan)
+    with pytest.raises(ValueError, match="no true box"):
+        SeedBootstrap(["a"], samples=10).compare([nothing], [nothing])

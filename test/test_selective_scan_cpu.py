@@ -154,7 +154,7 @@ def test_threads_of_its_own_give_the_same_result(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(with_openmp, alone)
 
 
-# A process of its own: other threads of the test runner would be in an unknown state in the child.
+# Runs in a separate process, because other threads of the test runner would be in an unknown state in the child.
 _FORK_AFTER_A_SCAN = """
 import os, signal, torch
 from scan_problems import random_inputs
@@ -165,7 +165,7 @@ torch.set_num_threads(2)
 expected = CpuBackend().forward(inputs, keep_states=False)[0].numpy().tobytes()
 child = os.fork()
 if child == 0:
-    # torch's own operators would wait for ever here, on the threads that the fork did not copy: none of them.
+    # Use none of torch's own operators: they would wait forever for the threads that the fork did not copy.
     signal.alarm(60)
     found = CpuBackend().forward(inputs, keep_states=False)[0].numpy().tobytes()
     os._exit(0 if found == expected else 1)

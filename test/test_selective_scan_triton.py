@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The Triton kernels, interpreted and compiled, against the reference."""
+
 import json
 import os
 import re

@@ -189,7 +189,7 @@ def test_a_full_disk_is_noticed_before_anything_is_loaded(tmp_path: Path) -> Non
     (tools / "df").write_text("#!/bin/sh\necho header\necho disk 100 90 10 90% /\n")
     (tools / "df").chmod(0o755)
     sentence = stopped_with(run_setup(tmp_path / "venv", PATH=f"{tools}:{os.environ['PATH']}"))
-    assert "10 MB are free" in sentence
+    assert "10 MB are available" in sentence
     assert not (tmp_path / "venv/bin").exists()
 
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The two-dimensional selective scan and the state space block against their equations."""
+
 import numpy as np
 import pytest
 import state_space_formulas as formulas

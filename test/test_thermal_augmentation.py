@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Augmentation of thermal images: gain, offset, noise, pattern, polarity and blur."""
+
 from __future__ import annotations
 
 from dataclasses import replace

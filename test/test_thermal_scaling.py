@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Scaling of thermal counts to grey levels against formulas in float64."""
+
 from __future__ import annotations
 
 import json

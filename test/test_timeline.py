@@ -42,24 +42,24 @@ def test_frames_that_are_each_others_nearest_are_always_paired(
 
 
 @given(stamps, stamps, st.integers(0, 30), st.integers(1, 20), st.integers(1, 20), st.data())
-def test_what_is_settled_stays_whatever_the_expected_frames_bring(
+def test_final_pairs_stay_whatever_the_expected_frames_bring(
     rgb: list[int], thermal: list[int], max_offset: int, rgb_period: int, thermal_period: int, data: st.DataObject
 ) -> None:
     def next_expected(is_rgb: bool) -> int | None:
-        side, period = (rgb, rgb_period) if is_rgb else (thermal, thermal_period)
-        return side[-1] + period if side else None
+        seen, period = (rgb, rgb_period) if is_rgb else (thermal, thermal_period)
+        return seen[-1] + period if seen else None
 
     now = match_timeline(rgb, thermal, max_offset, next_expected)
     more_rgb = rgb[:]
     more_thermal = thermal[:]
-    for side, period in ((more_rgb, rgb_period), (more_thermal, thermal_period)):
+    for more, period in ((more_rgb, rgb_period), (more_thermal, thermal_period)):
         for gap in data.draw(st.lists(st.integers(period, 3 * period), max_size=4)):
-            side.append((side[-1] if side else 0) + gap)
+            more.append((more[-1] if more else 0) + gap)
     later = {(more_rgb[m.rgb], more_thermal[m.thermal]) for m in match_timeline(more_rgb, more_thermal, max_offset)}
     assert {(rgb[m.rgb], thermal[m.thermal]) for m in now if m.final} <= later
 
 
-def test_nothing_is_settled_while_a_nearer_frame_may_still_come() -> None:
+def test_no_pair_is_final_while_a_nearer_frame_may_still_come() -> None:
     assert [m.final for m in match_timeline([0], [20], 50, lambda is_rgb: 33)] == [False]
     assert [m.final for m in match_timeline([0], [16], 50, lambda is_rgb: 33)] == [True]
     assert [m.final for m in match_timeline([0], [16], 50)] == [False]

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The PyTorch engine: rows, images, calibration and memory errors."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -103,7 +103,7 @@ def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(r
 
 @pytest.mark.parametrize(
     ("states_written", "remedy", "again"),
-    [(0, "make room and start again", ["--config", "{recipe}"]), (1, "continue with --resume", ["--resume"])],
+    [(0, "free disk space and start again", ["--config", "{recipe}"]), (1, "continue with --resume", ["--resume"])],
     ids=["before the first step", "at the end of the first epoch"],
 )
 def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(

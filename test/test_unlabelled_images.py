@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Lists of unlabelled images, and random crops of them."""
+
 from pathlib import Path
 
 import cv2
@@ -98,6 +100,7 @@ def test_crop_lies_in_the_image_and_keeps_the_aspect(shape: tuple[int, ...]) -> 
         ("rgb: [{folder: a}]", "give path and any of list, every, share"),
         ("rgb: [{path: rgb, every: 0}]", "has every: 0"),
         ("rgb: [{path: rgb, share: -1}]", "has share: -1"),
+        ("rgb: [{path: rgb, share: .inf}]", "has share: inf"),
         ("rgb: [{path: rgb, list: absent.txt}]", "cannot be read"),
         ("rgb: [", "is not YAML"),
     ],

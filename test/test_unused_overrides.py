@@ -19,7 +19,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class Log:
-    """Stands where the node's logger does."""
+    """Stand-in for the node's logger."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []

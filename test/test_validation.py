@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Drawn pairs of the validation between epochs."""
+
 from pathlib import Path
 from typing import Any
 

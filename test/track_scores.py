@@ -18,7 +18,7 @@ AROUND_SEC = 1.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a tracker made of a recording. ``ids_of`` (one dict per frame) maps identities to ids of tracks."""
+    """Tracks of a recording. ``ids_of`` (one dict per frame) maps identities to ids of tracks."""
 
     idf1: float
     switches: int

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Build .venv with ROS 2, PyTorch and this package from Python wheels alone: no root, no ROS on the machine.
-# Runs again in about a second when nothing changed, and goes on where an interrupted run stopped.
+# A second run takes about a second if nothing changed. A run after an interrupted one continues where that one stopped.
 set -euo pipefail
 shopt -s nullglob
 
@@ -16,7 +16,7 @@ environment:
   PYTHON                    the Python to build with, 3.10 to 3.13 (default: the first one found)
   FUSION_MAMBA_VENV         where to build (default: .venv)
   FUSION_MAMBA_ROS          ROS 2 distribution, jazzy or kilted (default: what the environment holds, or jazzy); one environment holds one distribution
-  FUSION_MAMBA_TORCH_INDEX  package index with CPU builds of PyTorch. pip's own configuration is asked first; without either,
+  FUSION_MAMBA_TORCH_INDEX  package index with CPU builds of PyTorch. pip's own configuration is used first; without either,
                             Linux x86_64 gets PyTorch's default build, which brings the CUDA libraries (5 GB more)
 TEXT
 }
@@ -37,14 +37,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${FUSION_MAMBA_VENV:-$root/.venv}
 state=$venv/.setup
 log=$state/setup.log
-built_for=jazzy # as were environments that do not say
+built_for=jazzy # an environment without the file `distribution` was built for jazzy
 [[ ! -f $state/distribution ]] || built_for=$(<"$state/distribution")
 ros=${FUSION_MAMBA_ROS:-$built_for}
 case "$ros" in
   jazzy | kilted) ;;
-  *) stop "FUSION_MAMBA_ROS is '$ros': expected jazzy or kilted, other distributions have no wheels (docs/how-to/install.md has the way with colcon)" ;;
+  *) stop "FUSION_MAMBA_ROS is '$ros': expected jazzy or kilted, other distributions have no wheels: build with colcon, see docs/how-to/install.md" ;;
 esac
-# Of another environment's ROS wheels: would make ours load that environment's libraries.
+# These variables come from another environment with ROS wheels. They would load the libraries of that environment.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME PYTHONPATH
 
 # rosidl-default-generators and below: the interface generators, and what they import without declaring it.
@@ -64,7 +64,7 @@ ros_constraints=$root/tools/constraints-$ros.txt
 
 # --- what the machine must have -------------------------------------------------------------------------------------------
 
-base_python() { "$1" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'; } # behind shims and environments
+base_python() { "$1" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'; } # not a shim or a virtual environment
 
 find_python() {
   local candidate
@@ -94,10 +94,10 @@ check_machine() {
 check_disk() {
   local free_mb
   free_mb=$(df -Pm "$venv" | awk 'NR == 2 { print $4 }')
-  ((free_mb >= $1)) || stop "$venv needs $1 MB of disk for $2, $free_mb MB are free: make room, or build elsewhere with FUSION_MAMBA_VENV=/other/disk"
+  ((free_mb >= $1)) || stop "$venv needs $1 MB of disk for $2, $free_mb MB are available: free disk space, or build elsewhere with FUSION_MAMBA_VENV=/other/disk"
 }
 
-# --- steps: each leaves a stamp with the hash of what it was made from ----------------------------------------------------
+# --- steps: each leaves a stamp with the hash of its inputs ---------------------------------------------------------------
 
 hash_of() { # the names of files and folders, and plain words
   local input
@@ -119,9 +119,9 @@ step() { # name, hash, title, command...
   say "setup: $title: done in $((SECONDS - started)) s"
 }
 
-fail() { # title: say what went wrong in one line
+fail() { # title: print the cause of the failure in one line
   if grep -qi 'no space left' "$log"; then
-    stop "$1 failed: the disk is full: make room and run again (log: $log)"
+    stop "$1 failed: the disk is full: free disk space and run again (log: $log)"
   elif grep -qiE 'name resolution|failed to establish a new connection|connection (refused|reset|broken)|timed out|network is unreachable' "$log"; then
     stop "$1 failed: a package index cannot be reached: check the network and pip's configuration, then run again (log: $log)"
   fi
@@ -130,9 +130,9 @@ fail() { # title: say what went wrong in one line
   stop "$1 failed: ${cause:-no cause given} (log: $log)"
 }
 
-# No `set -e` from here on: it is off inside a command whose failure is handled, and every step's is.
+# `set -e` has no effect in the functions below: bash ignores it in a command whose failure is handled, as in `step ... || fail`.
 
-remove_half_installed() { # what a kill in the middle of a wheel leaves: no record of files, yet pip takes it for installed
+remove_half_installed() { # a killed pip can leave a package without RECORD, which pip then considers installed
   local package
   for package in "$venv"/lib/python3*/site-packages/*.dist-info; do [[ -f $package/RECORD ]] || rm -rf "$package"; done
 }
@@ -143,7 +143,7 @@ pip_install() {
 }
 
 make_venv() {
-  if [[ ! -f $state/python || $(<"$state/python") != "$python_hash" ]]; then # another Python, or the folder has moved
+  if [[ ! -f $state/python || $(<"$state/python") != "$python_hash" ]]; then # the Python has changed, or the folder has moved
     find "$venv" -mindepth 1 -maxdepth 1 -not -path "$state" -exec rm -rf {} +
     rm -rf "$state/build"
     say "$python_hash" >"$state/python"
@@ -169,7 +169,7 @@ install_torch() {
   local index=()
   [[ -z ${FUSION_MAMBA_TORCH_INDEX:-} ]] || index=(--extra-index-url "$FUSION_MAMBA_TORCH_INDEX")
   pip_install "${index[@]}" "torch==$torch_version+cpu" && return
-  say "setup: pip finds no CPU build of PyTorch: taking the default one (FUSION_MAMBA_TORCH_INDEX chooses, see --help)" >&3
+  say "setup: pip finds no CPU build of PyTorch: installing the default build (set FUSION_MAMBA_TORCH_INDEX to choose, see --help)" >&3
   pip_install "${index[@]}" "torch==$torch_version"
 }
 
@@ -189,8 +189,9 @@ install_own_messages() {
 
 install_package() {
   pip_install --no-build-isolation -e "$root[train,test,docs,export]" || return
-  # Sorts after pip's own entry for the source tree: its fusion_mamba_ros comes first, and takes the generated messages in.
-  # All of this stands behind PYTHONPATH: a sourced ROS wins over the underlay.
+  # This file sorts after pip's own .pth file for the source tree. Python therefore finds fusion_mamba_ros in the source
+  # tree first, which adds the generated messages to its path. PYTHONPATH precedes both, so a sourced ROS is found before
+  # the underlay.
   local site
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   cat >"$site/fusion_mamba_ros_underlay.pth" <<PTH
@@ -203,13 +204,13 @@ PTH
 # --- run ------------------------------------------------------------------------------------------------------------------
 
 if [[ -e $venv && ! -d $state ]]; then
-  stop "$venv exists and is not of this script's making: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
+  stop "$venv exists, but this script did not make it: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
 fi
 mkdir -p "$state"
 if [[ ! -f $state/python ]]; then
   say "$ros" >"$state/distribution"
 elif [[ $built_for != "$ros" ]]; then
-  stop "$venv holds ROS 2 $built_for, FUSION_MAMBA_ROS asks for $ros: leave it out, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
+  stop "$venv holds ROS 2 $built_for, FUSION_MAMBA_ROS asks for $ros: unset it, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
 fi
 python=
 [[ -n ${PYTHON:-} || ! -x $venv/bin/python ]] || python=$(base_python "$venv/bin/python" 2>/dev/null || true)
@@ -236,13 +237,13 @@ flock -n 9 || { say "setup: waiting for another run in $venv" && flock 9; }
 stop_if_up_to_date
 
 check_machine
-[[ -z ${ROS_DISTRO:-} ]] || say "setup: ROS 2 $ROS_DISTRO is sourced and its packages would come first in $venv: docs/how-to/install.md has the way with colcon"
+[[ -z ${ROS_DISTRO:-} ]] || say "setup: ROS 2 $ROS_DISTRO is sourced and its packages would come first in $venv: to build with colcon instead, see docs/how-to/install.md"
 : >"$log"
 done_before torch "$torch_hash" || check_disk 4000 "PyTorch and ROS 2"
 step venv "$python_hash" "Python environment ($("$python" -V))" make_venv || fail "making the environment"
 step ros "$ros_hash" "ROS 2 ${ros^} wheels" install_ros || fail "installing ROS 2"
 
-# The compiler and the downloads keep different parts of the machine busy: side by side they take the time of the longer one.
+# Generate the interfaces during the download of PyTorch: one needs the CPU, the other the network.
 {
   step vision_msgs "$vision_hash" "vision_msgs interfaces" generate_interfaces "$root/underlay/vision_msgs" vision_msgs &&
     step foxglove_msgs "$foxglove_hash" "foxglove_msgs interfaces" generate_interfaces "$root/underlay/foxglove_msgs" foxglove_msgs &&

@@ -5,9 +5,9 @@
     python tools/soak.py --seconds 50 --every 4  # as in the test suite
     python tools/soak.py --checkpoint FILE
 
-Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or threads or file handles
-become more, if the node ends, if its counters do not add up, if a fault has no effect, or if fused output does not
-resume within 2 s after a fault. The faults: `test/soak_faults.py`.
+Fails (exit code 1) if, after the first fifth of the time, memory grows by more than 1 % or the number of threads or
+file handles grows, if the node ends, if its counters do not add up, if a fault has no effect, or if fused
+output does not resume within 2 s after a fault. `test/soak_faults.py` defines the faults.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from soak_faults import FaultInjector  # noqa: E402
 
 SAMPLE_SEC = 1.0
 MOST_GROWTH = 0.01
-# The real node and predictor, whose inference fails where the first pixel of an image says so.
+# The real node and predictor. Inference fails if the first pixel of an image requests it.
 PROGRAM = str(ROOT / "test" / "faulty_detector.py")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the node holds at one moment: resident memory in MB, threads, file handles."""
+    """Resources of the node at one moment: resident memory in MB, number of threads and of file handles."""
 
     memory_mb: float
     threads: int
@@ -46,7 +46,7 @@ class Sample:
 
 
 def sample(pid: int) -> Sample:
-    """Return what process ``pid`` holds now."""
+    """Return the resources of process ``pid`` now."""
     process = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     # Anonymous memory: shared segments of the middleware belong to all of its processes.
@@ -55,7 +55,7 @@ def sample(pid: int) -> Sample:
 
 
 def make_checkpoint(path: Path) -> None:
-    """Write a small untrained network: what it sees does not matter here."""
+    """Write a small untrained network: its detections do not matter here."""
     import torch
 
     from fusion_mamba_ros.network import FusionMambaDetector, ModelConfig
@@ -67,7 +67,7 @@ def make_checkpoint(path: Path) -> None:
 
 
 def soak(detector: DetectorProcess, graph: Graph, seconds: float, every_sec: float) -> tuple[list[Sample], list[str]]:
-    """Drive the node for ``seconds`` with a fault every ``every_sec``; return what it held, and what went wrong."""
+    """Drive the node for ``seconds`` with a fault every ``every_sec``; return its resources and the failures."""
     cameras = Cameras(graph)
     wait_until(lambda: graph.statuses and graph.statuses[-1].mode == "fused", "fused output")
     injector = FaultInjector(graph, cameras, every_sec=every_sec)
@@ -96,11 +96,11 @@ def _watch(
     samples: list[Sample],
     over: threading.Event,
 ) -> None:
-    """Take a sample every second, until ``over`` or the node's end."""
+    """Take a sample every second, until ``over`` is set or the node ends."""
     start = time.monotonic()
     while not over.wait(SAMPLE_SEC) and detector.process.poll() is None:
         samples.append(sample(detector.process.pid))
-        # What was received is not needed; the observer must not be the one that grows.
+        # Drop received messages that are no longer needed, so that this process does not grow.
         del graph.arrays[:-10], graph.statuses[:-10]
         for sent in cameras.sent.values():
             del sent[:-10]
@@ -114,10 +114,10 @@ def _show(elapsed: float, seconds: float, now: Sample, graph: Graph) -> None:
 
 
 def judge(samples: list[Sample]) -> list[str]:
-    """Return what grew; the first fifth of the samples is warm-up."""
-    settled = samples[len(samples) // 5 :]
-    third = max(1, len(settled) // 3)
-    early, late = settled[:third], settled[-third:]
+    """Return one sentence for each resource that grew; the first fifth of the samples is warm-up."""
+    steady = samples[len(samples) // 5 :]
+    third = max(1, len(steady) // 3)
+    early, late = steady[:third], steady[-third:]
     before, after = (float(np.median([s.memory_mb for s in part])) for part in (early, late))
     growth = after / before - 1
     print(f"\nmemory {before:.1f} MB, at the end {after:.1f} MB: {growth:+.2%}")

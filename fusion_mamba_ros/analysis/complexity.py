@@ -181,5 +181,5 @@ def _peak_memory(call: Callable[[], Sequence[Tensor]], device: torch.device) -> 
         return extra_memory(lambda: torch.cat([x.flatten() for x in call()]))
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    call()
-    return torch.cuda.max_memory_allocated(device) - before
+    result_bytes = sum(x.numel() * x.element_size() for x in call())
+    return max(0, torch.cuda.max_memory_allocated(device) - before - result_bytes)

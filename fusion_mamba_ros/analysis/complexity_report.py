@@ -12,7 +12,7 @@ from typing import Any
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 
 Row = dict[str, Any]
-_COLUMNS = ("operator", "parameters", "GMAC", "of it scan", "exp of the scan", "extra memory", "latency", "spread")
+_COLUMNS = ("operator", "parameters", "GMAC", "scan share", "scan exponentials", "extra memory", "latency", "spread")
 
 
 def write_complexity(rows: Sequence[Row], machine: dict[str, Any], out: Path) -> None:
@@ -26,8 +26,8 @@ def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
     """Return one table for each scale and image size, of the detectors and of their fusion modules alone."""
     lines = ["# Cost of the fusion operators", "", ", ".join(f"{name} {value}" for name, value in machine.items()), ""]
     lines += [
-        "Batch 1, float32. GMAC: 10^9 multiply-adds, of which the scan's follow from (4 N + 2) for each pixel, channel",
-        "and direction; its exponentials are counted apart. Latency: median; spread: fastest and slowest call.",
+        "Batch 1, float32. GMAC: 10^9 multiply-adds; the scan counts (4 N + 2) for each pixel, channel and direction.",
+        "Scan exponentials are counted separately. Latency: median; spread: fastest and slowest call.",
         "Extra memory: peak of one call beyond weights, inputs and result. A dash: not measured.",
     ]
     for scale, size, tokens in dict.fromkeys((row["scale"], row["size"], row["tokens"]) for row in rows):

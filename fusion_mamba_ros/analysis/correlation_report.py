@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLEAR_ERRORS = 3.0
 _TITLES = {"cka": "Linear CKA", "channel": "Mean correlation of equal channels"}
-_COLUMNS = ("level", "stage", "positions", "real", "shuffled", "difference in errors", "untrained")
+_COLUMNS = ("level", "stage", "positions", "real", "shuffled", "difference in standard errors", "untrained")
 
 
 def write_correlation(found: Sequence[StageCorrelation], facts: dict[str, Any], out: Path) -> None:

@@ -45,13 +45,13 @@ class FeatureSums:
         )
 
     def varying(self) -> Tensor:
-        """Return which channels vary in both x and y, (C,) bool: more than the rounding of float64 can explain."""
+        """Return which channels of x and of y vary, (2, C) bool: more than the rounding of float64 can explain."""
         xx, yy, _ = self.covariances()
         small = (
             covariance.diagonal() <= _ROUNDING * moments.diagonal() / self.count
             for covariance, moments in ((xx, self.xx), (yy, self.yy))
         )
-        return ~torch.stack(list(small)).any(0)
+        return ~torch.stack(list(small))
 
     def covariances(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the covariances of x, of y, and between x and y, each (C, C)."""
@@ -66,10 +66,10 @@ class FeatureSums:
 def linear_cka(sums: FeatureSums) -> float:
     """Return the linear centred kernel alignment in [0, 1]: ||cov(x, y)||² / (||cov(x)|| ||cov(y)||), Frobenius norms.
 
-    NaN if one of the features is constant. Source: arXiv 1905.00414, section 3.
+    NaN if all channels of x or all channels of y are constant. Source: arXiv 1905.00414, section 3.
     """
     xx, yy, xy = sums.covariances()
-    if not bool(sums.varying().any()):
+    if not bool(sums.varying().any(dim=1).all()):
         return math.nan
     return float(xy.square().sum()) / float(xx.norm() * yy.norm())
 
@@ -81,7 +81,7 @@ def channel_correlation(sums: FeatureSums) -> float:
     """
     xx, yy, xy = sums.covariances()
     scale = (xx.diagonal() * yy.diagonal()).clamp(min=0).sqrt()
-    varying = sums.varying()
+    varying = sums.varying().all(dim=0)
     return float((xy.diagonal()[varying] / scale[varying]).mean()) if bool(varying.any()) else math.nan
 
 

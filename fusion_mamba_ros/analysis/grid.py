@@ -32,12 +32,12 @@ class GridSettings:
 
 
 class Grid:
-    """All cells of a plan, in one folder; what is already done there is not done again.
+    """All cells of a plan, in one folder. A cell that is already complete is not run again.
 
     - `plan.json`: the plan and the data, which a later run must not change
     - `step_seconds.json`: the time of a training step of each variant, for the budget `time`
-    - `start/SEED/`: the run, or the random weights, that start the cells of a seed
-    - `cells/VARIANT-BUDGET-SEED/`: a training run each, with `result.json`, detections and `log.txt`
+    - `start/seed_SEED/`: the run, or the random weights, that start the cells of a seed
+    - `cells/VARIANT-N_epochs-seed_SEED/`: a training run each, with `result.json`, detections and `log.txt`
 
     Raises `TrainingError` if the folder holds the cells of another plan.
     """

@@ -3,8 +3,8 @@
 
     python -m fusion_mamba_ros.analysis.grid_cell JOB.json
 
-The process saves and ends when it gets SIGTERM, and when its standard input is closed. The second happens when the
-process that started it has died, however it died.
+The process saves and ends when it gets SIGTERM, and when its standard input is closed. The latter happens when its
+parent process dies, for whatever reason.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RESULT = "result.json"
 
 @dataclass(frozen=True)
 class CellJob:
-    """What one process has to do.
+    """The job of one process.
 
     ``kind``: `train` trains; `initial` only stores the random weights of the recipe's model. ``weights``: checkpoint
     to start from. ``evaluated``: whether the last weights are evaluated in each mode. ``facts``: values that identify

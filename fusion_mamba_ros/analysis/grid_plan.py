@@ -33,8 +33,8 @@ class GridPlan:
     ``recipe``: name or path of the recipe. ``common``: recipe fields that all runs change. ``variants``: recipe fields
     that each variant changes, by its name; ``base`` is one of the names. ``start``: None if all cells of a seed start
     from the same random weights of the base.
-    ``budgets``: `epochs` trains all variants for ``epochs``; `time` trains each for as many epochs as take the time of
-    ``epochs`` of the variant ``time_reference``.
+    ``budgets``: `epochs` trains all variants for ``epochs``; `time` trains each variant for about the time that
+    ``epochs`` of the variant ``time_reference`` take.
     Raises `TrainingError` with a one-sentence message if a value is invalid.
     """
 
@@ -60,8 +60,8 @@ class GridPlan:
             raise TrainingError(f"budgets is {list(self.budgets)}: list any of {', '.join(BUDGETS)}")
         if "time" in self.budgets and self.time_reference not in self.variants:
             raise TrainingError(
-                f"time_reference is {self.time_reference!r}: name the variant whose time all have, "
-                f"one of {', '.join(self.variants)}"
+                f"time_reference is {self.time_reference!r}: name the variant whose training "
+                f"time is the budget of all variants, one of {', '.join(self.variants)}"
             )
         folders = [folder_name(name) for name in self.variants]
         if len(set(folders)) < len(folders):
@@ -80,7 +80,7 @@ class GridPlan:
         try:
             values = parse_yaml(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
             raise TrainingError(f"plan '{path}' cannot be read ({reason}): name a YAML file") from error
         except DocumentError as error:
             raise TrainingError(f"plan '{path}' cannot be used: {error}") from error
@@ -103,8 +103,11 @@ class GridPlan:
         base_name, base_set = str(base.get("name", "base")), _mapping("base.set", base.get("set"))
         variants = {base_name: base_set}
         for name, changes in _mapping("variants", values.get("variants")).items():
-            if name in variants:
-                raise TrainingError(f"variant {name!r} has the name of the base: choose another")
+            # YAML reads a name such as 8 as a number.
+            if str(name) == base_name:
+                raise TrainingError(f"variant '{name}' has the name of the base: choose another")
+            if str(name) in variants:
+                raise TrainingError(f"two variants have the name '{name}': choose another for one of them")
             variants[str(name)] = {**base_set, **_mapping(f"variants.{name}", changes)}
         for name, choices in _mapping("factors", values.get("factors")).items():
             if not isinstance(choices, list) or not choices:

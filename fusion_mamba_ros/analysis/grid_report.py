@@ -52,8 +52,8 @@ def _notes(plan: GridPlan, facts: dict[str, Any]) -> list[str]:
     if plan.start is not None:
         changes = ", ".join(f"{name} {value}" for name, value in plan.start.changes.items()) or "the recipe itself"
         start = (
-            f"All cells of a seed start from one run of {plan.start.epochs} epochs ({changes}); tensors that a variant "
-            "does not have in common with it start at random. The shared start favours the operator of that run."
+            f"All cells of a seed start from one run of {plan.start.epochs} epochs ({changes}); tensors of a "
+            "variant that this run does not have start at random. The shared start favours the operator of that run."
         )
     return [
         ", ".join(f"{name} {value}" for name, value in facts.items()),
@@ -124,7 +124,7 @@ def differences_chart(summaries: Sequence[VariantSummary]) -> Figure:
         panel.set_yticks(range(len(shown)), [summary.name for summary in shown])
         panel.invert_yaxis()
         panel.set_title(f"equal {budget}")
-        panel.set_xlabel("mAP50 over the base in points")
+        panel.set_xlabel("mAP50 minus that of the base in percentage points")
     return figure
 
 

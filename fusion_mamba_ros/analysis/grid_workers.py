@@ -15,6 +15,8 @@ from fusion_mamba_ros.analysis.grid_cell import CellJob
 from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import connect_ray
 
 _POLL_SEC = 0.2
+# Exit code of a cell whose process was lost with its Ray task.
+_LOST = 1
 OnDone = Callable[[CellJob, int], None]
 
 
@@ -25,7 +27,7 @@ def run_process(job_file: Path, stopped: Callable[[], bool] = lambda: False) -> 
     """
     command = [sys.executable, "-m", "fusion_mamba_ros.analysis.grid_cell", str(job_file)]
     with (job_file.parent / "log.txt").open("ab") as log:
-        # A session of its own keeps the Ctrl-C of a terminal away: a second signal would end the process unsaved.
+        # In a new session, Ctrl-C in the terminal does not reach the process: a second signal would end it unsaved.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -85,6 +87,14 @@ def run_on_ray(jobs: Sequence[CellJob], address: str, stop: threading.Event, on_
                 ray.wait(list(waiting), num_returns=len(waiting), timeout=60)
                 return
             for reference in ray.wait(list(waiting), timeout=_POLL_SEC)[0]:
-                on_done(waiting.pop(reference), ray.get(reference))
+                job = waiting.pop(reference)
+                try:
+                    code = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    # The machine or the Ray worker died, which must not end the other cells.
+                    code = _LOST
+                    with (Path(job.out) / "log.txt").open("a", encoding="utf-8") as log:
+                        log.write(f"\nerror: the Ray task was lost: {' '.join(str(error).split())}\n")
+                on_done(job, code)
     finally:
         ray.shutdown()

@@ -52,7 +52,7 @@ _DEFINITIONS = {
 
 
 def register_annotation_messages(typestore: Typestore) -> None:
-    """Add the message types of image annotations to ``typestore``. Types that it has already stay as they are."""
+    """Add the message types of image annotations to ``typestore``. Types that it already has are not changed."""
     register_definitions(typestore, _DEFINITIONS)
 
 

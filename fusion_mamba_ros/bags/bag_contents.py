@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag holds: topics and messages; and what of it is lost: warnings and errors."""
+"""Define the contents of a bag (topics and messages), and the warnings and errors about lost parts."""
 
 from __future__ import annotations
 
@@ -70,8 +70,11 @@ class BagSource(Protocol):
 
 
 def decompressed(data: bytes) -> bytes:
-    """Return the bytes of a message that may be compressed with zstd, as only metadata.yaml would say."""
-    # A serialized message starts with a zero byte.
+    """Return the bytes of a message, decompressed if zstd has compressed them.
+
+    Only metadata.yaml states whether messages are compressed, and it may be missing.
+    """
+    # A serialized message starts with a zero byte, so it cannot look like zstd data.
     if not data.startswith(_ZSTD_MAGIC):
         return data
     return zstandard.ZstdDecompressor().decompressobj().decompress(data)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read rosbag2 bags (mcap or sqlite3) without ROS, damaged ones as far as possible.
 
-A path of which nothing can be read raises `BagError` with a one-sentence message.
+If nothing can be read from a path, `BagError` is raised with a one-sentence message.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 class Bag:
     """An open bag, usable as a context manager.
 
-    Of a damaged bag, everything that can be read is delivered. ``warnings`` say what is lost; each is also logged. More
-    may be added while messages are read. Raises `BagError` if the path does not exist, is not a bag or holds no message
+    All readable messages of a damaged bag are delivered. ``warnings`` say what is lost; each is also logged. Reading
+    messages may add warnings. Raises `BagError` if the path does not exist, is not a bag or holds no message
     that can be read.
     """
 
@@ -62,7 +62,7 @@ class Bag:
             source.close()
             raise BagError(f"bag '{self.path}' is empty: it holds no message")
         if not self._is_indexed():
-            # The library refuses such a file in the middle if its messages are not in order of time.
+            # The library raises an error in the middle of such a file if its messages are not in time order.
             source.close()
             source = RecoveredBag(self.path)
             self._warn(BagWarning(f"bag '{self.path}' has no index: reading its files whole", 0))
@@ -89,7 +89,7 @@ class Bag:
     def _recover(self, reason: str) -> BagSource:
         """Open the bag without its index. Raises `BagError` if nothing can be read."""
         source = RecoveredBag(self.path)
-        self._warn(BagWarning(f"bag '{self.path}' is damaged ({reason}): reading what is there"))
+        self._warn(BagWarning(f"bag '{self.path}' is damaged ({reason}): reading what can be read"))
         self._warn_of(source)
         return source
 
@@ -216,7 +216,7 @@ class Bag:
         for topic, errors in damaged.items():
             if not intact:
                 raise errors[0]
-            more = f" ({len(errors)} messages on '{topic}' are)" if len(errors) > 1 else ""
+            more = f" ({len(errors)} messages on '{topic}' are damaged)" if len(errors) > 1 else ""
             self._warn(BagWarning(f"{errors[0]}{more}", len(errors)))
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read what can be read of a damaged bag: all its files, without the index and without metadata.yaml."""
+"""Read all readable messages of a damaged bag from its files, without the index and without metadata.yaml."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecoveredBag:
                 self.warnings.append(BagWarning(str(error)))
             except Exception as error:  # damaged bytes can make a library raise any exception
                 self.warnings.append(BagWarning(f"file '{file.name}' cannot be read: {first_line(error)}"))
-        # Files of which nothing can be read have told why.
+        # The warnings so far give the reasons of the files of which nothing can be read.
         reasons = [warning.sentence for warning in self.warnings]
         for opened in self._files:
             self.warnings += opened.warnings

@@ -13,7 +13,6 @@ from fusion_mamba_ros.datasets.image_sequence import (
     FolderFrames,
     Image,
     ImageSequence,
-    ImageSequenceError,
     align_folders,
     open_image_sequence,
 )
@@ -54,7 +53,7 @@ def record_sequences(
         if lone:
             more = ", ..." if len(lone) > _SHOWN_STEMS else ""
             notes.append(
-                f"{len(lone)} images have no partner of the same name and go in alone: "
+                f"{len(lone)} images have no partner of the same name and are recorded alone: "
                 f"{', '.join(lone[:_SHOWN_STEMS])}{more}"
             )
     rates = {
@@ -84,8 +83,6 @@ def record_sequences(
             counts[camera] += 1
             last_sec[camera] = seconds
             on_progress(sum(counts.values()), total)
-        if not counts["rgb"] or not counts["thermal"]:
-            raise ImageSequenceError(f"'{rgb}' or '{thermal}' holds no image")
     recording = recorder.recording
     notes += _length_note(rates, counts, last_sec, {"rgb": rgb, "thermal": thermal}, options.shortest)
     recording.notes += notes
@@ -110,7 +107,7 @@ def record_scene(
         raise ValueError(f"seconds is {seconds:g}: expected more than 0, at most 3600")
     rate = options.rates(_SCENE_RATE)["rgb"]
     if options.thermal_frames_per_second not in (None, rate):
-        raise ValueError("a procedural scene gives both cameras at one rate: leave out the thermal one")
+        raise ValueError("a procedural scene has one rate for both cameras: leave out the thermal rate")
     scene = ProceduralScene(seed, night=night, frames_per_second=rate, radiometric=radiometric)
     count = max(int(seconds * rate), 1)
     with record_cameras(out, options, labels=True) as recorder:

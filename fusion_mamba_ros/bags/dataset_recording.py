@@ -31,7 +31,7 @@ def record_dataset(
     """
     rate = options.rates(_DATASET_RATE)["rgb"]
     if options.thermal_frames_per_second not in (None, rate):
-        raise ValueError("a dataset gives both cameras at one rate: leave out the thermal one")
+        raise ValueError("a dataset has one rate for both cameras: leave out the thermal rate")
     # The caller names the split explicitly, so a test split is allowed.
     dataset = open_datasets(list(data), split, validate_on_test=True).with_any_of(FRAME_IDS)
     if not len(dataset):

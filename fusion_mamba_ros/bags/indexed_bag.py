@@ -16,8 +16,8 @@ from fusion_mamba_ros.bags.bag_contents import BagError, BagMessage, BagTopic, d
 class IndexedBag:
     """A bag folder with metadata.yaml, or a single mcap or sqlite3 file. See ``BagSource``.
 
-    Raises `BagError` if the metadata has a figure that is not a valid number, and any exception if the files are
-    damaged: the library raises what it likes.
+    Raises `BagError` if the metadata has a figure that is not a valid number. If the files are damaged, the library can
+    raise any exception.
     """
 
     def __init__(self, path: Path) -> None:

@@ -144,15 +144,17 @@ class RecoveredMcap:
     def _add(self, offset: int, length: int, *, is_chunk: bool) -> None:
         """Count the messages of a block and remember where it is."""
         self._file.seek(offset)
+        counts: Counter[int] = Counter()
         times = []
         try:
             for channel_id, recorded_ns, _ in self._messages_in(self._file.read(length), is_chunk):
-                self._counts[channel_id] += 1
+                counts[channel_id] += 1
                 times.append(recorded_ns)
         except Exception as error:
             self._warn(f"has a damaged chunk at byte {offset} ({first_line(error)})", length)
             return
         if times:
+            self._counts += counts
             self._blocks.append(_Block(min(times), max(times), offset, length, is_chunk))
 
     def _messages_in(self, data: bytes, is_chunk: bool) -> Iterator[tuple[int, int, bytes]]:

@@ -40,7 +40,7 @@ def detection_typestore() -> Typestore:
 
 
 def register_vision_messages(typestore: Typestore) -> None:
-    """Add the message types of 2D detections to ``typestore``. Types that it has already stay as they are."""
+    """Add the message types of 2D detections to ``typestore``. Types that it already has are not changed."""
     register_definitions(typestore, _DEFINITIONS)
 
 

@@ -34,7 +34,9 @@ class BagOptions:
     detections: Annotated[
         str | None, typer.Option(help="Score this recorded topic (Detection2DArray) and run no detector.")
     ] = None
-    detections_bag: Annotated[Path | None, typer.Option(help="Bag of --detections, if it is another.")] = None
+    detections_bag: Annotated[
+        Path | None, typer.Option(help="Bag with the topic of --detections, if not the evaluated bag.")
+    ] = None
     scenario: Annotated[Path | None, typer.Option(help="YAML with limits; the exit code says if they hold.")] = None
     topics: Annotated[tuple[str, str], typer.Option(help="Topics of the RGB and the thermal camera.")] = (
         "/rgb/image_raw",

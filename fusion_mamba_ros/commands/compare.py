@@ -31,11 +31,11 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.evaluation.paired_bootstrap import compare_map50
 
         try:
-            sides = [
+            results = [
                 DetectionResults.load(path / f"detections_{name}.npz" if path.is_dir() else path)
                 for path, name in ((first, mode), (second, second_mode or mode))
             ]
-            found = compare_map50(*sides, samples=samples, seed=seed)
+            found = compare_map50(*results, samples=samples, seed=seed)
         except (ValueError, OSError, ImportError) as error:
             fail(error)
         typer.echo(f"mAP50  first {100 * found.first:.1f}  second {100 * found.second:.1f}  over {found.images} images")

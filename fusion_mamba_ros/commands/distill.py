@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("distill")
     def distill(
+        context: typer.Context,
         out: Annotated[Path, typer.Option(help="Folder of the run: start weights, state, losses.")],
         teacher: Annotated[Path | None, typer.Option(help="Checkpoint that import-weights wrote.")] = None,
         images: Annotated[Path | None, typer.Option(help="YAML list of image folders and videos per modality.")] = None,
@@ -25,8 +26,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
         steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 5000,
         batch_size: Annotated[int, typer.Option(help="Images of each modality in a step.")] = 16,
-        learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 0.002,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+        learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the cosine schedule.")] = 0.002,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
         threads: ThreadsOption = 0,
     ) -> None:
         """Teach each stream the features of a pretrained backbone. Use the result with `train --weights`.
@@ -48,11 +49,16 @@ def register(app: typer.Typer) -> None:
         try:
             if resume:
                 if teacher is not None or images is not None:
-                    raise TrainingError("--resume goes on with the run's own inputs: leave out --teacher and --images")
+                    raise TrainingError("--resume uses the run's own inputs: leave out --teacher and --images")
+                names = ("config", "set_", "steps", "batch_size", "learning_rate")
+                given = [name for name in names if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+                if given:
+                    option = given[0].rstrip("_").replace("_", "-")
+                    raise TrainingError(f"--resume uses the run's own settings: leave out --{option}")
                 complete = resume_distillation(out, console)
             else:
                 if teacher is None or images is None:
-                    raise TrainingError("a new run needs --teacher and --images; --resume goes on with an old one")
+                    raise TrainingError("a new run needs --teacher and --images; --resume continues an old one")
                 recipe = Recipe.read(config, parse_assignments(set_ or []))
                 settings = DistillationSettings(
                     steps,

@@ -109,6 +109,7 @@ def _describe_ros() -> dict[str, Any]:
 
 def _print_tables(found: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -131,7 +132,7 @@ def _print_tables(found: dict[str, Any]) -> None:
     engines = Table("engine", "runs", "state", "note", title="engines", title_justify="left")
     for row in found["engines"]:
         state = "available" if row["available"] else "[yellow]unavailable[/yellow]"
-        engines.add_row(row["engine"], ", ".join(row["files"]), state, row["note"])
+        engines.add_row(row["engine"], ", ".join(row["files"]), state, escape(row["note"]))
     console.print(engines)
     if not found["selective_scan"]:
         return
@@ -141,5 +142,5 @@ def _print_tables(found: dict[str, Any]) -> None:
             state = f"[green]active on {', '.join(row['active_on'])}[/green]"
         else:
             state = "available" if row["available"] else "[yellow]unavailable[/yellow]"
-        table.add_row(row["backend"], row["device"], state, row["note"])
+        table.add_row(row["backend"], row["device"], state, escape(row["note"]))
     console.print(table)

@@ -38,12 +38,12 @@ def make_bag(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Of the dataset: train, val, test or all.", rich_help_panel=_SOURCE)
+        str, typer.Option(help="Split of the dataset: train, val, test or all.", rich_help_panel=_SOURCE)
     ] = "val",
     scene: Annotated[
         str | None, typer.Option(help="Instead of files, a procedural street: night or day.", rich_help_panel=_SOURCE)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which procedural street.", rich_help_panel=_SOURCE)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the procedural street.", rich_help_panel=_SOURCE)] = 0,
     seconds: Annotated[float, typer.Option(help="How long the procedural scene runs.", rich_help_panel=_SOURCE)] = 10.0,
     radiometric: Annotated[
         bool,
@@ -71,7 +71,7 @@ def make_bag(
     ] = None,
     thermal_fps: Annotated[
         float | None,
-        typer.Option(help="Frames per second of the thermal camera, if another.", rich_help_panel=_CAMERAS),
+        typer.Option(help="Frames per second of the thermal camera, if different.", rich_help_panel=_CAMERAS),
     ] = None,
     start: Annotated[
         float | None,
@@ -105,14 +105,14 @@ def make_bag(
         ),
     ] = None,
     fault_seed: Annotated[
-        int, typer.Option(help="Which random jitter, dropped and corrupt frames.", rich_help_panel=_FAULTS)
+        int, typer.Option(help="Seed of the random jitter, dropped and corrupt frames.", rich_help_panel=_FAULTS)
     ] = 0,
 ) -> None:
     """Turn two videos, two folders of images, a dataset or a procedural scene into a rosbag2 (mcap).
 
     The bag holds every frame of both cameras. If one camera ends early, the other continues alone. Images in folders
     are matched by name. Thermal videos of three channels are converted to their luma. 16-bit thermal images become
-    mono16. The true boxes of a dataset or a procedural scene go to /ground_truth, also those of dropped frames.
+    mono16. The true boxes of a dataset or a procedural scene go to /ground_truth, including those of dropped frames.
 
     Example: fusion-mamba make-bag --rgb visible.mp4 --thermal infrared.mp4 --out drive
 

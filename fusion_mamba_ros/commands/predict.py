@@ -38,11 +38,13 @@ def register(app: typer.Typer) -> None:
         score_threshold: Annotated[
             float | None,
             typer.Option(
-                help="Least score of a detection, 0 to 1; without it that of the checkpoint's calibration, else 0.25."
+                help="Lowest score of a detection, 0 to 1; without it that of the checkpoint's calibration, else 0.25."
             ),
         ] = None,
-        nms_threshold: Annotated[float, typer.Option(help="Most overlap of two boxes of one class, 0 to 1.")] = 0.5,
-        max_detections: Annotated[int, typer.Option(help="Most detections of one image.")] = 300,
+        nms_threshold: Annotated[
+            float, typer.Option(help="Largest overlap (IoU) of two boxes of one class, 0 to 1.")
+        ] = 0.5,
+        max_detections: Annotated[int, typer.Option(help="Largest number of detections of one image.")] = 300,
         classes: Annotated[str | None, typer.Option(help="Only these classes: person,car.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
@@ -60,7 +62,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="white_hot or black_hot; without it the checkpoint's.")
         ] = None,
         continue_alone: Annotated[
-            bool, typer.Option("--continue-alone", help="Go on with one camera where its partner has no image.")
+            bool, typer.Option("--continue-alone", help="Continue with one camera if the other has no image.")
         ] = False,
         write_images: Annotated[
             bool, typer.Option("--images/--no-images", help="Write annotated images or video, not only the JSON.")
@@ -155,7 +157,10 @@ def _override_scaling(
 
 
 def _track_ids(predictor: Predictor, rate_hz: float) -> TrackIds:
-    """Return what gives the detections of successive frames their ids; make ``predictor`` return weak detections."""
+    """Return a function that adds track ids to the detections of successive frames.
+
+    ``predictor`` then also returns weak detections, because they can continue a track.
+    """
     from fusion_mamba_ros.tracking.tracker import LEAST_SCORE, Tracker
 
     threshold = predictor.thresholds.score_threshold
@@ -235,7 +240,7 @@ def _run(
                         ),
                     )
     except KeyboardInterrupt:
-        source.notes.append("interrupted: what was done until then is written")
+        source.notes.append("interrupted: the results so far are written")
     finally:
         # Write the results also after an error or interrupt, so that computed frames are not lost.
         if modes:

@@ -9,5 +9,5 @@ import typer
 
 ThreadsOption = Annotated[
     int,
-    typer.Option("--threads", min=0, help="CPU threads of the network; 0: as the engine decides."),
+    typer.Option("--threads", min=0, help="CPU threads of the network; 0: the engine decides."),
 ]

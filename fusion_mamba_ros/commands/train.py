@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
         out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, images.")],
         config: Annotated[str | None, typer.Option(help="Recipe: nano, finetune, paper, or a YAML file.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
         weights: Annotated[
             Path | None,
             typer.Option(
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         threads: ThreadsOption = 0,
     ) -> None:
-        r"""Train a detector. Ctrl-C saves; --resume goes on as if nothing had happened.
+        r"""Train a detector. Ctrl-C saves the run; --resume continues it exactly.
 
         Example: fusion-mamba train --config nano --data datasets/mine --out runs/mine
 
@@ -74,9 +74,7 @@ def register(app: typer.Typer) -> None:
         set_threads(threads)
         try:
             if resume and (config is not None or set_ or weights is not None):
-                raise TrainingError(
-                    "--resume goes on with the run's own recipe: leave out --config, --set and --weights"
-                )
+                raise TrainingError("--resume uses the run's own recipe: leave out --config, --set and --weights")
             if not resume and config is None:
                 raise TrainingError("no recipe was given: pass --config nano, finetune, paper or a YAML file")
             recipe = Recipe()

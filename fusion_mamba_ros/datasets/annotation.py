@@ -33,8 +33,9 @@ class Annotation:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], list[Problem]]:
         """Return boxes in pixels, labels and problems for an image of ``size`` (width, height).
 
-        Boxes are clipped to the image. These boxes are dropped, and each is reported as a problem: boxes fully outside
-        the image, boxes without area, boxes with non-finite values, duplicates, and classes not in ``class_names``.
+        Boxes are clipped to the image. These boxes are dropped, and each is reported as a problem: boxes with less than
+        a pixel of width or height in the image, boxes with non-finite values, duplicates, and boxes of classes not in
+        ``class_names``.
         """
         width, height = size
         boxes = self.boxes * (width, height, width, height) if self.normalised else self.boxes
@@ -63,7 +64,7 @@ class Annotation:
                 report(ProblemKind.OUT_OF_BOUNDS, f"{text} clipped to the {width}x{height} image")
             row = (*clipped.tolist(), index_of[class_name])
             if row in kept:
-                report(ProblemKind.DUPLICATED, f"{text} is there twice: one dropped")
+                report(ProblemKind.DUPLICATED, f"{text} occurs twice: one dropped")
                 continue
             kept[row] = None
         rows = np.array(list(kept), np.float64).reshape(-1, 5)

@@ -176,7 +176,7 @@ def _open_videos(given: dict[str, Path], continue_alone: bool) -> PairSource:
             ended = [camera for camera in streams if camera not in frames]
             if ended and frames:
                 note = f"{ended[0]} video '{given[ended[0]].name}' ends after {number} frames, before the other"
-                notes.append(f"{note}: the other goes on alone" if continue_alone else f"{note}: stopped there")
+                notes.append(f"{note}: the other continues alone" if continue_alone else f"{note}: stopped there")
             if not frames or (ended and not continue_alone):
                 return
             for camera in ended:

@@ -34,7 +34,7 @@ class PairedDataset(Sequence[Sample]):
         for what, names in (("class", self.class_names), ("pair", self.names)):
             if len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
-                raise DatasetError(f"{what} names must be unique: {twice!r} is there {names.count(twice)} times")
+                raise DatasetError(f"{what} names must be unique: {twice!r} occurs {names.count(twice)} times")
 
     @property
     def modalities(self) -> tuple[str, ...]:

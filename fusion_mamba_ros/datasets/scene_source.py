@@ -70,7 +70,7 @@ class SceneSource:
         counts = (source.train, source.val, source.test, source.seed)
         if not all(type(count) is int and 0 <= count < _SEEDS_PER_SPLIT for count in counts):
             raise DatasetError(
-                f"scene counts and seed are {counts}: expected whole numbers from 0 to {_SEEDS_PER_SPLIT}"
+                f"scene counts and seed are {counts}: expected whole numbers from 0 to {_SEEDS_PER_SPLIT - 1}"
             )
         if type(source.night) not in (int, float) or not 0 <= source.night <= 1:
             raise DatasetError(f"scene night is {source.night!r}: expected a share from 0 to 1")

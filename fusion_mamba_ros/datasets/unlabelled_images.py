@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,10 @@ def _source(listed_in: Path, entry: Any) -> ImageSource:
     every, share, names = fields.get("every", 1), fields.get("share"), None
     if type(every) is not int or every < 1:
         raise DatasetError(f"image list '{listed_in}' has every: {every!r}: give a whole number of at least 1")
-    if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0):
-        raise DatasetError(f"image list '{listed_in}' has share: {share!r}: give a number above 0")
+    if share is not None and (
+        isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < math.inf
+    ):
+        raise DatasetError(f"image list '{listed_in}' has share: {share!r}: give a finite number above 0")
     if "list" in fields:
         file = listed_in.parent / str(fields["list"])
         try:

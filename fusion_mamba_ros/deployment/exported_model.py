@@ -16,7 +16,7 @@ EXPORT_FORMAT = 1
 ROWS_OUTPUT = "rows"
 """Output (batch, anchors, 4 + classes): boxes in pixels of the canvas, then scores."""
 FINITE_OUTPUT = "finite"
-"""Output without dimensions: NaN or infinite if the network's raw output is."""
+"""Scalar output: NaN or infinite if the network's raw output holds NaN or infinity."""
 STRIDES = (8, 16, 32)
 """Strides of the levels of the network. The same as in `network.config`, which needs PyTorch."""
 PRECISIONS = ("fp32", "int8")

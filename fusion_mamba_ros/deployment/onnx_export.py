@@ -66,8 +66,9 @@ def export_onnx(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str],
     """Write the checkpoint as an ONNX file to ``out`` after a check that it computes the same as PyTorch.
 
     Returns the differences that the check found. The file runs in ONNX Runtime with the operator library of this
-    package. Raises `CheckpointError` for the checkpoint, `ExportError` if the model cannot be exported or computes
-    something else, `EngineError` if the operator library is missing, and ``OSError`` if the file cannot be written.
+    package. Raises `CheckpointError` if the checkpoint is unusable, `ExportError` if the model cannot be exported or
+    its output differs from that of PyTorch, `EngineError` if the operator library is missing, and ``OSError`` if the
+    file cannot be written.
     """
     detector, metadata = load_checkpoint(checkpoint)
     digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
@@ -93,7 +94,7 @@ def onnx_model(
 
     Inputs: one uint8 tensor (batch, C, H, W) for each modality, by name. Outputs: `rows` (batch, anchors, 4 + classes)
     with x1 y1 x2 y2 in pixels of the canvas and then the class scores, and `finite`, a number that is NaN or infinite
-    if the network's raw output is.
+    if the network's raw output holds NaN or infinity.
     """
     if options.size is not None:
         metadata = dataclasses.replace(metadata, input_size=options.size)

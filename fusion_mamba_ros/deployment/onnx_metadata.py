@@ -72,7 +72,10 @@ def _entry(file: BinaryIO, length: int) -> tuple[str, str]:
 
 
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Yield number and length of each field of bytes up to ``end``, with the file at its start; skip the others."""
+    """Yield (number, length in bytes) of each length-delimited field before ``end``. Skip all other fields.
+
+    At each yield the file is positioned at the start of the field's data.
+    """
     while file.tell() < end:
         tag = _varint(file)
         kind = tag & 7

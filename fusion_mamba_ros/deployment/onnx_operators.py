@@ -74,7 +74,7 @@ def _batch_norm(
     eps: float,
     *_: Any,
 ) -> str:
-    # Runtimes fold it into the convolution when they load the file. The file keeps the weights as they were trained.
+    # Runtimes fold this node into the convolution when they load the file. The file keeps the trained weights.
     parameters = (t.name_of(tensor) for tensor in (weight, bias, mean, variance))
     return t.graph.add("BatchNormalization", x.name, *parameters, epsilon=eps)
 

@@ -15,7 +15,7 @@ from torch import fx
 from fusion_mamba_ros.deployment.onnx_graph import OnnxGraph
 
 TRACED_BATCH = 1009
-"""Batch size of the traced program. A prime that no other size of a network has, so that a size shows its origin."""
+"""Batch size of the traced program: a prime that no other size in a network has, to recognise sizes of the batch."""
 
 
 class ExportError(ValueError):
@@ -90,7 +90,8 @@ class Translation:
     def reshape(self, value: Value, shape: tuple[int, ...]) -> str:
         """Reshape to ``shape``, with -1 for the size of the batch."""
         if shape[0] == value.shape[0] == -1 and math.prod(shape) == math.prod(value.shape):
-            shape = (0, *shape[1:])  # ONNX: as the input; this tells runtimes more than -1, which is computed
+            # In ONNX, 0 copies the size of the input. Runtimes can infer more from it than from -1.
+            shape = (0, *shape[1:])
         return self.graph.add("Reshape", value.name, self.graph.integers(*shape))
 
     def _translate(self, node: fx.Node) -> Any:
@@ -133,7 +134,7 @@ def _shapes_of(node: fx.Node) -> list[tuple[int, ...]]:
 def _with_batch(shape: torch.Size) -> tuple[int, ...]:
     sizes = tuple(-1 if size and size % TRACED_BATCH == 0 else int(size) for size in shape)
     if -1 in sizes[1:]:
-        raise ExportError(f"a value has the batch in another than its first dimension {sizes}: it cannot be exported")
+        raise ExportError(f"the batch is not the first dimension of a value of sizes {sizes}: it cannot be exported")
     return sizes
 
 

@@ -38,8 +38,8 @@ _FATAL = 4
 def load_engine(path: Path, options: EngineOptions) -> tuple[OnnxRuntimeEngine, CheckpointMetadata]:
     """Load an exported model. Return its engine and its metadata.
 
-    Raises `CheckpointError` for the file, `EngineError` if the operator library is missing or does not fit this
-    machine, and ``ValueError`` if the device or precision is not available.
+    Raises `CheckpointError` if the file is unusable, `EngineError` if the operator library is missing or does not fit
+    this machine, and ``ValueError`` if the device or precision is not available.
     """
     if options.device not in ("auto", "cpu"):
         raise ValueError(f"device '{options.device}' is not supported by engine 'onnxruntime': use 'auto' or 'cpu'")
@@ -84,7 +84,7 @@ class OnnxRuntimeEngine:
         return EngineOutput(rows, problem)
 
     def memory_mb(self) -> dict[str, float]:
-        """Return nothing: the memory is that of the process."""
+        """Return an empty mapping: the engine uses no memory outside the process."""
         return {}
 
     def free_memory(self) -> None:
@@ -105,7 +105,7 @@ def session_options(threads: int, *, scan_operator: bool = True) -> onnxruntime.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not scan_operator:
         return options
-    # Read by the operator, which ONNX Runtime does not tell the number.
+    # The operator reads this entry, because ONNX Runtime does not pass it the number of threads.
     options.add_session_config_entry("fusion_mamba.scan_threads", str(threads))
     if not OPERATOR_LIBRARY.exists():
         raise EngineError(f"{OPERATOR_LIBRARY.name} was not compiled: run `{_BUILD_COMMAND}` (needs gcc or clang)")

@@ -68,7 +68,7 @@ def fit_calibration(results: DetectionResults) -> Calibration:
     calibrated = calibrated_results(deployed, Calibration(tuple(temperatures), 0.0))
     point = best_operating_point(calibrated)
     if point is None or not point.f1:
-        raise DatasetError("no detection on this data is right: a calibration cannot be fitted to it")
+        raise DatasetError("no detection on this data is correct: a calibration cannot be fitted to it")
     after = scored_detections(calibrated)
     fitted = {
         "mode": results.mode.value,

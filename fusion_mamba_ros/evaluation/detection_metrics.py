@@ -135,13 +135,13 @@ def run_coco_evaluation(results: DetectionResults) -> COCOeval:
         detections = image.detections
         found += _annotations(index, len(found), detections.boxes, detections.labels, detections.scores)
     with contextlib.redirect_stdout(io.StringIO()):
-        sides = []
+        datasets = []
         for annotations in (truth, found):
-            side = COCO()
-            side.dataset = {"images": images, "categories": categories, "annotations": annotations}
-            side.createIndex()
-            sides.append(side)
-        evaluator = COCOeval(*sides, iouType="bbox")
+            dataset = COCO()
+            dataset.dataset = {"images": images, "categories": categories, "annotations": annotations}
+            dataset.createIndex()
+            datasets.append(dataset)
+        evaluator = COCOeval(*datasets, iouType="bbox")
         evaluator.params.maxDets = [1, 10, MAX_DETECTIONS]
         evaluator.evaluate()
         evaluator.accumulate()

@@ -94,7 +94,7 @@ def _tables(evaluation: Evaluation) -> list[str]:
             ("mode", "score_threshold", "precision", "recall", "F1", "calibration error", "ms per pair"), points
         ),
         html_page.note(
-            "The score threshold with the highest F1 over all classes, IoU 0.5: a start for a robot. "
+            "The score threshold with the highest F1 over all classes, IoU 0.5: a first value for a robot. "
             f"Calibration error: mean distance of score and precision over {BINS} intervals of score, detections from "
             f"score {LOWEST_SCORE:g} after NMS at IoU {Thresholds().nms_threshold:g}. "
             "Milliseconds: preprocessing, network and NMS on the machine of this evaluation, in batches."
@@ -146,8 +146,8 @@ def _charts(evaluation: Evaluation) -> list[str]:
         html_page.row(curves),
         html_page.heading("Confusion at the best operating point"),
         html_page.note(
-            "Rows are what is there, columns what was detected; the column 'nothing' counts misses, "
-            "the row 'nothing' false alarms."
+            "Rows: true class. Columns: detected class. The column 'nothing' counts misses, "
+            "the row 'nothing' counts false alarms."
         ),
         html_page.row(matrices),
     ]
@@ -175,7 +175,7 @@ def _worst(item: ModeEvaluation, dataset: EvaluatedDataset, folder: Path, count:
         html_page.heading(f"Worst frames, {item.results.mode.value}"),
         html_page.note(
             f"Most misses and false alarms at score {point.score_threshold:.2f}, IoU 0.5. Green: found; red: missed; "
-            "orange: reported where nothing is labelled. The same boxes on RGB (left) and thermal (right)."
+            "orange: false alarm, where nothing is labelled. The same boxes on RGB (left) and thermal (right)."
         ),
         *images,
     ]

@@ -48,14 +48,14 @@ def compare_map50(
     """
     if first.class_names != second.class_names:
         raise ValueError(
-            f"the two have different classes ({', '.join(first.class_names)}; {', '.join(second.class_names)}): "
+            f"the results have different classes ({', '.join(first.class_names)}; {', '.join(second.class_names)}): "
             "evaluate both on the same data"
         )
     order = {image.name: index for index, image in enumerate(second.images)}
     lone = {image.name for image in first.images} ^ set(order)
     if lone:
         raise ValueError(
-            f"{len(lone)} images are in one of the two only, first {min(lone)!r}: evaluate both on the same data"
+            f"{len(lone)} images are in only one of the results, first {min(lone)!r}: evaluate both on the same data"
         )
     aligned = DetectionResults(
         second.class_names, second.mode, tuple(second.images[order[image.name]] for image in first.images)
@@ -64,7 +64,9 @@ def compare_map50(
         if not (
             np.array_equal(one.truth_boxes, other.truth_boxes) and np.array_equal(one.truth_labels, other.truth_labels)
         ):
-            raise ValueError(f"image {one.name!r} has different true boxes in the two: evaluate both on the same data")
+            raise ValueError(
+                f"image {one.name!r} has different true boxes in the results: evaluate both on the same data"
+            )
     count = len(first.images)
     whole = np.ones((1, count))
     tables = [MatchTable(results) for results in (first, aligned)]

@@ -65,11 +65,12 @@ class RecordedReplay:
 
 
 def read_recording(path: Path) -> RecordedReplay:
-    """Return the node output in the bag ``path``. Raises `BagError` if the bag cannot be used."""
+    """Return the node output in the bag ``path``. Raises `BagError` if the bag cannot be used or has no status."""
     found: list[Any] = []
     statuses: list[Any] = []
     class_names: tuple[str, ...] = ()
     with Bag(path) as bag:
+        bag.require([STATUS])
         for message, fields in bag.read([name for name in (DETECTIONS, LABEL_INFO, STATUS) if name in bag.topics]):
             if message.topic == DETECTIONS:
                 found.append(fields)
@@ -188,7 +189,8 @@ def _with_images(
                 wanted[topic].setdefault(nearest, []).append(index)
         images: dict[int, dict[str, Any]] = {}
         for message, fields in bag.read([rgb_topic, thermal_topic]):
-            for index in wanted[message.topic].get(stamp_ns_of(fields), []):
+            # Draw an array once, even if a bag has two images with one stamp.
+            for index in wanted[message.topic].pop(stamp_ns_of(fields), []):
                 image = image_of(fields)
                 found = images.setdefault(index, {})
                 found[message.topic] = image.to_rgb() if message.topic == rgb_topic else image.to_thermal()

@@ -61,13 +61,15 @@ class SeedBootstrap:
     ) -> SeedComparison:
         """Return the difference of two kinds of detectors; seed i of both is a pair, and pairs are drawn together.
 
-        ``first``, ``second``: the results of ``map50`` for each seed.
+        ``first``, ``second``: the results of ``map50`` for each seed. Raises ``ValueError`` without a true box.
         """
         differences = np.stack(second) - np.stack(first)
         seeds = len(differences)
         drawn = np.random.default_rng(self.seed + 1).integers(0, seeds, size=(self.samples, seeds))
         sampled = differences[drawn, np.arange(1, self.samples + 1)[:, None]].mean(axis=1)
         sampled = sampled[np.isfinite(sampled)]
+        if not len(sampled):
+            raise ValueError("there is no true box in the images: nothing to compare")
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(sampled, [tail, 1 - tail])
         below, above = (sampled <= 0).mean(), (sampled >= 0).mean()

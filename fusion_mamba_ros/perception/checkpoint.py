@@ -173,6 +173,6 @@ def _compare(
     else:
         example = f"'{name}' is {found[name]} instead of {expected[name]}"
     raise CheckpointError(
-        f"checkpoint '{path}' holds another model's tensors than its configuration asks for: {len(missing)} missing, "
+        f"checkpoint '{path}' holds tensors that do not fit its configuration: {len(missing)} missing, "
         f"{len(extra)} unknown, {len(reshaped)} of another shape (for example {example})"
     )

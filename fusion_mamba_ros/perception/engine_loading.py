@@ -103,8 +103,8 @@ def choose_engine(path: str | os.PathLike[str], name: str = AUTO) -> EngineKind:
 def load_engine(path: str | os.PathLike[str], name: str = AUTO, options: EngineOptions | None = None) -> LoadedEngine:
     """Load a checkpoint or an exported model. Return its engine and its metadata.
 
-    Raises `EngineError` if the engine is unknown, not installed or unfit for the file, `CheckpointError` for the file,
-    and ``ValueError`` if the device or precision is not available. Each message is one sentence.
+    Raises `EngineError` if the engine is unknown, not installed or unfit for the file, `CheckpointError` if the file
+    is unusable, and ``ValueError`` if the device or precision is not available. Each message is one sentence.
     """
     kind = choose_engine(path, name)
     try:
@@ -118,7 +118,7 @@ def load_engine(path: str | os.PathLike[str], name: str = AUTO, options: EngineO
 def read_model_document(path: str | os.PathLike[str]) -> StoredDocument:
     """Return the metadata of a checkpoint or of an exported model, without its engine.
 
-    Raises `CheckpointError` for the file.
+    Raises `CheckpointError` if the file is unusable.
     """
     kind = choose_engine(path)
     read: Callable[[Path], StoredDocument] = importlib.import_module(kind.metadata_module).read_document

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 NOT_FINITE = "the network's output is not finite (NaN or infinity)"
-"""How the message of an engine begins whose network computed NaN or infinity."""
+"""Start of the message of an engine whose network computed NaN or infinity."""
 
 
 class NonFiniteOutputError(ValueError):

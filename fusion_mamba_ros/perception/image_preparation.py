@@ -28,7 +28,7 @@ class ImagePreparation:
         unknown = [name for name in channels if name not in known]
         if unknown:
             raise CheckpointError(
-                f"the model wants the modalities {', '.join(unknown)}: only {', '.join(known)} are registered"
+                f"the model has inputs for the modalities {', '.join(unknown)}: only {', '.join(known)} are registered"
             )
         self._channels = dict(channels)
         self._canvas_size = canvas_size

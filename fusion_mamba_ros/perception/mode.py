@@ -40,7 +40,7 @@ def mode_of(present: Collection[str], modalities: Sequence[str]) -> Mode:
     """
     used = [name for name in modalities if name in present]
     if not used:
-        raise ValueError(f"no image to look at: the model needs at least one of {', '.join(modalities)}")
+        raise ValueError(f"no image for the model: it needs at least one of {', '.join(modalities)}")
     if len(used) == 1:
         return Mode(f"{used[0]}{_ONLY}")
     return Mode.FUSED if len(used) == len(modalities) else Mode("+".join(used))

@@ -25,7 +25,7 @@ from rclpy.utilities import remove_ros_args
 
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 
-# Must stay below the 2 s after which whoever sent the signal may send SIGKILL.
+# Must stay below the 2 s after which the sender of the signal may send SIGKILL.
 _GRACE_SEC = 1.8
 _POLL_SEC = 0.1
 # Python's default of 5 ms is how long the inference thread may wait for the executor thread. With 0.5 ms the node adds
@@ -153,7 +153,7 @@ def _leave_in_time(executor_reference: weakref.ref[SingleThreadedExecutor]) -> N
         time.sleep(_POLL_SEC)
     executor = executor_reference()
     if executor is not None:
-        # A signal that comes just before the executor begins to wait is lost to it.
+        # The executor misses a signal that arrives just before it begins to wait.
         with contextlib.suppress(rclpy_implementation.InvalidHandle):
             executor.wake()
     del executor

@@ -56,7 +56,8 @@ class _Layout:
     """Memory layout of an encoding.
 
     ``convert`` converts the data to RGB or to one channel. It is None if no conversion is needed. ``rows`` is the
-    number of data rows per two image rows: 3 if a chroma plane of half height lies below the luma plane.
+    number of data rows per two image rows: 3 if a chroma plane of half height lies below the luma plane, 4 if one of
+    full height does.
     """
 
     channels: int
@@ -75,7 +76,7 @@ def to_8_bit(pixels: Array) -> Array:
 
 
 def _nv16_to_rgb(planes: Array) -> Array:
-    """Convert NV16 to RGB by way of YUYV: interleave its luma and chroma plane, because OpenCV has no NV16."""
+    """Convert NV16 to RGB through YUYV: interleave its luma and chroma plane, because OpenCV has no NV16."""
     height = planes.shape[0] // 2
     return np.asarray(
         cv2.cvtColor(

@@ -28,7 +28,7 @@ class Pairing:
     if no frame arrives. All times except stamps are on the node's clock. The class is thread-safe: its single lock is
     held only for operations on short queues, and no code of the caller runs while the lock is held.
 
-    The stamps of the results of `match` strictly increase. The order starts anew in two cases. If a stamp or the clock
+    The stamps of the results of `match` strictly increase. The order starts again in two cases. If a stamp or the clock
     jumps back (for example when a bag restarts), the queues are cleared. If ``thermal_offset_ns`` changes, the queues
     are kept. ``docs/explanation/pairing.md`` explains the rules.
     """

@@ -49,7 +49,7 @@ class Presence:
     def _await_other(self, frame: Frame, timeout_ns: int) -> None:
         """Restart the timeout of the other camera if this frame ends a silence of both cameras."""
         other, awaited = frame.camera.other, self._awaited
-        silent = {s for s in Camera if frame.arrival_ns >= self._fresh_ns[s] + timeout_ns}
+        silent = {camera for camera in Camera if frame.arrival_ns >= self._fresh_ns[camera] + timeout_ns}
         begins = frame.camera in awaited | silent
         # Do not restart the timeout of a camera that is still awaited: a slow partner would restart it with each frame.
         if begins and (other in silent - awaited or len(awaited) == 2):
@@ -58,7 +58,7 @@ class Presence:
 
     def absences(self, now_ns: int, timeout_ns: int) -> dict[Camera, Absence]:
         """Return the cameras that are missing at ``now_ns``, each with the reason."""
-        absences = {s: Absence.SILENT for s in Camera if now_ns >= self._fresh_ns[s] + timeout_ns}
+        absences = {camera: Absence.SILENT for camera in Camera if now_ns >= self._fresh_ns[camera] + timeout_ns}
         absences.update(dict.fromkeys(self._frozen, Absence.FROZEN))
         if not absences and now_ns >= self._met_ns + timeout_ns:
             return {Camera.THERMAL: Absence.APART}

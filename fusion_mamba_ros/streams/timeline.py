@@ -71,8 +71,8 @@ def _first_open_gap(
     )
     if open_gap == len(gaps) or gaps[open_gap] is None:
         return len(gaps)
-    (earlier_ns, side, _), (later_ns, _, _) = line[open_gap], line[open_gap + 1]
-    expected_ns = next_expected_ns(side == 0)
+    (earlier_ns, camera, _), (later_ns, _, _) = line[open_gap], line[open_gap + 1]
+    expected_ns = next_expected_ns(camera == 0)
     if later_ns == earlier_ns or (expected_ns is not None and expected_ns >= 2 * later_ns - earlier_ns):
         return len(gaps)
     # If the open gap loses its frame, a longer gap before it may use that frame. This repeats down the chain.

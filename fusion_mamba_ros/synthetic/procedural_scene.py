@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Procedural street at night or by day, seen by an RGB, a thermal and a depth camera, with ground-truth boxes."""
+"""Render a procedural street at night or by day for an RGB, a thermal and a depth camera, with ground-truth boxes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class ProceduralScene:
         boxes, actors = self._boxes(painted.owner, extents)
         passages = [self.actors[index].place(frame_index / self.frames_per_second).passage for index in actors]
         rng = np.random.default_rng([self.seed, frame_index])
-        # All are recorded, so that an image does not depend on which others are asked for.
+        # Record all images, even those not in `modalities`: they share the random numbers of the frame.
         images = {
             "rgb": self._rgb_sensor.record(painted.rgb, rng),
             "thermal": self._thermal_sensor.record(painted.celsius, rng),

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 MEASUREMENT_SHARE = 0.05
 # White acceleration: the standard deviation of the velocity grows by this share per second, times sqrt(seconds).
 ACCELERATION_SHARE = 0.15
-# Velocity of a box that was seen once, per second.
+# Standard deviation of the velocity of a box that was seen once, per second.
 START_VELOCITY_SHARE = 1.0
 SMALLEST_SIZE_PX = 1.0
 # Extrapolated width and height stay within this factor of the last measured ones.

@@ -21,7 +21,8 @@ LEAST_OVERLAP_OF_LOW = 0.5
 # A track ends when it was not seen for this long. It must outlast the flat-field correction of a thermal camera (about
 # one second) and the time until the missing camera is noticed.
 LOST_TIMEOUT_SEC = 3.0
-# A stamp may step back by this much (a clock that is adjusted): no time has passed. Beyond, a bag started over.
+# A clock that is adjusted may step back by up to this much; the tracker then assumes that no time has passed. After a
+# larger step back, a bag has started again, and all tracks are forgotten.
 LARGEST_STEP_BACK_SEC = 1.0
 
 
@@ -62,8 +63,8 @@ class Tracker:
         """Return the id (n,) of each box, `NO_ID` for a box without a track.
 
         ``boxes`` (n, 4) are x1 y1 x2 y2 in pixels, ``scores`` (n,), ``labels`` (n,). Boxes below ``score_threshold``
-        continue tracks but start none. If ``stamp_ns`` is far before the last one, all tracks are forgotten; if it is
-        far behind, they expire.
+        continue tracks but start none. All tracks are forgotten if ``stamp_ns`` is more than
+        `LARGEST_STEP_BACK_SEC` before the last stamp, or more than `LOST_TIMEOUT_SEC` after it.
         """
         self._advance(stamp_ns)
         boxes, labels = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(labels, np.int64)
@@ -112,8 +113,8 @@ class Tracker:
     def _overlap(self, boxes: Array, labels: npt.NDArray[np.int64]) -> Array:
         """Return the IoU (tracks, boxes), 0 for boxes of another class.
 
-        Both boxes are enlarged by the standard deviation of the track's centre. It grows while a track is unseen, so
-        that a track is found again where a plain IoU would already be 0 (the idea of C-BIoU, arXiv 2211.14317).
+        Both boxes are enlarged by the standard deviation of the track's centre. The deviation grows while a track is
+        unseen, so a track can be found again where a plain IoU would be 0 (the idea of C-BIoU, arXiv 2211.14317).
         """
         margin = self._states.centre_deviation()[:, None, :]
         tracks = self._states.boxes()[:, None, :]

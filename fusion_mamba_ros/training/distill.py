@@ -42,7 +42,7 @@ def distill(run: DistillationRun, console: Console) -> bool:
     Raises ``ValueError`` with a one-sentence message if the distillation cannot start.
     """
     if (run.out / "state.pt").exists():
-        raise TrainingError(f"'{run.out}' holds a run already: go on with --resume or choose another --out")
+        raise TrainingError(f"'{run.out}' already holds a run: continue it with --resume or choose another --out")
     inputs = {"teacher": str(run.teacher.absolute()), "images": str(run.images.absolute())}
     state = DistillationState(dataclasses.asdict(run.settings), run.recipe.to_dict(), inputs)
     return _run(state, run.out, console)
@@ -93,7 +93,7 @@ def _run(state: DistillationState, out: Path, console: Console) -> bool:
         console.print(f"start weights: {out / 'start.safetensors'}", highlight=False)
     else:
         console.print(
-            f"stopped after step {state.step}; go on with: fusion-mamba distill --out {out} --resume", highlight=False
+            f"stopped after step {state.step}; resume with: fusion-mamba distill --out {out} --resume", highlight=False
         )
     return complete
 

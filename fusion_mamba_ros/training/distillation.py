@@ -90,7 +90,7 @@ class DistillationState:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            remedy = "make room, then go on with --resume"
+            remedy = "free disk space, then continue with --resume"
             raise TrainingError(f"'{path}' could not be written ({error.strerror}): {remedy}") from error
 
     @classmethod

@@ -53,7 +53,7 @@ class EventFile:
                 file.write(records.getvalue())
         except OSError as error:
             raise TrainingError(
-                f"'{self.path}' could not be written ({error.strerror}): make room and continue with --resume"
+                f"'{self.path}' could not be written ({error.strerror}): free disk space and continue with --resume"
             ) from error
 
 

@@ -27,8 +27,10 @@ def check_pickle(data: bytes) -> None:
     memo: dict[int, int] = {}
     for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         name = opcode.name
-        if name in _REFUSED or number > _MOST_OPCODES:
-            raise ValueError(f"its pickle has the opcode {name} or more than {_MOST_OPCODES} of them")
+        if name in _REFUSED:
+            raise ValueError(f"its pickle has the opcode {name}, which weights do not need")
+        if number > _MOST_OPCODES:
+            raise ValueError(f"its pickle has more than {_MOST_OPCODES} opcodes")
         if name in _PUTS or name == "MEMOIZE":
             key = len(memo) if name == "MEMOIZE" else int(argument or 0)
             # The loader allocates a table of this length.

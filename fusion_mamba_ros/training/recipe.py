@@ -199,7 +199,7 @@ class Recipe:
         try:
             values = parse_yaml(shipped.get(str(path), Path(path)).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
             raise TrainingError(
                 f"recipe '{path}' cannot be read ({reason}): name a YAML file, or one of {', '.join(shipped)}"
             ) from error

@@ -43,7 +43,7 @@ class RunFolder:
         Raises `TrainingError` if the folder already holds a run.
         """
         if self.state.exists() or self.results.exists():
-            raise TrainingError(f"'{self.path}' holds a run already: go on with --resume or choose another --out")
+            raise TrainingError(f"'{self.path}' already holds a run: continue it with --resume or choose another --out")
         self.write(self.recipe, yaml.safe_dump(recipe.to_dict(), sort_keys=False).encode())
 
     def write_results(self, history: Sequence[dict[str, float]]) -> None:
@@ -66,7 +66,8 @@ class RunFolder:
             write_atomically(path, data)
         except OSError as error:
             remedy = "and continue with --resume" if self.state.exists() else "or choose another --out"
-            raise TrainingError(f"'{path}' could not be written ({error.strerror}): make room {remedy}") from error
+            sentence = f"'{path}' could not be written ({error.strerror}): free disk space {remedy}"
+            raise TrainingError(sentence) from error
 
 
 def _number(value: float) -> str:

@@ -32,11 +32,11 @@ def load_start_weights(model: FusionMambaDetector, path: Path, recipe: Recipe) -
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
         raise TrainingError(
-            f"nothing in '{path}' fits this model: check backbone and scale of the recipe, or take the checkpoint's "
+            f"no tensor of '{path}' fits this model: check backbone and scale of the recipe, or take the checkpoint's "
             "with --set model=checkpoint"
         )
     model.load_state_dict(fitting, strict=False)
-    return f"{path}: {len(fitting)} of {len(own)} tensors fit and are the start", _differences(path, metadata, recipe)
+    return f"{path}: {len(fitting)} of {len(own)} tensors fit and were copied", _differences(path, metadata, recipe)
 
 
 def _differences(path: Path, metadata: CheckpointMetadata, recipe: Recipe) -> list[str]:
@@ -49,7 +49,7 @@ def _differences(path: Path, metadata: CheckpointMetadata, recipe: Recipe) -> li
         )
     if metadata.thermal != recipe.thermal:
         differences.append(
-            f"the recipe scales thermal images otherwise than '{path.name}' was trained with: "
+            f"the recipe scales thermal images differently from the training of '{path.name}': "
             "--set thermal=checkpoint keeps its scaling"
         )
     return differences

@@ -268,7 +268,7 @@ def _report_end(
         console.print(f"{name} could not be read ({reason}); other pairs took its place", highlight=False)
     if not complete:
         console.print(
-            f"stopped in epoch {state.epoch + 1}, nothing is lost; go on with: "
+            f"stopped in epoch {state.epoch + 1}, nothing is lost; continue with: "
             f"fusion-mamba train --data {run.data} --out {run.out} --resume",
             highlight=False,
             soft_wrap=True,

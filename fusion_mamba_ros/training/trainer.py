@@ -64,8 +64,8 @@ class Trainer:
     ):
         if recipe.batch_size % fabric.world_size:
             raise TrainingError(
-                f"batch_size {recipe.batch_size} cannot be shared out over {fabric.world_size} processes: "
-                "choose a multiple"
+                f"batch_size {recipe.batch_size} cannot be divided among {fabric.world_size} processes: "
+                "choose a multiple of their number"
             )
         self.recipe, self.dataset, self.fabric = recipe, dataset, fabric
         data = fingerprint(dataset.names, dataset.class_names)

@@ -71,9 +71,9 @@ class TrainingState:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
             remedy = (
-                "the one before it is untouched, make room and continue with --resume"
+                "the earlier state is unchanged, free disk space and continue with --resume"
                 if path.exists()
-                else "make room and start again"
+                else "free disk space and start again"
             )
             raise TrainingError(f"training state '{path}' could not be written ({error.strerror}): {remedy}") from error
 

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train one cell for each variant, seed and budget of a plan, and compare the variants with the base.
 
-        The same command again resumes: complete cells are kept, a stopped or killed cell goes on where it was saved.
+        Run the same command again to resume: complete cells are kept, other cells continue from where they were saved.
         Ctrl-C saves all running cells. A report of the complete cells is written at the end, also when interrupted.
 
         Example: fusion-mamba analyze ablation config/analyze/first_answer.yaml --data DATA --out runs/first_answer
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
         for sentence in failed:
             typer.echo(f"error: {sentence}", err=True)
         if stop.is_set():
-            typer.echo("interrupted: the same command goes on")
+            typer.echo("interrupted: run the same command again to continue")
             raise typer.Exit(130)
         raise typer.Exit(1 if failed else 0)
 

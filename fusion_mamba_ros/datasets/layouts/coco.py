@@ -79,7 +79,7 @@ class CocoLayout(Layout):
         modalities = [name for name in known_modalities() if any(image.get(_key(name)) for image in document["images"])]
         known_ids = {image["id"] for image in document["images"]}
         for image_id in sorted(set(boxes_of) - known_ids, key=str):
-            detail = f"{len(boxes_of[image_id])} boxes for an image id that is not there"
+            detail = f"{len(boxes_of[image_id])} boxes for an image id that the file does not list"
             listing.problems.append(Problem(ProblemKind.UNMATCHED, f"image id {image_id}", detail))
         seen: set[str] = set()
         for image in document["images"]:
@@ -116,7 +116,8 @@ class CocoLayout(Layout):
         with np.errstate(over="ignore", invalid="ignore"):  # Non-finite boxes are reported when the pair is read.
             corners[:, 2:] += corners[:, :2]
         annotation = Annotation(corners, tuple(class_name for _, class_name in boxes))
-        return PairRecord(name, paths, annotation, str(image.get("group", "")))
+        group = image.get("group")
+        return PairRecord(name, paths, annotation, "" if group is None else str(group))
 
     def _file(self, split: str) -> Path | None:
         names = (f"{split}.json", f"instances_{split}.json")

@@ -63,7 +63,7 @@ def _find_pair(
             check_complete(path)
         return images, read_annotation(stem)
     except FileNotFoundError as error:
-        detail = f"no label file {str(error.filename)!r}: pair left out (an empty file says that nothing is to be seen)"
+        detail = f"no label file {str(error.filename)!r}: pair left out (an image without objects has an empty one)"
         return Problem(ProblemKind.UNMATCHED, stem, detail)
     except UnreadableImageError as error:
         return Problem(ProblemKind.UNREADABLE, stem, f"{error}: pair left out")

@@ -75,7 +75,9 @@ def _named(entries: list[tuple[Path, tuple[str, ...]]]) -> Iterator[ListedBag]:
     seen: Counter[str] = Counter()
     for path, tags in entries:
         name = path.stem if path.suffix == ".mcap" else path.name
-        name = name or "bag"
+        # A name such as `..` would place the results outside of the output folder.
+        if name in ("", ".."):
+            name = path.resolve().name or "bag"
         seen[name] += 1
         while seen[name] > 1:
             name = f"{name}-{seen[name]}"

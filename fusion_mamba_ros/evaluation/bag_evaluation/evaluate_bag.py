@@ -160,7 +160,7 @@ def _predicted(
     scenario: Scenario | None,
     on_progress: Callable[[int], None],
 ) -> tuple[CollectedBag, SubjectSection]:
-    # Only here: recorded detections are scored on machines without torch.
+    # Import here, because recorded detections can be scored on machines without torch.
     from fusion_mamba_ros.evaluation.bag_evaluation.prediction import PredictionOptions, collect_predictions
     from fusion_mamba_ros.evaluation.evaluate import PROTOCOL
 
@@ -221,7 +221,7 @@ def _ground_truth_problems(truth: GroundTruth | None, matched: int, unknown: dic
         sentences.append(f"{truth.duplicates} frames of the ground truth repeat a stamp and are left out")
     if unknown:
         counts = ", ".join(f"{count} {name}" for name, count in unknown.items())
-        sentences.append(f"the ground truth has boxes of classes that the detector lacks, in no figure: {counts}")
+        sentences.append(f"boxes of classes that the detector lacks are in the ground truth but in no figure: {counts}")
     if not matched:
         sentences.append("no ground truth has a frame within the tolerance: compare their stamps, or set --tolerance")
     return sentences

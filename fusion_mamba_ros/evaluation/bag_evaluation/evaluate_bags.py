@@ -32,7 +32,7 @@ RunJob = Callable[[BagJob], JobResult]
 
 @dataclass(frozen=True)
 class FleetOptions:
-    """How the bags are spread: ``workers`` processes here, or a Ray cluster (an address, or `local`)."""
+    """How the bags are distributed: ``workers`` processes on this machine, or a Ray cluster (address or `local`)."""
 
     workers: int = 1
     ray: str | None = None

@@ -19,8 +19,8 @@ class GroundTruth:
     """True boxes of frames, in the order of their stamps. No two frames have the same stamp.
 
     ``boxes`` has an array (n, 4) x1 y1 x2 y2 for each frame, in pixels of the RGB image, or in fractions of its size if
-    ``normalised``. ``labels`` are indices into ``class_names``. ``duplicates`` counts dropped frames whose stamp was
-    already there.
+    ``normalised``. ``labels`` are indices into ``class_names``. ``duplicates`` counts dropped frames whose stamp an
+    earlier frame has.
     """
 
     source: str
@@ -116,8 +116,9 @@ def assign_ground_truth(
 ) -> npt.NDArray[np.int64]:
     """Return for each frame the index of its ground truth, -1 for none.
 
-    The closest frame and ground truth are assigned first; of equally close frames the one with the lowest ``priority``,
-    then the first. Stamps of the ground truth are sorted and differ; those of the frames may come in any order.
+    The closest frame and ground truth are assigned first. Of equally close frames, the one with the lowest ``priority``
+    comes first, then the one with the lowest index. ``truth_stamps`` are sorted and unique; ``frame_stamps`` may have
+    any order. ``tolerance_ns`` is the largest difference of the two stamps.
     """
     frames = np.asarray(frame_stamps, np.int64)
     result = np.full(len(frames), -1, np.int64)

@@ -13,9 +13,10 @@ _MOST_OFFSET_SEC = 1e6
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """The detector to run. ``checkpoint`` None is that of the package, ``score_threshold`` None that of the checkpoint.
+    """The detector to run. ``checkpoint`` None is that of the package.
 
-    ``registration`` is the YAML file with a homography, None for that of the checkpoint.
+    ``registration`` is the YAML file with a homography, None for that of the checkpoint. ``threads`` is the number of
+    CPU threads; 0: the engine decides.
     """
 
     checkpoint: Path | None = None
@@ -31,8 +32,8 @@ class BagEvaluationOptions:
 
     ``ground_truth`` is a topic or a path, see `read_ground_truth`. With ``detections``, the name of a topic, no
     detector runs. That topic is in ``detections_bag`` or, if it is None, in the evaluated bag. ``protocol`` is `coco`
-    or `published`. ``tolerance_sec`` None is a quarter of the camera's median period. Raises ``ValueError`` on a value
-    out of range.
+    or `published`. ``tolerance_sec`` None is a quarter of the camera's median period. ``score_threshold`` None is that
+    of the checkpoint. Raises ``ValueError`` on a value out of range.
     """
 
     ground_truth: str | None = None

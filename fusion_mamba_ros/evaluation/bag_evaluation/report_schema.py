@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-# Raised when a field changes its meaning or disappears. New fields do not raise it.
+# Increase the version when a field changes its meaning or disappears, not for new fields.
 SCHEMA_NAME = "fusion_mamba_ros/bag-evaluation"
 SCHEMA_VERSION = 1
 
@@ -56,7 +56,7 @@ class GroundTruthSection(TypedDict):
 
 
 class CameraSection(TypedDict):
-    """One camera: the frames of the bag and their fates. ``frames`` is the sum of the counts after ``period_ms``."""
+    """One camera: the frames of the bag and their outcomes. ``frames`` is the sum of the counts after ``period_ms``."""
 
     topic: str
     frames: int

@@ -51,7 +51,7 @@ class GroupSummary(TypedDict):
 
 
 class BagSummary(TypedDict):
-    """One bag: ``status`` is `evaluated` or `failed`, with the ``error`` then."""
+    """One bag: ``status`` is `evaluated` or `failed`. ``error`` is the reason of the failure, else None."""
 
     name: str
     path: str

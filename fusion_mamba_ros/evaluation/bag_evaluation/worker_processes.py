@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run jobs in worker processes. A worker that dies costs one attempt of its job and no other job."""
+"""Run jobs in worker processes. If a worker dies, only its own job is repeated or fails."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_in_processes(
 ) -> Iterator[Ended[Job, Result]]:
     """Yield each job when it has ended, in the order of ending.
 
-    ``function`` must be importable in a new process. A job whose worker dies, for example by SIGKILL or of a fault in a
+    ``function`` must be importable in a new process. A job whose worker dies, for example by SIGKILL or by a crash in a
     library, runs again in a new worker, up to ``ATTEMPTS`` times. An exception of ``function`` counts as a death. When
     the iterator is closed or the caller is interrupted, the workers are ended.
     """
@@ -58,7 +58,7 @@ def run_in_processes(
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         process.start()
-        # The worker has its own copy: with ours closed, its death ends the connection.
+        # The worker has its own copy of this end. With ours closed, the connection ends when the worker dies.
         theirs.close()
         return _Worker(process, ours)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite0: a small classification network with free ImageNet weights, as a backbone."""
+"""EfficientNet-Lite0: a small classification network with freely available ImageNet weights, as a backbone."""
 
 from __future__ import annotations
 

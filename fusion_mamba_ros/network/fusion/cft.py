@@ -18,7 +18,7 @@ _START_STD = 0.02
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention over all tokens, then a two-layer perceptron; both after a LayerNorm and with a residual.
+    """Self-attention over all tokens, then a two-layer perceptron. Both have a LayerNorm before and a residual.
 
     Shapes: tokens (B, T, C) in and out.
     """
@@ -47,7 +47,7 @@ class TransformerLayer(nn.Module):
 
 
 class CftBlock(nn.Module):
-    """CFT: add to each stream what self-attention over the pooled tokens of all streams returns for it.
+    """CFT: self-attention over the pooled tokens of all streams, whose output is added to the streams.
 
     Each map is averaged to ``grid`` x ``grid`` cells. The cells of all streams form one sequence of M grid^2 tokens
     with a learned position embedding. After ``layers`` transformer layers, the tokens of a stream are upsampled
@@ -68,8 +68,8 @@ class CftBlock(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=_START_STD)
                 nn.init.zeros_(module.bias)
-        # The block starts close to the identity, as all operators here do: features of trained backbones keep their
-        # meaning at the start.
+        # The block starts close to the identity, as all operators here do, so that it hardly changes the features of a
+        # trained backbone at first.
         nn.init.constant_(self.norm.weight, _START_STD)
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
@@ -99,7 +99,7 @@ class Cft(FusionOperator):
     layers: int = 8
     """Number of transformer layers at each level."""
     heads: int = 8
-    """Number of attention heads; the largest smaller number that divides the channels if this one does not."""
+    """Largest number of attention heads. The block uses the largest number up to it that divides the channels."""
     grid: int = 8
     """Number of cells along each side of the grid to which a map is averaged."""
 

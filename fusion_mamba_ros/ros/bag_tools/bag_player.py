@@ -43,7 +43,7 @@ class PlayOptions:
     ``rate`` is a factor of the recorded speed. ``topics`` are the topics to play, all if empty; ``optional_topics``
     are played besides them if the bag has them, with or without a subscriber. ``clock`` publishes the bag's time on
     /clock. ``wait_sec`` is the longest time to wait until every topic has a subscriber; with
-    ``require_subscribers`` the playback fails if a topic has none after that.
+    ``require_subscribers`` the playback fails if a topic has no subscriber after this time.
     """
 
     rate: float = 1.0
@@ -172,6 +172,9 @@ class BagPlayer(Node):
 def message_class_of(message_type: str) -> type | None:
     """Return the class of `package/msg/Name`, or None if it is not installed."""
     package, _, name = message_type.replace("/msg/", "/").rpartition("/")
+    # Bags may also hold messages that are not of ROS, for example `foxglove.CompressedImage` in Protobuf.
+    if not package.isidentifier():
+        return None
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
     except ImportError:
@@ -187,7 +190,7 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", type=Path, help="folder or file of the bag")
-    parser.add_argument("--rate", type=float, default=1.0, help="of the recorded speed (default: 1)")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor of the recorded speed (default: 1)")
     parser.add_argument("--loop", action="store_true", help="begin again at the end, until interrupted")
     parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock, for use_sim_time")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these topics (default: all)")
@@ -203,10 +206,10 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="wait at most so long until every topic has a subscriber (default: 5; 0: do not wait)",
+        help="longest wait until every topic has a subscriber (default: 5; 0: do not wait)",
     )
     parser.add_argument(
-        "--require-subscribers", action="store_true", help="fail if a topic has none after that, instead of a warning"
+        "--require-subscribers", action="store_true", help="fail instead of warn if a topic has none after the wait"
     )
     parsed = parser.parse_args(arguments)
     try:

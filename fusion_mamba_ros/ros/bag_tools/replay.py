@@ -21,7 +21,7 @@ from fusion_mamba_ros.ros.detector.predictor_loading import homography_of, therm
 
 __all__ = ["ReplayError", "ReplayOptions", "replay", "thermal_view_of"]
 
-_SETTLE_SEC = 20.0
+_PROCESSED_SEC = 20.0
 _PLAYER_GRACE_SEC = 60.0
 _TIMEOUTS = ("pairing.timeout_sec", "thermal.freeze_timeout_sec")
 
@@ -76,7 +76,7 @@ def replay(
                 raise ReplayError(f"bag_player did not end {_PLAYER_GRACE_SEC:g} s after the end of the bag")
             detector.require_alive()
             player.require_success()
-        observer.spin_until(lambda: observer.settled(*frames), _SETTLE_SEC)
+        observer.spin_until(lambda: observer.all_processed(*frames), _PROCESSED_SEC)
         detector.require_alive()
     if observer.last_status is None:
         raise ReplayError("the detector node sent no status: see its log")

@@ -83,7 +83,7 @@ class ReplayObserver:
         if not self._wait(lambda: self.last_status is not None, _FIRST_STATUS_SEC):
             raise ReplayError(f"{DETECTOR} sent no status within {_FIRST_STATUS_SEC:g} s")
 
-    def settled(self, rgb_frames: int, thermal_frames: int) -> bool:
+    def all_processed(self, rgb_frames: int, thermal_frames: int) -> bool:
         """Return whether every frame has been received and processed and every array has been recorded."""
         status = self.last_status
         if status is None or status.rgb.waiting or status.thermal.waiting:

@@ -28,7 +28,7 @@ from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parame
 from fusion_mamba_ros.ros.process import run_node
 
 _DESCRIPTION = """\
-Pair an RGB and a thermal camera by time and publish what the network sees in them. A lifecycle node: without
+Pair an RGB and a thermal camera by time and publish the detected objects. A lifecycle node: without
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
 inputs      rgb/image_raw, thermal/image_raw; camera_info beside each, if a lens distorts; NAME/image_raw of each

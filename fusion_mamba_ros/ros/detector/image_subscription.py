@@ -68,7 +68,7 @@ class ImageSubscription(message_filters.SimpleFilter):
     def _adopt(self, reliability: str) -> None:
         if reliability == self._reliability or self._subscription is None:
             return
-        self._node.get_logger().info(f"{self.topic}: publisher offers {reliability}, subscribing so")
+        self._node.get_logger().info(f"{self.topic}: publisher offers {reliability}, subscribing with it")
         self._node.destroy_subscription(self._subscription)
         self._subscribe(reliability)
 

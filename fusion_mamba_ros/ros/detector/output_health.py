@@ -42,5 +42,5 @@ def _pace_sec(seen: Observation) -> float:
 
     Two of each camera pair, where pairs share an inference thread.
     """
-    rates_hz = [rate for side, rate in seen.summary.input_rates_hz.items() if side not in seen.missing and rate > 0]
+    rates_hz = [rate for camera, rate in seen.summary.input_rates_hz.items() if camera not in seen.missing and rate > 0]
     return 1.0 / min(rates_hz, default=float("inf")) + 2 * seen.turns * (seen.inference.typical_sec or 0.0)

@@ -28,8 +28,8 @@ _SHORTEST_SEC = 0.001
 class ReceivedImage:
     """The payload of a frame: a message and its arrival time.
 
-    ``steady_ns`` is the arrival time on the steady clock, which never jumps. ``arrival_stamp_ns`` is the time by the
-    node's clock that stands for the stamp of the message, or None if the message's own stamp is used.
+    ``steady_ns`` is the arrival time on the steady clock, which never jumps. ``arrival_stamp_ns`` is the time of the
+    node's clock that replaces the stamp of the message, or None if the message's own stamp is used.
     """
 
     message: Any
@@ -38,7 +38,7 @@ class ReceivedImage:
 
     @property
     def header(self) -> Any:
-        """Header of what is made of the image: that of the message, or a copy with the arrival time as its stamp."""
+        """Header for the results of the image: that of the message, or a copy with the arrival time as its stamp."""
         if self.arrival_stamp_ns is None:
             return self.message.header
         return Header(stamp=to_stamp(self.arrival_stamp_ns), frame_id=self.message.header.frame_id)

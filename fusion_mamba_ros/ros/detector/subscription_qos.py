@@ -31,7 +31,7 @@ _POLICIES: dict[str, _Policy] = {
     "depth": _Policy(5, "messages kept for a callback that is late"),
     "reliability": _Policy(
         FOLLOW,
-        f"reliable, best_effort or {FOLLOW}: what the publisher offers",
+        f"reliable, best_effort or {FOLLOW} (adopt what the publishers offer)",
         ("reliable", "best_effort", FOLLOW),
     ),
     "durability": _Policy("volatile", "volatile or transient_local", ("volatile", "transient_local")),

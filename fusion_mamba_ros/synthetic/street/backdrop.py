@@ -17,8 +17,8 @@ from fusion_mamba_ros.synthetic.street.layers import Layers
 class Backdrop:
     """Paint one empty street: ``rgb`` (H, W, 3) uint8, ``celsius`` and ``distance`` (H, W) float32.
 
-    ``rgb`` (H, W, 3) uint8 and ``celsius`` (H, W) float32 show the street without actors. `ProceduralScene` paints
-    the occluders into both. ``occluders`` are pairs of depth and sprite, farthest first: lamp posts and trees, which
+    All three show the street without actors; ``distance`` is in metres. `ProceduralScene` paints the occluders into
+    them. ``occluders`` are pairs of depth and sprite, farthest first: lamp posts and trees, which
     hide actors behind them. ``lamps`` are the ground points (x, z) of the lamp posts.
     """
 

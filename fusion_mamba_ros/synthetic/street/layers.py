@@ -30,7 +30,7 @@ class Layers:
 
     @staticmethod
     def empty(height_px: int, width_px: int) -> Layers:
-        """Return layers filled with zeros."""
+        """Return layers filled with zeros; ``distance`` is infinite."""
         size = (height_px, width_px)
         reflectance, light, emission = (np.zeros((*size, 3), np.float32) for _ in range(3))
         return Layers(reflectance, light, emission, np.zeros(size, np.float32), np.full(size, np.inf, np.float32))
