@@ -26,6 +26,7 @@ PARAMETERS = {
     "engine": ("engine", str),
     "threads": ("threads", int),
     "image_transport": ("image_transport", str),
+    "tiles": ("tiles", str),
     "tracking": ("tracking", bool),
     "use_arrival_time": ("pairing.use_arrival_time", bool),
     "rectify": ("rectify", str),
@@ -58,6 +59,11 @@ def generate_launch_description() -> LaunchDescription:
             "image_transport",
             default_value="",
             description="raw or compressed. Default: that of params_file, or raw.",
+        ),
+        DeclareLaunchArgument(
+            "tiles",
+            default_value="",
+            description="Tiles of a large image: COLUMNSxROWS or auto. Default: that of params_file, or none.",
         ),
         DeclareLaunchArgument(
             "tracking",

@@ -8,13 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from evaluation_bags import BOX, FAR_BOX, OneBoxDetector, boxes, rgb, stamp, thermal, write_bag
+from evaluation_bags import BOX, FAR_BOX, Message, OneBoxDetector, boxes, rgb, stamp, thermal, write_bag
+from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
 import fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag as evaluate_bag_module
 from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 TRUE = [("person", BOX, 1.0)]
@@ -112,6 +116,54 @@ def test_the_detections_are_written_with_the_stamps_of_the_images(
     assert again.exit_code == 2 and "exists: remove it or choose another name" in again.output
     with_detections = eval_bag(bag, tmp_path / "out", "--write-bag", tmp_path / "other")
     assert with_detections.exit_code == 2 and "leave out --detections" in with_detections.output
+
+
+def test_the_fiftyone_export_has_every_frame_with_output_and_boxes_in_pixels_of_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [camera(index) for index in range(6) for camera in (rgb, thermal)]
+    half = np.full((16, 20), 90, np.uint8)
+    # The RGB camera stops: thermal alone, at half the size.
+    images += [Message("/thermal/image_raw", stamp(index), half + index) for index in range(6, 20)]
+    images += [boxes("/ground_truth", index, TRUE) for index in range(4)]
+    bag = write_bag(tmp_path / "bag", images)
+    monkeypatch.setattr(evaluate_bag_module, "load_predictor", lambda options: OneBoxDetector())
+    arguments = ["eval-bag", str(bag), "--ground-truth", "/ground_truth", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*arguments, "--fiftyone", str(tmp_path / "coco")])
+    assert result.exit_code == 0, result.output
+    truth = COCO(tmp_path / "coco/labels.json")
+    found = truth.loadRes(str(tmp_path / "coco/predictions.json"))
+    exported = truth.loadImgs(truth.getImgIds())
+    assert f"written: {len(exported)} images to {tmp_path / 'coco'}" in result.output
+    assert [item["stamp_ns"] for item in exported] == sorted(item["stamp_ns"] for item in exported)
+    assert [item["labelled"] for item in exported] == [True] * 4 + [False] * (len(exported) - 4)
+    modes = [item["mode"] for item in exported]
+    assert modes[:6] == ["fused"] * 6 and set(modes[6:]) == {"thermal_only"} and len(modes) > 15
+    for item in exported:
+        pixels = cv2.imread(str(tmp_path / "coco/data" / item["file_name"]))
+        assert pixels.shape[:2] == (item["height"], item["width"]) == (32, 40)
+        (annotation,) = found.imgToAnns[item["id"]]
+        assert annotation["bbox"] == [2, 3, 10, 10]
+    again = CliRunner().invoke(app, [*arguments, "--fiftyone", str(tmp_path / "coco")])
+    assert again.exit_code == 2 and "has files already" in again.output
+
+
+def test_an_exported_model_is_evaluated_with_the_engine_that_the_option_names(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="exported models need the extra `export`")
+    seed = 3
+    generator = np.random.default_rng(seed)
+    images = [Message("/rgb/image_raw", stamp(0), generator.integers(0, 255, (120, 160, 3), np.uint8))]
+    images.append(Message("/thermal/image_raw", stamp(0), generator.integers(0, 255, (120, 160), np.uint8)))
+    bag = write_bag(tmp_path / "bag", images)
+    arguments = ["eval-bag", str(bag), "--checkpoint", str(default_checkpoint().with_suffix(".onnx"))]
+    arguments += ["--device", "cpu", "--score-threshold", "0.01", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*arguments, "--engine", "onnxruntime"])
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["subject"]["engine"] == "onnxruntime"
+    assert report["detections"]["total"] > 0, f"seed {seed}"
+    wrong = CliRunner().invoke(app, [*arguments, "--engine", "nonsense"])
+    assert wrong.exit_code == 2 and "nonsense" in wrong.output and "Traceback" not in wrong.output
 
 
 def test_a_bag_without_a_message_is_one_sentence(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from fusion_mamba_ros.datasets import DatasetError, open_dataset
 from fusion_mamba_ros.datasets.scene_source import SceneRecord
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.detections import Mode
+from fusion_mamba_ros.perception.engine import EngineOutput
 from fusion_mamba_ros.perception.modality import Modality, linear_levels, register_modality, unregister_modality
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
-from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, ProceduralScene
 from fusion_mamba_ros.training.recipe import Recipe
 from fusion_mamba_ros.training.train import Run, train
@@ -80,23 +80,28 @@ def test_checkpoint_is_evaluated_in_every_subset(trained: tuple[Path, Path], tmp
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_predictor_takes_any_of_the_modalities_and_names_the_mode_by_them(
-    trained: tuple[Path, Path], mode: str
+    trained: tuple[Path, Path], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, checkpoint = trained
     sample = open_dataset(data, "val")[0]
     predictor = Predictor.from_checkpoint(checkpoint, "cpu", thresholds=Thresholds(score_threshold=0.0))
     names = {"fused": tuple(sample.images)}.get(mode, mode.removesuffix("_only").split("+"))
-    seen: list[dict[str, torch.Tensor]] = []
-    assert isinstance(predictor.engine, TorchEngine)
-    predictor.engine.model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    seen: list[dict[str, np.ndarray]] = []
+    run = predictor.engine.run
+
+    def record(images: dict[str, np.ndarray], *others: Any) -> EngineOutput:
+        seen.append(images)
+        return run(images, *others)
+
+    monkeypatch.setattr(predictor.engine, "run", record)
     detections = predictor.predict({name: sample.images[name] for name in names}, reference_size=sample.size)
     assert detections.mode is Mode(mode) and len(detections) > 0
     assert {name for name, image in seen[0].items() if bool(image.any())} == set(names)
     if "depth" in names:
         # 640 x 480 at a tenth in 64 x 64: 48 rows from row 8 on. Median, for what resampling does at an edge.
-        shown = 60 * seen[0]["depth"][0, 0, 8:56]
+        shown = 60 / 255 * seen[0]["depth"][0, 0, 8:56]
         metres = sample.images["depth"][5::10, 5::10] / 1000
-        assert float(np.median(np.abs(shown.numpy() - np.minimum(metres, 60)))) < 0.3
+        assert float(np.median(np.abs(shown - np.minimum(metres, 60)))) < 0.3
 
 
 def test_check_data_counts_depth_images(depth: Modality, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ ARGUMENTS = {
     "engine": "",
     "threads": "",
     "image_transport": "",
+    "tiles": "",
     "tracking": "",
     "use_arrival_time": "",
     "rectify": "",
@@ -127,12 +128,13 @@ def test_the_arguments_are_the_documented_ones_with_their_defaults(describe: Cal
 
 def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., list[Call]]) -> None:
     (node,) = named(
-        describe(DETECT, checkpoint="a.onnx", engine="onnxruntime", image_transport="compressed"), "LifecycleNode"
+        describe(DETECT, checkpoint="a.onnx", engine="onnxruntime", image_transport="compressed", tiles="3x2"),
+        "LifecycleNode",
     )
     assert node.options["namespace"] == configuration("namespace")
     file, values = node.options["parameters"]
     assert file == configuration("params_file")
-    for name in ("checkpoint", "engine", "image_transport"):
+    for name in ("checkpoint", "engine", "image_transport", "tiles"):
         assert values[name] == Call("ParameterValue", configuration(name), value_type=str)
     assert values["use_sim_time"] == Call("ParameterValue", configuration("use_sim_time"), value_type=bool)
     assert dict(node.options["remappings"]) == {

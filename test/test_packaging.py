@@ -101,6 +101,7 @@ def test_a_wheel_has_types_recipes_kernel_and_weights(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "fusion_mamba_ros/py.typed" in names
     assert "fusion_mamba_ros/training/recipes/nano.yaml" in names
+    assert {"bag.html", "style.css", "sort.js"} <= {name.rpartition("bag_report/templates/")[2] for name in names}
     assert "fusion_mamba_ros/network/selective_scan/libfusion_mamba_scan.so" in names
     assert "fusion_mamba_ros/deployment/libfusion_mamba_onnxruntime.so" in names
     assert any(name.endswith("fusion_mamba_nano.onnx") for name in names)

@@ -87,7 +87,9 @@ def test_bad_field_is_refused_with_one_sentence(values: dict[str, object], words
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"cannot be read \(No such file.*one of finetune, nano, paper"):
+    with pytest.raises(
+        TrainingError, match=r"cannot be read \(No such file.*one of drone_thermal, finetune, nano, paper"
+    ):
         Recipe.read(tmp_path / "none.yaml")
 
 

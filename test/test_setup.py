@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = Path(sys.prefix)
 SETUP = ROOT / "tools" / "setup.sh"
 pytestmark = pytest.mark.checkout
-built_by_setup = pytest.mark.skipif(not (VENV / ".setup").is_dir(), reason="not run by the Python of tools/setup.sh")
+CHECKOUT = VENV / ".setup" / "checkout"
+built_by_setup = pytest.mark.skipif(
+    not CHECKOUT.is_file() or CHECKOUT.read_text().strip() != str(ROOT),
+    reason="not run by the Python that tools/setup.sh of this checkout made",
+)
 
 # vision_msgs 4.1.1 as rosidl generated them for ROS 2 Jazzy from the original package.
 VISION_TYPE_HASHES = {
@@ -150,6 +154,20 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (theirs / "work.txt").write_text("mine")
     assert str(theirs) in stopped_with(run_setup(theirs))
     assert [path.name for path in theirs.iterdir()] == ["work.txt"]
+
+
+def test_an_environment_of_another_checkout_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "other" / "tools" / "setup.sh"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    state = tmp_path / "venv" / ".setup"
+    (tmp_path / "venv" / "lib").mkdir(parents=True)
+    state.mkdir()
+    (state / "python").write_text("hash of a python\n")
+    (state / "checkout").write_text(f"{tmp_path / 'other'}\n")
+    assert f"belongs to the checkout {tmp_path / 'other'}" in stopped_with(run_setup(tmp_path / "venv"))
+    assert (tmp_path / "venv" / "lib").is_dir()
+    assert (state / "checkout").read_text() == f"{tmp_path / 'other'}\n"
 
 
 def test_an_unknown_distribution_is_named_before_anything_is_made(tmp_path: Path) -> None:

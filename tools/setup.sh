@@ -144,6 +144,8 @@ pip_install() {
 
 make_venv() {
   if [[ ! -f $state/python || $(<"$state/python") != "$python_hash" ]]; then # the Python has changed, or the folder has moved
+    # The stamps go first: a run that is interrupted here must not leave stamps of what is deleted.
+    (cd "$state" && rm -f venv ros torch vision_msgs foxglove_msgs messages package)
     find "$venv" -mindepth 1 -maxdepth 1 -not -path "$state" -exec rm -rf {} +
     rm -rf "$state/build"
     say "$python_hash" >"$state/python"
@@ -207,6 +209,12 @@ if [[ -e $venv && ! -d $state ]]; then
   stop "$venv exists, but this script did not make it: move it away, or build elsewhere with FUSION_MAMBA_VENV=/other/folder"
 fi
 mkdir -p "$state"
+built_from=$root # an environment without the file `checkout` belongs to this checkout
+[[ ! -f $state/checkout ]] || built_from=$(<"$state/checkout")
+if [[ $built_from != "$root" && $venv != "$root/.venv" && -f $built_from/tools/setup.sh ]]; then
+  stop "$venv belongs to the checkout $built_from: build elsewhere with FUSION_MAMBA_VENV=/other/folder"
+fi
+say "$root" >"$state/checkout"
 if [[ ! -f $state/python ]]; then
   say "$ros" >"$state/distribution"
 elif [[ $built_for != "$ros" ]]; then

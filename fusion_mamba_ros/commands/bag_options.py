@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class BagOptions:
     ] = None
     ground_truth_topic: Annotated[str | None, typer.Option(help="Topic in another bag with ground truth.")] = None
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint (.safetensors); without it the package's own.")
+        Path | None,
+        typer.Option(help="Checkpoint (.safetensors) or exported model (.onnx); without it the package's own."),
     ] = None
     detections: Annotated[
         str | None, typer.Option(help="Score this recorded topic (Detection2DArray) and run no detector.")
@@ -59,11 +61,16 @@ class BagOptions:
         list[float] | None, typer.Option(help="Simulate a live node at this factor of the recorded rate (1).")
     ] = None
     window: Annotated[float, typer.Option(help="Length of the time windows in seconds.")] = 30.0
+    worst: Annotated[int, typer.Option(min=0, help="Worst frames to draw; 0 leaves out all pictures of the page.")] = 12
+    compare: Annotated[
+        Path | None, typer.Option(help="Folder or JSON report of an earlier run on the same bags to compare with.")
+    ] = None
     registration: Annotated[
         Path | None, typer.Option(help="YAML of 'fusion-mamba register'; without it the checkpoint's.")
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto"
+    engine: EngineOption = "auto"
     threads: ThreadsOption = 0
 
     def evaluation_options(self) -> BagEvaluationOptions:
@@ -83,7 +90,9 @@ class BagOptions:
             ground_truth_topic=self.ground_truth_topic,
             detections=self.detections,
             detections_bag=self.detections_bag,
-            detector=DetectorOptions(checkpoint, self.device, self.precision, self.threads, self.registration),
+            detector=DetectorOptions(
+                checkpoint, self.device, self.precision, self.threads, self.registration, self.engine
+            ),
             score_threshold=self.score_threshold,
             protocol=self.protocol,
             rgb_topic=self.topics[0],

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fusion_mamba_ros.evaluation.bag_comparison.comparison import Comparison
+from fusion_mamba_ros.evaluation.bag_comparison.comparison_files import comparison_sentence, figure_row
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import Accuracy, GateSection, Report
 from fusion_mamba_ros.evaluation.bag_evaluation.summary import GroupSummary, Summary
 
@@ -67,6 +69,16 @@ def _print_gate(gate: GateSection, console: Console) -> None:
         table.add_row(escape(item["name"]), f"{item['relation']} {item['limit']:g}", value, result, excess)
     console.print(table)
     console.print(f"scenario {escape(gate['scenario'])}: {gate['result'].replace('_', ' ')}")
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the figures of both runs, the differences with their intervals, and the verdict."""
+    table = Table("figure", "earlier", "now", "difference", "from", "to", "verdict")
+    for item in comparison["figures"]:
+        table.add_row(*map(escape, figure_row(item)))
+    console.print(table)
+    console.print(escape(comparison_sentence(comparison)), soft_wrap=True)
+    console.print(f"comparison: {comparison['verdict']}")
 
 
 def print_summary(summary: Summary, console: Console) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +25,8 @@ def register(app: typer.Typer) -> None:
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         batch_size: Annotated[int, typer.Option(min=1, help="Pairs in one pass through the network.")] = 8,
         threads: ThreadsOption = 0,
+        tiles: TilesOption = "",
+        tile_overlap: TileOverlapOption = 0.2,
     ) -> None:
         """Fit a temperature for each class to labelled pairs, and store it with the score threshold of highest F1.
 
@@ -34,17 +37,28 @@ def register(app: typer.Typer) -> None:
         from dataclasses import replace
 
         from fusion_mamba_ros.datasets.joined_dataset import open_datasets
+        from fusion_mamba_ros.datasets.unknown_classes import count_unknown_boxes
         from fusion_mamba_ros.evaluation.calibration_fitting import fit_calibration
         from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
         from fusion_mamba_ros.perception.checkpoint import is_half, load_checkpoint, save_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.threads import set_threads
+        from fusion_mamba_ros.perception.tiling import Tiling
 
         try:
             set_threads(threads)
             model, metadata = load_checkpoint(checkpoint)
-            predictor = Predictor.from_checkpoint(checkpoint, device, thresholds=PROTOCOL, calibrated=False)
+            tiling = Tiling.parse(tiles, tile_overlap)
+            predictor = Predictor.from_checkpoint(
+                checkpoint, device, thresholds=PROTOCOL, calibrated=False, tiling=tiling
+            )
+            warn_without_tiles(metadata, tiles)
             dataset = open_datasets(data, split, classes=metadata.class_names)
+            unknown = ", ".join(f"{name} {count}" for name, count in count_unknown_boxes(dataset).items())
+            if unknown:
+                typer.echo(
+                    f"warning: boxes of classes that the checkpoint lacks are in no figure ({unknown})", err=True
+                )
             mode = predictor.modes[0]
             found = evaluate(predictor.predict_batch, dataset, [mode], batch_size=batch_size, with_groups=False)
             calibration = fit_calibration(found.modes[mode].results)

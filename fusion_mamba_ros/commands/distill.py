@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
@@ -70,6 +71,5 @@ def register(app: typer.Typer) -> None:
                 )
                 complete = run_distillation(DistillationRun(recipe, settings, teacher, images, out), console)
         except (ValueError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         raise typer.Exit(0 if complete else 130)

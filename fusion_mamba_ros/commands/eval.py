@@ -12,6 +12,7 @@ import typer
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.perception.mode import Mode
@@ -42,6 +43,8 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--strict", help="Refuse data with problems instead of skipping.")
         ] = False,
         threads: ThreadsOption = 0,
+        tiles: TilesOption = "",
+        tile_overlap: TileOverlapOption = 0.2,
     ) -> None:
         """Measure a checkpoint on labelled pairs, in each mode and group.
 
@@ -58,6 +61,7 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.evaluation.evaluation_report import summary_lines, unknown_boxes_sentence, write_report
         from fusion_mamba_ros.perception.detections import Mode
         from fusion_mamba_ros.perception.predictor import Predictor
+        from fusion_mamba_ros.perception.tiling import Tiling
 
         try:
             predictor = Predictor.from_checkpoint(
@@ -68,7 +72,9 @@ def register(app: typer.Typer) -> None:
                 threads=threads,
                 thresholds=PROTOCOL,
                 calibrated=calibrated,
+                tiling=Tiling.parse(tiles, tile_overlap),
             )
+            warn_without_tiles(predictor.metadata, tiles)
             modes = _modes(mode, predictor.modes, Mode)
             # The user of an evaluation names the split explicitly, so a test split is allowed.
             dataset = open_datasets(
@@ -96,6 +102,7 @@ def register(app: typer.Typer) -> None:
                 "engine": predictor.engine.name,
                 "precision": predictor.engine.precision,
                 "calibrated_scores": predictor.calibration is not None,
+                "tiles": f"{tiles}, overlap {tile_overlap:g}" if tiles else "none",
             }
             page = write_report(evaluation, dataset, out, subject=subject, worst_count=worst)
         except (ValueError, ImportError, OSError) as error:

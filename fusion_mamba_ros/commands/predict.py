@@ -12,6 +12,7 @@ import typer
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption, warn_without_tiles
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.datasets.pair_source import PairSource
@@ -75,6 +76,8 @@ def register(app: typer.Typer) -> None:
             float, typer.Option(help="Images per second of a folder, for --track; a video has its own.")
         ] = 30.0,
         threads: ThreadsOption = 0,
+        tiles: TilesOption = "",
+        tile_overlap: TileOverlapOption = 0.2,
     ) -> None:
         """Detect objects on an RGB-thermal pair of images, folders (paired by file name) or videos (frame by frame).
 
@@ -87,6 +90,7 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
         from fusion_mamba_ros.perception.predictor import Predictor
         from fusion_mamba_ros.perception.registration import read_homography
+        from fusion_mamba_ros.perception.tiling import Tiling
 
         if old_write_images is not None:
             old, new = ("--pictures", "--images") if old_write_images else ("--no-pictures", "--no-images")
@@ -109,7 +113,9 @@ def register(app: typer.Typer) -> None:
                 threads=threads,
                 homography=None if registration is None else read_homography(registration),
                 stream=source.kind == "video",
+                tiling=Tiling.parse(tiles, tile_overlap),
             )
+            warn_without_tiles(predictor.metadata, tiles)
             predictor.change(
                 **({} if score_threshold is None else {"score_threshold": score_threshold}),
                 nms_threshold=nms_threshold,

@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
     def train(
         data: Annotated[Path, typer.Option(help="Dataset folder, or YAML file that joins several.")],
         out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, figures, images.")],
-        config: Annotated[str | None, typer.Option(help="Recipe: nano, finetune, paper, or a YAML file.")] = None,
+        config: Annotated[
+            str | None, typer.Option(help="Recipe: nano, finetune, paper, drone_thermal, or a YAML file.")
+        ] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
         weights: Annotated[
             Path | None,
@@ -76,7 +78,9 @@ def register(app: typer.Typer) -> None:
             if resume and (config is not None or set_ or weights is not None):
                 raise TrainingError("--resume uses the run's own recipe: leave out --config, --set and --weights")
             if not resume and config is None:
-                raise TrainingError("no recipe was given: pass --config nano, finetune, paper or a YAML file")
+                raise TrainingError(
+                    "no recipe was given: pass --config nano, finetune, paper, drone_thermal or a YAML file"
+                )
             recipe = Recipe()
             if config is not None:
                 start = None if weights is None else fields_of_checkpoint(weights)

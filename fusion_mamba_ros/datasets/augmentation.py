@@ -14,6 +14,7 @@ from fusion_mamba_ros.datasets.copy_paste_augmentation import paste_objects
 from fusion_mamba_ros.datasets.darkness_augmentation import darken
 from fusion_mamba_ros.datasets.haze_augmentation import haze
 from fusion_mamba_ros.datasets.large_misalignment import random_shift
+from fusion_mamba_ros.datasets.native_crop import random_crop
 from fusion_mamba_ros.datasets.noise_bank import NoiseBank
 from fusion_mamba_ros.datasets.paired_geometry import (
     letterbox_matrix,
@@ -82,6 +83,8 @@ class Augmentation:
         self.modalities = None if modalities is None else frozenset(modalities)
         self.refuse_unreadable = refuse_unreadable
         self.skipped: dict[str, str] = {}
+        self._partners_in: Sequence[Sample] | None = None
+        self._partners_of: dict[frozenset[str], list[int]] = {}
         largest = 1 + config.multi_scale
         self._noise = NoiseBank((int(config.size[0] * largest) + 32, int(config.size[1] * largest) + 32))
 
@@ -107,11 +110,13 @@ class Augmentation:
         """
         size = size or self.config.size
         config = self.config
-        first = self._read(dataset, index, generator)
+        first = self._part(self._read(dataset, index, generator), size, generator)
         samples = [first]
         if generator.random() < config.mosaic_probability:
+            partners = self._partners(dataset, first)
             samples += [
-                self._read(dataset, int(other), generator) for other in generator.integers(len(dataset), size=3)
+                self._part(self._read(dataset, int(partners[other]), generator), size, generator)
+                for other in generator.integers(len(partners), size=3)
             ]
             placements = mosaic_matrices([sample.size for sample in samples], size, generator)
         else:
@@ -148,7 +153,33 @@ class Augmentation:
             images={name: self._recoloured(name, canvas, generator) for name, canvas in canvases.items()},
             boxes=np.concatenate(boxes),
             labels=np.concatenate(labels),
+            labelled=_labelled_in_all(samples),
         )
+
+    def _part(self, sample: Sample, size: tuple[int, int], generator: np.random.Generator) -> Sample:
+        probability = self.config.native_crop_probability
+        if not probability or generator.random() >= probability:
+            return sample
+        return random_crop(sample, size, self.config.minimum_visibility, generator)
+
+    def _partners(self, dataset: Sequence[Sample], first: Sample) -> Sequence[int]:
+        """Return the indices of the pairs from which a mosaic with ``first`` may be made.
+
+        The model sees the same modalities of all of them. Otherwise a mosaic with a thermal-only image would show
+        objects of which one camera sees nothing, at a place where it looks as if there were none.
+        """
+        sets = getattr(dataset, "modalities_of_each", None)
+        if sets is None:
+            return range(len(dataset))
+        if self._partners_in is not dataset:
+            groups: dict[frozenset[str], list[int]] = {}
+            for index, names in enumerate(sets):
+                groups.setdefault(self._visible(names), []).append(index)
+            self._partners_in, self._partners_of = dataset, groups
+        return self._partners_of.get(self._visible(first.images), range(len(dataset)))
+
+    def _visible(self, names: Collection[str]) -> frozenset[str]:
+        return frozenset(names) if self.modalities is None else self.modalities.intersection(names)
 
     def _misalignment(self, size: tuple[int, int], generator: np.random.Generator) -> npt.NDArray[np.float64]:
         config = self.config
@@ -207,3 +238,9 @@ class Augmentation:
 def _empty_canvas(name: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     depth = (3,) if modality_named(name).channels == 3 else ()
     return np.full((size[1], size[0], *depth), PADDING_LEVEL, np.uint8)
+
+
+def _labelled_in_all(samples: Sequence[Sample]) -> npt.NDArray[np.bool_] | None:
+    """Return for each class whether it is labelled in all of ``samples``, or None if all classes are."""
+    masks = [sample.labelled for sample in samples if sample.labelled is not None]
+    return np.logical_and.reduce(masks) if masks else None

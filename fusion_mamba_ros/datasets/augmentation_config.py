@@ -29,6 +29,7 @@ class AugmentationConfig:
     translate: float = 0.1  # largest shift, as a fraction of the image size
     shear_degrees: float = 0.0
     flip_probability: float = 0.5  # horizontal flip
+    native_crop_probability: float = 0.0  # a part of network size at the resolution of the images, not the whole image
     multi_scale: float = 0.0  # network size of a batch times 1 - this to 1 + this, in steps of 32
 
     # A box is kept if at least this fraction of it is still in the image and its edges have at least this length.

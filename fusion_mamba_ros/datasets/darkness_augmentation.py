@@ -21,7 +21,11 @@ def darken(
     """
     gain = generator.uniform(0.0, strongest_gain)
     deviation = generator.uniform(*_NOISE_LEVELS)
+    return with_light(image, gain, noise.draw(image.shape[:2], generator) * np.float32(deviation))
+
+
+def with_light(image: npt.NDArray[np.uint8], gain: float, noise: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return the image (H, W, 3) times ``gain``, plus ``noise`` (H, W) in grey levels."""
     # Use one noise image for all three channels: after demosaicing, noise in the dark is mostly brightness noise.
-    added = noise.draw(image.shape[:2], generator) * np.float32(deviation)
     dark = cv2.convertScaleAbs(image, alpha=gain)
-    return np.asarray(cv2.add(dark, cv2.merge([added] * 3), dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.add(dark, cv2.merge([noise] * 3), dtype=cv2.CV_8U), np.uint8)

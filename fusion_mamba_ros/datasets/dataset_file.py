@@ -16,13 +16,17 @@ from fusion_mamba_ros.datasets.scene_source import SceneSource
 from fusion_mamba_ros.perception.documents import parse_yaml
 from fusion_mamba_ros.perception.registration import Homographies, homographies_from
 
+MOST_RATIO = 100
+
 
 @dataclass(frozen=True)
 class FolderSource:
     """A dataset folder and its settings in a joined dataset.
 
     ``name`` is the prefix of the names of its pairs. ``format`` is the name of a layout or ``auto``. ``rename`` maps
-    the folder's class names to names of the class list. ``splits`` maps train, val or test to the folder's own split.
+    the folder's class names to names of the class list. ``splits`` maps train, val or test to the folder's own split,
+    or to None if the folder is not used for it. ``ratio`` and ``labelled`` are those of `SourceTraits`; ``labelled`` is
+    None if the folder's own class list says which classes are labelled.
     ``homographies`` maps a modality to its homography to RGB. It has no entry for aligned images.
     """
 
@@ -30,7 +34,9 @@ class FolderSource:
     name: str
     format: str = "auto"
     rename: Mapping[str, str] = field(default_factory=dict)
-    splits: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str | None] = field(default_factory=dict)
+    ratio: float | None = None
+    labelled: tuple[str, ...] | None = None
     homographies: Homographies = field(default_factory=dict, compare=False)
 
 
@@ -75,6 +81,10 @@ def describe_dataset(path: str | Path) -> DatasetDescription:
         raise DatasetError(
             f"dataset file {str(path)!r}: names {', '.join(names)} are not unique: add 'name' to an entry"
         )
+    if folders and not scenes and all(source.ratio is not None for source in folders):
+        raise DatasetError(
+            f"dataset file {str(path)!r}: every entry has a ratio: leave it out of the entry that the ratios refer to"
+        )
     classes = document.get("classes")
     if classes is not None and (not isinstance(classes, list) or not classes):
         raise DatasetError(f"dataset file {str(path)!r}: classes are {classes!r}: expected a list of names")
@@ -116,8 +126,26 @@ def _folder_source(file: Path, entry: Any) -> FolderSource:
         homographies = homographies_from(entry.get("homography"))
     except ValueError as error:
         raise DatasetError(f"dataset file {str(file)!r}, {path.name}: {error}") from error
-    name = str(entry.get("name", path.name))
-    return FolderSource(path, name, str(entry.get("format", "auto")), rename, splits, homographies)
+    ratio, labelled = entry.get("ratio"), entry.get("labelled")
+    if ratio is not None and (type(ratio) not in (int, float) or not 0 < ratio <= MOST_RATIO):
+        raise DatasetError(
+            f"dataset file {str(file)!r}, {path.name}: ratio is {ratio!r}: expected a number above 0, at most "
+            f"{MOST_RATIO}, such as 0.5 for half as many images as pairs without a ratio"
+        )
+    if labelled is not None and (not isinstance(labelled, list) or not all(type(name) is str for name in labelled)):
+        raise DatasetError(
+            f"dataset file {str(file)!r}, {path.name}: labelled is {labelled!r}: expected a list of class names"
+        )
+    return FolderSource(
+        path,
+        str(entry.get("name", path.name)),
+        str(entry.get("format", "auto")),
+        rename,
+        splits,
+        None if ratio is None else float(ratio),
+        None if labelled is None else tuple(labelled),
+        homographies,
+    )
 
 
 def _flag(file: Path, document: Mapping[str, Any], name: str) -> bool:

@@ -12,12 +12,16 @@ _AIRLIGHT = (120.0, 230.0)
 
 
 def haze(image: npt.NDArray[np.uint8], least_contrast: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return the image (H, W, 3) with haze. The contrast of its top row is from ``least_contrast`` to 1.
+    """Return the image (H, W, 3) with haze. The contrast of its top row is from ``least_contrast`` to 1."""
+    return haze_of(image, generator.uniform(least_contrast, 1.0), generator)
+
+
+def haze_of(image: npt.NDArray[np.uint8], transmission: float, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return the image (H, W, 3) with haze of random grey level, with the contrast ``transmission`` in its top row.
 
     Koschmieder's law: J t + A (1 - t) with the transmission t = exp(-b d). The distance d decreases linearly from 1 in
     the top row to a random value of at most 0.5 in the bottom row.
     """
-    transmission = generator.uniform(least_contrast, 1.0)
     nearest = generator.uniform(0.0, 0.5)
     airlight = generator.uniform(*_AIRLIGHT)
     distance = np.linspace(1.0, nearest, image.shape[0])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.dataset_file import DatasetDescription, FolderSource, describe_dataset
 from fusion_mamba_ros.datasets.layouts import Layout, find_layout
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
-from fusion_mamba_ros.datasets.pair_record import LayoutListing, Record
+from fusion_mamba_ros.datasets.pair_record import PairRecord, Record
 from fusion_mamba_ros.datasets.paired_dataset import PairedDataset
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem, count_problems
+from fusion_mamba_ros.datasets.source_traits import SourceTraits, traits_of
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES
 
 log = logging.getLogger(__name__)
@@ -52,13 +53,14 @@ def open_dataset(
         own_splits = _own_splits(source, layout, split, allow_test)
         if not own_splits:
             missing.append(f"{source.name} (it has {', '.join(layout.splits())})")
-        for own_split in own_splits:
-            listing = layout.list_split(own_split)
-            records += _taken_in(listing, source, class_names)
-            problems += [replace(problem, name=f"{source.name}/{problem.name}") for problem in listing.problems]
+        listings = [layout.list_split(own_split) for own_split in own_splits]
+        listed = [record for listing in listings for record in listing.records]
+        records += _taken_in(listed, source, layout, class_names)
+        found = [problem for listing in listings for problem in listing.problems]
+        problems += [replace(problem, name=f"{source.name}/{problem.name}") for problem in found]
     for name, scene in description.scenes:
         for own_split in SPLITS if split == "all" else (split,):
-            records += scene.records(own_split, name)
+            records += scene.records(own_split, name, class_names)
     if split == "all":
         records = list({record.name: record for record in records}.values())
     _report(path, split, records, problems, missing, refuse_problems)
@@ -83,6 +85,8 @@ def _own_splits(source: FolderSource, layout: Layout, split: str, allow_test: bo
     if split == "all":
         return available
     own = source.splits.get(split, split)
+    if own is None:
+        return ()
     if split in source.splits and own not in available:
         raise DatasetError(f"dataset {source.name!r} has no split {own!r} for {split}: it has {', '.join(available)}")
     if split == "val" and own == "val" and own not in available and "test" in available and allow_test:
@@ -105,7 +109,8 @@ def _refuse_overlap(layouts: Iterable[tuple[FolderSource, Layout]], split: str) 
         available = layout.splits()
         for role in SPLITS:
             own_split = source.splits.get(role, role)
-            for name in layout.split_names(own_split) if own_split in available else ():
+            for name in layout.split_names(own_split) if own_split is not None and own_split in available else ():
+                assert own_split is not None  # there are no names without a split
                 uses_of.setdefault((source.path.resolve(), name), set()).add((role, own_split))
     shared: list[str] = []
     for (_, name), uses in uses_of.items():
@@ -138,10 +143,13 @@ def _common_classes(layouts: Sequence[tuple[FolderSource, Layout]], description:
     return next(iter(lists))
 
 
-def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequence[str]) -> list[Record]:
-    """Return the records with the names and classes of the joined dataset.
+def _taken_in(
+    listed: Sequence[PairRecord], source: FolderSource, layout: Layout, class_names: Sequence[str]
+) -> list[Record]:
+    """Return the records with the names, classes and traits of the joined dataset.
 
-    Raises ``DatasetError`` if there are boxes, but none has a class of ``class_names``.
+    Raises ``DatasetError`` if there are boxes, but none has a class of ``class_names``, or if a labelled class of the
+    source is unknown.
     """
     canonical = {name.lower(): name for name in class_names}
     rename = {old.lower(): new for old, new in source.rename.items()}
@@ -150,21 +158,37 @@ def _taken_in(listing: LayoutListing, source: FolderSource, class_names: Sequenc
         name = rename.get(name.lower(), name)
         return canonical.get(name.lower(), name)
 
+    renamed = [
+        Annotation(item.boxes, tuple(map(class_of, item.classes)), item.normalised)
+        for item in (record.annotation for record in listed)
+    ]
+    found = {name for annotation in renamed for name in annotation.classes}
+    traits = _traits(source, [class_of(name) for name in layout.class_names()], found, class_names)
     records: list[Record] = []
-    found: set[str] = set()
-    for record in listing.records:
-        annotation = record.annotation
-        renamed = Annotation(annotation.boxes, tuple(map(class_of, annotation.classes)), annotation.normalised)
-        found.update(renamed.classes)
+    for record, annotation in zip(listed, renamed, strict=True):
         name = f"{source.name}/{record.name}"
         homographies = {key: matrix for key, matrix in source.homographies.items() if key in record.modalities}
-        records.append(replace(record, name=name, annotation=renamed, homographies=homographies))
+        records.append(replace(record, name=name, annotation=annotation, homographies=homographies, source=traits))
     if found and not found & set(class_names):
         raise DatasetError(
             f"no box of dataset {source.name!r} has a class of the list {', '.join(class_names)}: its label files have "
             f"{', '.join(sorted(found)[:8])}: name these in 'classes', or map them with 'rename'"
         )
     return records
+
+
+def _traits(
+    source: FolderSource, own_classes: Sequence[str], found: Collection[str], class_names: Sequence[str]
+) -> SourceTraits:
+    if source.labelled is None:
+        return traits_of(source.name, source.ratio, own_classes, found, class_names)
+    unknown = [name for name in source.labelled if name not in class_names]
+    if unknown:
+        raise DatasetError(
+            f"labelled classes of dataset {source.name!r} include {', '.join(unknown)}: use names of the class list, "
+            f"{', '.join(class_names)}"
+        )
+    return traits_of(source.name, source.ratio, source.labelled, (), class_names)
 
 
 def _report(

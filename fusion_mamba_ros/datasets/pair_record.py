@@ -12,6 +12,7 @@ from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.image_files import read_image
 from fusion_mamba_ros.datasets.problems import Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.source_traits import SourceTraits
 from fusion_mamba_ros.perception.registration import Homographies
 
 
@@ -43,7 +44,7 @@ class PairRecord:
     """The image files of one moment by modality, and their boxes.
 
     ``name`` is the common stem of the files. ``homographies`` maps a modality to its homography to RGB in normalised
-    coordinates. Aligned modalities have no entry.
+    coordinates. Aligned modalities have no entry. ``source`` describes the folder that the pair comes from.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PairRecord:
     annotation: Annotation
     group: str = ""
     homographies: Homographies = field(default_factory=dict, compare=False)
+    source: SourceTraits = field(default_factory=SourceTraits, compare=False)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -62,7 +64,8 @@ class PairRecord:
         images = {name: read_image(path, name) for name, path in self.images.items()}
         sample = Sample(self.name, images, group=self.group, homographies=self.homographies)
         boxes, labels, problems = self.annotation.resolve(self.name, sample.size, class_names)
-        return replace(sample, boxes=boxes, labels=labels), problems
+        labelled = self.source.labelled_mask(class_names)
+        return replace(sample, boxes=boxes, labels=labels, labelled=labelled), problems
 
 
 @dataclass

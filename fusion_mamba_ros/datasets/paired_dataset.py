@@ -11,6 +11,7 @@ import numpy as np
 from fusion_mamba_ros.datasets.pair_record import Record
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.source_traits import SourceTraits
 from fusion_mamba_ros.perception.modality import REFERENCE, in_order
 from fusion_mamba_ros.perception.registration import Homography
 
@@ -18,10 +19,10 @@ from fusion_mamba_ros.perception.registration import Homography
 class PairedDataset(Sequence[Sample]):
     """Labelled pairs of one split. ``dataset[i]`` reads the images of a pair and returns a ``Sample``.
 
-    ``names``, ``groups`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a modality.
-    ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split was
-    listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files, so
-    worker processes can share it.
+    ``names``, ``groups``, ``sources`` and ``modalities_of_each`` have one entry for each pair. A pair may lack a
+    modality. ``class_names`` are the class names by label. ``problems`` are the problems that were found when the split
+    was listed. Indexing raises ``UnreadableImageError`` if an image cannot be decoded. The dataset holds no open files,
+    so worker processes can share it.
     """
 
     def __init__(self, records: Sequence[Record], class_names: Sequence[str], problems: Sequence[Problem] = ()) -> None:
@@ -30,6 +31,8 @@ class PairedDataset(Sequence[Sample]):
         self.problems = tuple(problems)
         self.names = tuple(record.name for record in self.records)
         self.groups = tuple(record.group for record in self.records)
+        # Records of other packages may lack it.
+        self.sources = tuple(getattr(record, "source", SourceTraits()) for record in self.records)
         self.modalities_of_each = tuple(frozenset(record.modalities) for record in self.records)
         for what, names in (("class", self.class_names), ("pair", self.names)):
             if len(set(names)) != len(names):

@@ -47,16 +47,15 @@ def random_affine(config: AugmentationConfig, size: tuple[int, int], generator: 
     mirror = -1.0 if generator.random() < config.flip_probability else 1.0
     cosine, sine = np.cos(angle), np.sin(angle)
     linear = zoom * np.array([[1, shear[0]], [shear[1], 1]]) @ np.array([[cosine, -sine], [sine, cosine]])
-    return _about_centre(linear @ np.diag([mirror, 1.0]), shift, size)
+    return about_centre(linear @ np.diag([mirror, 1.0]), shift, size)
 
 
 def random_misalignment(config: AugmentationConfig, size: tuple[int, int], generator: np.random.Generator) -> Matrix:
     """Return a random matrix that simulates a small thermal-to-RGB calibration error, in network pixels."""
     zoom = 1 + generator.uniform(-1, 1) * config.misalignment_scale
-    angle = np.deg2rad(generator.uniform(-1, 1) * config.misalignment_degrees)
+    degrees = generator.uniform(-1, 1) * config.misalignment_degrees
     shift = generator.uniform(-1, 1, 2) * config.misalignment * size[0]
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return _about_centre(zoom * np.array([[cosine, -sine], [sine, cosine]]), shift, size)
+    return about_centre(rotation_and_zoom(degrees, zoom), shift, size)
 
 
 def warp_into(canvas: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8], matrix: Matrix) -> None:
@@ -99,7 +98,14 @@ def warp_boxes(
     return clipped.astype(np.float32), keep
 
 
-def _about_centre(linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], size: tuple[int, int]) -> Matrix:
+def rotation_and_zoom(degrees: float, zoom: float) -> npt.NDArray[np.float64]:
+    """Return the linear part (2, 2) of a rotation by ``degrees`` and a zoom by the factor ``zoom``."""
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.asarray(zoom * np.array([[cosine, -sine], [sine, cosine]]))
+
+
+def about_centre(linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], size: tuple[int, int]) -> Matrix:
+    """Return the matrix of ``linear`` (2, 2) about the centre of an image of ``size``, followed by ``shift`` (2,)."""
     centre = np.array(size, np.float64) / 2
     matrix = np.eye(3)
     matrix[:2, :2] = linear

@@ -19,6 +19,7 @@ from fusion_mamba_ros.perception.registration import relative_homographies, warp
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 
 DEFAULT_SCALING = ThermalScaling()
+DEFAULT_HEADROOM = 1.25
 
 
 def prepare(sample: Sample, scaling: ThermalScaling = DEFAULT_SCALING, fit: tuple[int, int] | None = None) -> Sample:
@@ -53,8 +54,8 @@ class PreparedDataset(Sequence[Sample]):
 
     Images are stored at up to ``headroom`` times the scale at which they fill ``size``, so that warping to network size
     does not start from full resolution. If ``headroom`` is None, they are stored at their own size. The cache grows up
-    to ``limit_bytes``. Pairs beyond this limit are read again each time. ``class_names``, ``names``, ``groups`` and
-    ``modalities_of_each`` are those of the dataset.
+    to ``limit_bytes``. Pairs beyond this limit are read again each time. ``class_names``, ``names``, ``groups``,
+    ``sources`` and ``modalities_of_each`` are those of the dataset.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class PreparedDataset(Sequence[Sample]):
         size: tuple[int, int],
         *,
         scaling: ThermalScaling = DEFAULT_SCALING,
-        headroom: float | None = 1.25,
+        headroom: float | None = DEFAULT_HEADROOM,
         limit_bytes: int = 4 << 30,
     ) -> None:
         self.dataset = dataset
         self.class_names, self.names, self.groups = dataset.class_names, dataset.names, dataset.groups
-        self.modalities_of_each = dataset.modalities_of_each
+        self.modalities_of_each, self.sources = dataset.modalities_of_each, dataset.sources
         self.scaling = scaling
         self.limit_bytes = limit_bytes
         self.cached_bytes = 0

@@ -36,6 +36,7 @@ class Sample:
         labels: (n,) int64, indices into the dataset's ``class_names``.
         group: Group of the sample, for example ``day`` or ``night``. May be empty.
         homographies: Homography to RGB by modality, in normalised coordinates. Aligned modalities have no entry.
+        labelled: (classes,) bool, whether the objects of each class have boxes. None: those of all classes have.
 
     Raises ``ValueError`` if there is no image, or if the lengths of ``boxes`` and ``labels`` differ.
     """
@@ -46,6 +47,7 @@ class Sample:
     labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
     group: str = ""
     homographies: Homographies = field(default_factory=dict, compare=False)
+    labelled: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", {name: self.images[name] for name in in_order(self.images)})

@@ -13,6 +13,7 @@ from fusion_mamba_ros.datasets.annotation import Annotation
 from fusion_mamba_ros.datasets.layouts.split_lists import SPLITS
 from fusion_mamba_ros.datasets.problems import DatasetError, Problem
 from fusion_mamba_ros.datasets.sample import Sample
+from fusion_mamba_ros.datasets.source_traits import SourceTraits, traits_of
 from fusion_mamba_ros.perception.modality import known_modalities
 from fusion_mamba_ros.perception.registration import Homographies
 from fusion_mamba_ros.synthetic.procedural_scene import CLASS_NAMES, MODALITIES, ProceduralScene
@@ -31,6 +32,7 @@ class SceneRecord:
     frame_index: int
     modalities: tuple[str, ...] = ("rgb", "thermal")
     homographies: Homographies = field(default_factory=dict, compare=False)
+    source: SourceTraits = field(default_factory=SourceTraits, compare=False)
 
     def read(self, class_names: Sequence[str]) -> tuple[Sample, list[Problem]]:
         """Return the sample without boxes whose class is not in ``class_names``."""
@@ -41,7 +43,8 @@ class SceneRecord:
         factor = np.tile(np.array(sample.size) / scene.rgb_size, 2)
         annotation = Annotation(frame.boxes * factor, tuple(CLASS_NAMES[label] for label in frame.labels))
         boxes, labels, _ = annotation.resolve(self.name, sample.size, class_names)
-        return replace(sample, boxes=boxes, labels=labels), []
+        labelled = self.source.labelled_mask(class_names)
+        return replace(sample, boxes=boxes, labels=labels, labelled=labelled), []
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ class SceneSource:
             raise DatasetError(f"scene has {', '.join(unknown)}: register this modality first, or leave it out")
         return replace(source, modalities=tuple(names))
 
-    def records(self, split: str, name: str) -> list[SceneRecord]:
-        """Return the pairs of one split."""
+    def records(self, split: str, name: str, class_names: Sequence[str] = CLASS_NAMES) -> list[SceneRecord]:
+        """Return the pairs of one split of a dataset with the classes ``class_names``."""
+        traits = traits_of(name, None, CLASS_NAMES, (), class_names)
         first_seed = self.seed + _SEEDS_PER_SPLIT * SPLITS.index(split)
         records = []
         for index in range(getattr(self, split)):
@@ -94,5 +98,5 @@ class SceneSource:
             frame_index = int(np.random.default_rng(seed).integers(0, 900))
             group = "night" if night else "day"
             full_name = f"{name}/{group}_{seed}_{frame_index:06d}"
-            records.append(SceneRecord(full_name, group, seed, frame_index, self.modalities))
+            records.append(SceneRecord(full_name, group, seed, frame_index, self.modalities, source=traits))
         return records

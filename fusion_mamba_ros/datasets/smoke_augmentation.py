@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from fusion_mamba_ros.datasets.haze_augmentation import veil
 
-_GREY = (60.0, 230.0)
+# Grey level range of smoke.
+GREY = (60.0, 230.0)
 _OCTAVES = 4
 # Number of cells of the coarsest clouds along the shorter edge of the image.
 _COARSEST_CELLS = 2
@@ -22,10 +23,19 @@ def smoke(image: npt.NDArray[np.uint8], least_contrast: float, generator: np.ran
     can be the whole image.
     """
     clouds = cloud_field((image.shape[0], image.shape[1]), generator)
-    # -0.5 gives smoke in a few places, 1.0 gives smoke everywhere.
-    fill = generator.uniform(-0.5, 1.0)
+    return smoke_of(image, clouds, generator.uniform(-0.5, 1.0), least_contrast, generator.uniform(*GREY))
+
+
+def smoke_of(
+    image: npt.NDArray[np.uint8], clouds: npt.NDArray[np.float64], fill: float, least_contrast: float, grey: float
+) -> npt.NDArray[np.uint8]:
+    """Return the image (H, W, 3) with smoke of the grey level ``grey`` and the density ``clouds`` + ``fill``.
+
+    ``clouds`` (H, W) is a field of `cloud_field`. The density is clipped to 0 ... 1: -1 gives no smoke, -0.5 smoke in a
+    few places, 1 smoke everywhere. The contrast at density 1 is ``least_contrast``.
+    """
     density = np.clip(clouds + fill, 0.0, 1.0)
-    return veil(image, 1.0 - (1.0 - least_contrast) * density, generator.uniform(*_GREY))
+    return veil(image, 1.0 - (1.0 - least_contrast) * density, grey)
 
 
 def cloud_field(shape: tuple[int, int], generator: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -31,7 +31,7 @@ def augment_thermal(
         deviation_px = generator.uniform(0, 1) * config.thermal_blur_px
         image = cv2.GaussianBlur(image, (0, 0), deviation_px) if deviation_px > 0.05 else image
     mean = cv2.mean(image)[0]
-    table = np.clip((_LEVELS - mean) * gain + mean + offset, 0, 255)
+    table = contrast_table(mean, gain, offset)
     if inverted:
         table = 255 - table
     if noise_deviation == 0 and not pattern_deviation.any():
@@ -44,7 +44,19 @@ def augment_thermal(
         deviation * generator.standard_normal(count, np.float32)
         for deviation, count in zip(pattern_deviation, image.shape, strict=True)
     )
-    changed += rows[:, None]
-    changed += columns
-    rounded: npt.NDArray[np.uint8] = cv2.convertScaleAbs(cv2.max(changed, 0.0))
+    return with_pattern(changed, rows, columns)
+
+
+def contrast_table(mean: float, gain: float, offset: float = 0.0) -> npt.NDArray[np.float32]:
+    """Return what each grey level 0 ... 255 becomes: the contrast about ``mean`` times ``gain``, plus ``offset``."""
+    return np.asarray(np.clip((_LEVELS - mean) * gain + mean + offset, 0, 255), np.float32)
+
+
+def with_pattern(
+    image: npt.NDArray[np.float32], rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """Add an offset to each row and each column of ``image`` (H, W), in place, and return it rounded to 8 bits."""
+    image += rows[:, None]
+    image += columns
+    rounded: npt.NDArray[np.uint8] = cv2.convertScaleAbs(cv2.max(image, 0.0))
     return rounded

@@ -244,3 +244,23 @@ def _standard_scan(t: Translation, shape: Shape, tensors: Sequence[Any], softplu
     skip, bias = (None if tensor is None else tensor.detach().numpy() for tensor in (D, delta_bias))
     scan = StandardScan(t.graph, A.detach().numpy(), *shape[1:])
     return scan.add(u.name, delta.name, B.name, C.name, skip, bias, softplus=bool(softplus))
+
+
+@rule("aten::amax")
+def _amax(t: Translation, shape: Shape, x: Value, axes: Sequence[int] = (), keepdim: bool = False) -> str:
+    return t.graph.add("ReduceMax", x.name, axes=list(axes), keepdims=int(keepdim))
+
+
+@rule("aten::amin")
+def _amin(t: Translation, shape: Shape, x: Value, axes: Sequence[int] = (), keepdim: bool = False) -> str:
+    return t.graph.add("ReduceMin", x.name, axes=list(axes), keepdims=int(keepdim))
+
+
+@rule("aten::eq")
+def _equal(t: Translation, shape: Shape, a: Operand, b: Operand) -> str:
+    return t.graph.add("Equal", t.name_of(a), t.name_of(b))
+
+
+@rule("aten::where")
+def _where(t: Translation, shape: Shape, condition: Value, a: Operand, b: Operand) -> str:
+    return t.graph.add("Where", condition.name, t.name_of(a), t.name_of(b))

@@ -18,6 +18,12 @@ from fusion_mamba_ros.perception.image_writer import encode_image
 _IMAGES, _TRUTH, _PREDICTIONS = "data", "labels.json", "predictions.json"
 
 
+def check_export_folder(folder: Path) -> None:
+    """Raise ``ValueError`` if ``folder`` is a file or has files already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"'{folder}' has files already: remove them or choose another folder")
+
+
 class FiftyOneExport:
     """Writer of the folder ``folder``: `data/` with the images, `labels.json` and `predictions.json`.
 
@@ -27,8 +33,7 @@ class FiftyOneExport:
     """
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"'{folder}' has files already: remove them or choose another folder")
+        check_export_folder(folder)
         self._folder = folder
         self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(class_names)]
         self._images: list[dict[str, Any]] = []
@@ -42,13 +47,14 @@ class FiftyOneExport:
         detections: Detections,
         *,
         stamp_ns: int,
+        mode: str | None = None,
         true_boxes: npt.NDArray[np.float32] | None = None,
         true_labels: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Add one image with its detections and its true boxes (n, 4) x1 y1 x2 y2; None: they are unknown.
 
         ``image`` is RGB (H, W, 3), stored as JPEG, or (H, W) with 8 or 16 bits, stored as PNG. All boxes are in its
-        pixels. An image without known true boxes has ``"labelled": false``.
+        pixels. An image without known true boxes has ``"labelled": false``. ``mode`` None is that of the detections.
         """
         number = len(self._images) + 1
         suffix = ".jpg" if image.ndim == 3 else ".png"
@@ -61,7 +67,7 @@ class FiftyOneExport:
                 "width": int(image.shape[1]),
                 "height": int(image.shape[0]),
                 "stamp_ns": stamp_ns,
-                "mode": detections.mode.value,
+                "mode": mode or detections.mode.value,
                 "labelled": true_boxes is not None,
             }
         )

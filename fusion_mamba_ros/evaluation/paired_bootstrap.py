@@ -126,7 +126,7 @@ class MatchTable:
             block = max(1, _BLOCK // max(1, len(owners)))
             for start in range(0, len(weights), block):
                 part = weights[start : start + block]
-                precisions[label, start : start + block] = _average_precision(
+                precisions[label, start : start + block] = weighted_average_precision(
                     part[:, owners], hits, part @ self.truth_counts[label]
                 )
         counted = np.isfinite(precisions)
@@ -137,7 +137,7 @@ class MatchTable:
         return means
 
 
-def _average_precision(
+def weighted_average_precision(
     weights: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_], truth: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Return the COCO 101-point average precision (b,) of detections, best first, counted ``weights`` (b, n) times."""

@@ -17,6 +17,7 @@ from fusion_mamba_ros.network.fusion import (
     IcaFusion,
 )
 from fusion_mamba_ros.network.fusion_mamba_block import FusionMambaBlock
+from fusion_mamba_ros.network.missing_tokens import MissingTokens
 from fusion_mamba_ros.network.state_space import SelectiveScan2d, VisualStateSpaceBlock
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "FusionMambaDetector",
     "FusionOperator",
     "IcaFusion",
+    "MissingTokens",
     "ModelConfig",
     "SelectiveScan2d",
     "StateSpaceChannelSwapping",

@@ -15,6 +15,7 @@ from fusion_mamba_ros.network.old_config_names import MOVED, RENAMED, warn_of_ol
 from fusion_mamba_ros.network.setting_checks import require_choice, require_int
 
 NECKS = ("yolov8", "yolov5")
+MISSING = ("zeros", "learned")
 LEVELS = (3, 4, 5)
 STRIDES = tuple(2**level for level in LEVELS)
 MAX_MODALITIES = 4
@@ -63,6 +64,11 @@ class ModelConfig:
     """Pyramid levels at which the fusion operator works; at the other levels, the streams are added for the neck."""
     reg_max: int = 16
     """Number of bins in the distribution of each box edge."""
+    missing: str = "zeros"
+    """What stands for a missing image: `zeros`, or `learned` (a vector of `MissingTokens` at each level).
+
+    With `learned`, the backbone of a missing image need not be computed. Unused with a single modality.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", _modalities(self.modalities))
@@ -71,6 +77,7 @@ class ModelConfig:
         require_choice("scale", self.scale, BACKBONES[self.backbone].scales)
         require_choice("neck", self.neck, ("auto", *NECKS))
         require_choice("fusion", self.fusion, OPERATORS)
+        require_choice("missing", self.missing, MISSING)
         for name, (least, most) in _LIMITS.items():
             require_int(name, getattr(self, name), least, most)
         kind = OPERATORS[self.fusion]
@@ -123,6 +130,8 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain lists, mappings and scalars for JSON and YAML."""
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        if self.missing == "zeros":
+            del values["missing"]  # readable by versions without this field
         settings = values.pop("operator").to_dict()
         section = {self.fusion: settings} if settings else {}
         return {**values, "modalities": dict(self.modalities), "levels": list(self.levels), **section}

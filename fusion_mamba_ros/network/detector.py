@@ -11,6 +11,7 @@ from fusion_mamba_ros.network.backbones import Backbone
 from fusion_mamba_ros.network.config import LEVELS, STRIDES, ModelConfig
 from fusion_mamba_ros.network.fusion import AddFusion
 from fusion_mamba_ros.network.head import DetectionHead
+from fusion_mamba_ros.network.missing_tokens import MissingTokens
 from fusion_mamba_ros.network.neck import PathAggregation
 
 
@@ -28,6 +29,8 @@ class FusionMambaDetector(nn.Module):
             {name: config.backbone_kind.build(config.scale, channels) for name, channels in config.modalities.items()}
         )
         self.fusions = nn.ModuleList(_level_fusion(config, level) for level in LEVELS)
+        learned = config.missing == "learned" and len(config.modalities) > 1
+        self.missing_tokens = MissingTokens(config.modalities, config.level_channels) if learned else None
         self.neck = PathAggregation(config)
         self.head = DetectionHead(config)
 
@@ -36,13 +39,16 @@ class FusionMambaDetector(nn.Module):
 
         In the channels of a map, the box distribution logits come first, then the class logits.
         ``images``: modality name to (B, C_m, H, W), float in [0, 1], H and W divisible by 32. A missing modality is
-        replaced by zeros.
+        replaced by zeros. With ``missing: learned``, `MissingTokens` replaces its features.
         Raises ``ValueError`` if ``images`` is empty, a name is unknown or a shape does not fit.
         """
-        maps = self._inputs(images)
+        maps = self.ordered_inputs(images)
+        missing = [] if self.missing_tokens is None else self.missing_tokens.find(maps)
         fused = []
         for index, fusion in enumerate(self.fusions):
             features = [backbone.sections[index](x) for backbone, x in zip(self.backbones.values(), maps, strict=True)]
+            if self.missing_tokens is not None:
+                features = self.missing_tokens.replace(index, features, missing)
             maps, level = fusion(*features)
             fused.append(level)
         levels: list[Tensor] = self.head(self.neck(fused))
@@ -52,7 +58,8 @@ class FusionMambaDetector(nn.Module):
         """Return the decoded raw maps (B, anchors, 4 + classes): x1 y1 x2 y2 in pixels, then class probabilities."""
         return self.head.decode(levels)
 
-    def _inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def ordered_inputs(self, images: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the images in the order of the streams, zeros in place of a missing one. Raises as `forward` does."""
         expected = self.config.modalities
         for name in images:
             if name not in expected:

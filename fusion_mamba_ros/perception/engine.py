@@ -96,3 +96,18 @@ class Engine(Protocol):
 
     def free_memory(self) -> None:
         """Return unused cached memory to the device after a failure. Do nothing if there is no cache."""
+
+
+def run_in_parts(
+    engine: Engine, images: Mapping[str, npt.NDArray[np.uint8]], calibration: Calibration | None, most: int
+) -> EngineOutput:
+    """Return the output for a batch of any size, at most ``most`` images at a time. See `Engine.run`."""
+    count = len(next(iter(images.values())))
+    if count <= most:
+        return engine.run(images, calibration)
+    outputs = [
+        engine.run({name: batch[first : first + most] for name, batch in images.items()}, calibration)
+        for first in range(0, count, most)
+    ]
+    problem = next((output.problem for output in outputs if output.problem is not None), None)
+    return EngineOutput(np.concatenate([output.rows for output in outputs]), problem)

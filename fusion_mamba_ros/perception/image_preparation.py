@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError
 from fusion_mamba_ros.perception.letterbox import Size
 from fusion_mamba_ros.perception.modality import REFERENCE, Images, LevelStream, known_modalities, modality_named
-from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare
+from fusion_mamba_ros.perception.preprocessing import PreparedImages, prepare_tiles
 from fusion_mamba_ros.perception.registration import Homographies
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.tiling import Tiling
 
 
 class ImagePreparation:
@@ -55,9 +56,17 @@ class ImagePreparation:
             stream.reset()
 
     def prepare(self, images: Images, homographies: Homographies, reference_size: Size | None) -> PreparedImages:
-        """Return the canvases of one set of images. See `preprocessing.prepare`.
+        """Return the canvases of one set of images. See `prepare_tiles`."""
+        return self.prepare_tiles(images, homographies, reference_size, None)[0]
 
-        Raises ``ValueError`` if an image is malformed, a modality is unknown or all images are missing.
+    def prepare_tiles(
+        self, images: Images, homographies: Homographies, reference_size: Size | None, tiling: Tiling | None
+    ) -> list[PreparedImages]:
+        """Return the canvases of each tile of one set of images. See `preprocessing.prepare_tiles`.
+
+        The levels are those of the whole image, so that all tiles of a thermal image have the same scaling. Raises
+        ``ValueError`` if an image is malformed, a modality is unknown, all images are missing or there are too many
+        tiles.
         """
         known = known_modalities()
         unknown = sorted(set(images) - set(known))
@@ -71,10 +80,11 @@ class ImagePreparation:
                 levels[name] = (
                     modality_named(name).levels(image, self._scaling) if stream is None else stream.scale(image)
                 )
-        return prepare(
+        return prepare_tiles(
             levels,
             channels=self._channels,
             canvas_size=self._canvas_size,
             homographies=homographies,
             reference_size=reference_size,
+            tiling=tiling,
         )

@@ -7,16 +7,15 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
-from fusion_mamba_ros.perception.decoding import detections_from
 from fusion_mamba_ros.perception.detections import Detections, Mode
-from fusion_mamba_ros.perception.engine import Engine, EngineOptions
+from fusion_mamba_ros.perception.engine import Engine, EngineOptions, run_in_parts
 from fusion_mamba_ros.perception.engine_loading import AUTO, load_engine
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.image_preparation import ImagePreparation
@@ -25,29 +24,27 @@ from fusion_mamba_ros.perception.modality import Images, modality_named
 from fusion_mamba_ros.perception.mode import modalities_of, modes_of
 from fusion_mamba_ros.perception.preprocessing import PreparedImages, to_batch
 from fusion_mamba_ros.perception.registration import Homographies, Homography, by_modality, homographies_from
+from fusion_mamba_ros.perception.stage_times import StageTimes
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.perception.thresholds import Thresholds, default_thresholds, labels_of
+from fusion_mamba_ros.perception.tile_merging import merged_detections
+from fusion_mamba_ros.perception.tiling import Tiling
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.network import FusionMambaDetector
 
+# Tiles that pass through the network at once. More take more memory and no less time.
+_MOST_TILES_IN_A_BATCH = 8
+
 __all__ = ["Predictor", "StageTimes", "Thresholds", "default_thresholds", "labels_of"]
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """The times of the stages of one prediction, in milliseconds."""
-
-    preprocess_ms: float = 0.0
-    inference_ms: float = 0.0
-    postprocess_ms: float = 0.0
 
 
 class Predictor:
     """An engine ready to use. It turns images of one or more modalities into boxes in pixels of the RGB image.
 
     Only one thread may predict. Any thread may change ``thresholds`` at any time; the next prediction uses them. After
-    a prediction ``times`` holds the times of its stages.
+    a prediction ``times`` holds the times of its stages, ``prepared`` its images as the network saw them,
+    a list of tiles (one without tiling) for each set of images.
     """
 
     def __init__(
@@ -62,6 +59,7 @@ class Predictor:
         homography: Homography | Homographies | None = None,
         stream: bool = False,
         calibrated: bool = True,
+        tiling: Tiling | None = None,
     ) -> None:
         """Use ``engine`` with the metadata of its checkpoint.
 
@@ -69,8 +67,8 @@ class Predictor:
         mapping from modality names to all homographies. Set ``stream`` if the images come in order from one camera per
         modality; the thermal scaling is then smoothed over time. With ``calibrated`` the checkpoint's calibration is
         applied to the scores. Without ``thresholds`` the score threshold of that calibration is used, or 0.25 if there
-        is none. Raises ``ValueError`` with one sentence if a modality is not registered, or if a homography or
-        threshold is invalid.
+        is none. With ``tiling`` each image is cut into tiles, and all of them pass through the network. Raises
+        ``ValueError`` with one sentence if a modality is not registered, or if a homography or threshold is invalid.
 
         Deprecated: a `FusionMambaDetector` in place of the engine, with ``device`` and ``precision``. Use `from_model`.
         """
@@ -83,13 +81,14 @@ class Predictor:
         self.device = engine.device
         self.metadata = metadata
         self.class_names = metadata.class_names
-        self.times = StageTimes()
+        self.times, self.prepared = StageTimes(), list[list[PreparedImages]]()
         stored: Mapping[str, Any] = metadata.homographies
         if homography is not None:
             stored = homography if isinstance(homography, Mapping) else {**stored, "thermal": homography}
         self.homographies = homographies_from(stored)
         scaling = thermal or metadata.thermal
         self._preparation = ImagePreparation(engine.modalities, metadata.input_size, scaling, stream=stream)
+        self.tiling = tiling
         self.calibration = metadata.calibration if calibrated else None
         self.thresholds = thresholds or default_thresholds(self.calibration)
 
@@ -169,11 +168,8 @@ class Predictor:
 
     @thresholds.setter
     def thresholds(self, thresholds: Thresholds) -> None:
-        labels = None
-        if thresholds.classes is not None:
-            labels = labels_of(thresholds.classes, self.class_names)
         # Assign both values as one tuple, so that a prediction in another thread sees both or neither.
-        self._selection = (thresholds, labels)
+        self._selection = self._with_labels(thresholds)
 
     def change(self, **values: Any) -> None:
         """Change some thresholds and keep the others. Raises ``ValueError`` and changes nothing if one is invalid."""
@@ -198,14 +194,15 @@ class Predictor:
         the network's output is not finite in one of the modes.
         """
         width, height = self.metadata.input_size
-        black = {
-            name: np.zeros((height, width) if modality_named(name).channels == 1 else (height, width, 3), np.uint8)
+        # Not the missing value of a modality: the engine may save the work for a missing image.
+        grey = {
+            name: modality_named(name).missing(height, width, modality_named(name).channels).squeeze() + np.uint8(128)
             for name in self.modalities
         }
         seconds = []
         for mode in self.modes:
             started = time.perf_counter()
-            self.predict({name: black[name] for name in modalities_of(mode, self.modalities)})
+            self.predict({name: grey[name] for name in modalities_of(mode, self.modalities)})
             seconds.append(time.perf_counter() - started)
         return tuple(seconds)
 
@@ -236,8 +233,8 @@ class Predictor:
         if not batch:
             return []
         thresholds, labels = self._selection
-        rows, prepared = self._infer(batch, reference_size, homography)
-        return self._selected(rows, prepared, [(thresholds, labels)])[0]
+        rows = self._infer(batch, reference_size, homography)
+        return self._selected(rows, [(thresholds, labels)])[0]
 
     def predict_for(
         self, images: Images, thresholds: Sequence[Thresholds], *, reference_size: Size | None = None
@@ -246,51 +243,47 @@ class Predictor:
 
         The predictor's own thresholds are not used. Raises ``ValueError`` as `predict` does.
         """
-        selections = [
-            (item, None if item.classes is None else labels_of(item.classes, self.class_names)) for item in thresholds
-        ]
-        rows, prepared = self._infer([images], reference_size, None)
-        return [found[0] for found in self._selected(rows, prepared, selections)]
+        selections = [self._with_labels(item) for item in thresholds]
+        rows = self._infer([images], reference_size, None)
+        return [found[0] for found in self._selected(rows, selections)]
+
+    def _with_labels(self, thresholds: Thresholds) -> tuple[Thresholds, tuple[int, ...] | None]:
+        return thresholds, None if thresholds.classes is None else labels_of(thresholds.classes, self.class_names)
 
     def _infer(
         self,
         batch: Sequence[Images],
         reference_size: Size | None,
         homography: Homography | Homographies | None,
-    ) -> tuple[npt.NDArray[np.float32], list[PreparedImages]]:
-        """Return the decoded output of the network and the prepared images."""
+    ) -> npt.NDArray[np.float32]:
+        """Return the decoded output of the network; keep the prepared tiles of each set of images."""
         started = time.perf_counter()
         homographies = self.homographies if homography is None else by_modality(homography)
-        prepared = [self._preparation.prepare(images, homographies, reference_size) for images in batch]
-        inputs = to_batch(prepared)
+        self.prepared = [
+            self._preparation.prepare_tiles(images, homographies, reference_size, self.tiling) for images in batch
+        ]
+        inputs = to_batch([tile for tiles in self.prepared for tile in tiles])
         ready = time.perf_counter()
-        output = self.engine.run(inputs, self.calibration)
+        output = run_in_parts(
+            self.engine, inputs, self.calibration, _MOST_TILES_IN_A_BATCH if self.tiling else len(batch)
+        )
         if output.problem is not None:
             raise NonFiniteOutputError(output.problem)
         self.times = StageTimes(1e3 * (ready - started), 1e3 * (time.perf_counter() - ready))
-        return output.rows, prepared
+        return output.rows
 
     def _selected(
         self,
         batch_rows: npt.NDArray[np.float32],
-        prepared: Sequence[PreparedImages],
         selections: Sequence[tuple[Thresholds, tuple[int, ...] | None]],
     ) -> list[list[Detections]]:
-        """Return the detections of the whole batch for each pair of thresholds and labels to keep."""
+        """Return the detections of the last batch for each pair of thresholds and labels to keep."""
         started = time.perf_counter()
+        ends = np.cumsum([len(tiles) for tiles in self.prepared])
         results = [
             [
-                detections_from(
-                    rows,
-                    item.letterbox,
-                    item.mode,
-                    score_threshold=thresholds.score_threshold,
-                    nms_threshold=thresholds.nms_threshold,
-                    max_detections=thresholds.max_detections,
-                    classes=labels,
-                    multi_label=thresholds.multi_label,
-                )
-                for rows, item in zip(batch_rows, prepared, strict=True)
+                merged_detections(batch_rows[end - len(tiles) : end], tiles, thresholds, labels)
+                for end, tiles in zip(ends, self.prepared, strict=True)
             ]
             for thresholds, labels in selections
         ]

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from fusion_mamba_ros.network import FusionMambaDetector
+from fusion_mamba_ros.network.absent_streams import AbsentStreams
 from fusion_mamba_ros.perception.calibration import Calibration
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, load_checkpoint
 from fusion_mamba_ros.perception.compute import choose_device, choose_precision, fold_batch_norms
 from fusion_mamba_ros.perception.engine import EngineOptions, EngineOutput
 from fusion_mamba_ros.perception.finite_output import NOT_FINITE
+from fusion_mamba_ros.perception.missing_images import missing_images
 from fusion_mamba_ros.perception.threads import set_threads
 
 _PRECISION_NAMES = {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -59,6 +61,7 @@ class TorchEngine:
         fold_batch_norms(model)
         self.model = model.to(self._device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = AbsentStreams(self.model)
 
     def run(self, images: Mapping[str, npt.NDArray[np.uint8]], calibration: Calibration | None = None) -> EngineOutput:
         """Return the decoded output for a batch of prepared images. See `Engine.run`."""
@@ -82,10 +85,12 @@ class TorchEngine:
             torch.cuda.empty_cache()
 
     def _run(self, images: Mapping[str, npt.NDArray[np.uint8]], calibration: Calibration | None) -> EngineOutput:
+        # A model of one stream always has an image.
+        absent = missing_images(images) if len(images) > 1 else {}
         tensors = {name: to_tensor(image, self._device) for name, image in images.items()}
         autocast = torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None)
         with torch.inference_mode(), autocast:
-            levels = self.model(tensors)
+            levels = self._network(tensors, absent)
             # Check before decoding: a softmax or the score threshold would hide NaN and infinity.
             finite = are_finite(levels)
             decoded = self.model.decode(levels)

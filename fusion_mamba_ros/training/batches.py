@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fusion_mamba_ros.datasets import Augmentation, Sample
 from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.perception.preprocessing import with_channels
+from fusion_mamba_ros.training.epoch_selection import EpochSelection
 from fusion_mamba_ros.training.loss import Targets
 
 
@@ -69,7 +70,17 @@ def collate(samples: Sequence[Sample], modalities: Mapping[str, int]) -> Batch:
         targets.labels[index, :count] = torch.from_numpy(sample.labels)
         targets.boxes[index, :count] = torch.from_numpy(sample.boxes)
         targets.valid[index, :count] = True
-    return Batch(images, targets, _absent(samples, modalities))
+    return Batch(images, replace(targets, labelled=_labelled(samples)), _absent(samples, modalities))
+
+
+def _labelled(samples: Sequence[Sample]) -> Tensor | None:
+    """Return which classes are labelled in each sample, (B, classes), or None if all are."""
+    known = [sample.labelled for sample in samples if sample.labelled is not None]
+    if not known:
+        return None
+    everything = np.ones_like(known[0])
+    rows = [everything if sample.labelled is None else sample.labelled for sample in samples]
+    return torch.from_numpy(np.stack(rows))
 
 
 def _absent(samples: Sequence[Sample], modalities: Iterable[str]) -> tuple[str, ...]:
@@ -87,7 +98,7 @@ class EpochBatches(Dataset[Batch]):
     Order and augmentation depend on ``seed``, ``epoch`` and the position in the epoch only. So a batch does not depend
     on the number of workers, the number of processes or the batch at which a run resumes. There is one exception: if
     dropout would remove the same modality from all pairs in a process's part of a batch, its first pair gets no
-    dropout.
+    dropout. ``selection`` chooses the pairs of each epoch; None: all pairs.
     """
 
     def __init__(
@@ -101,12 +112,14 @@ class EpochBatches(Dataset[Batch]):
         epoch: int,
         rank: int = 0,
         processes: int = 1,
+        selection: EpochSelection | None = None,
     ):
         self.dataset, self.augmentation, self.modalities = dataset, augmentation, dict(modalities)
         self.batch_size, self.seed, self.epoch, self.rank, self.processes = batch_size, seed, epoch, rank, processes
-        self.order = np.random.default_rng((seed, epoch)).permutation(len(dataset))
+        chosen = len(dataset) if selection is None else selection.indices(epoch)
+        self.order = np.random.default_rng((seed, epoch)).permutation(chosen)
         # All processes need equally many pairs, so the pairs that remain after even division are left out this epoch.
-        self.order = self.order[: len(dataset) - len(dataset) % processes]
+        self.order = self.order[: len(self.order) - len(self.order) % processes]
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)

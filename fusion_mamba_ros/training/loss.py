@@ -17,15 +17,20 @@ from fusion_mamba_ros.training.box_overlap import complete_iou
 
 @dataclass(frozen=True)
 class Targets:
-    """Objects of a batch, padded to M: ``labels`` (B, M) int64, ``boxes`` (B, M, 4) pixels, ``valid`` (B, M) bool."""
+    """Objects of a batch, padded to M: ``labels`` (B, M) int64, ``boxes`` (B, M, 4) pixels, ``valid`` (B, M) bool.
+
+    ``labelled`` (B, classes) bool says which classes have boxes in each image; None: all.
+    """
 
     labels: Tensor
     boxes: Tensor
     valid: Tensor
+    labelled: Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
         """Return the targets on ``device``."""
-        return Targets(self.labels.to(device), self.boxes.to(device), self.valid.to(device))
+        labelled = None if self.labelled is None else self.labelled.to(device)
+        return Targets(self.labels.to(device), self.boxes.to(device), self.valid.to(device), labelled)
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class DetectionLoss:
     """CIoU, distribution focal loss and binary cross entropy with the gains of YOLOv8.
 
     Each term is a sum over the batch, divided by the sum of the target scores (at least 1). The box terms are weighted
-    by the target scores. ``reduce_normaliser`` adds up the sum of the target scores over all processes, so that the
-    losses of the processes add up to the loss of the whole batch.
+    by the target scores. A class that is not labelled in an image adds no loss at anchors without an object of it.
+    ``reduce_normaliser`` adds up the sum of the target scores over all processes, so that the losses of the processes
+    add up to the loss of the whole batch.
     """
 
     assigner: TaskAlignedAssigner = field(default_factory=TaskAlignedAssigner)
@@ -70,7 +76,11 @@ class DetectionLoss:
             logits.detach().sigmoid(), boxes.detach(), centres, targets.labels, targets.boxes, targets.valid
         )
         normaliser = reduce_normaliser(assigned.scores.sum()).clamp(min=1.0)
-        classes = functional.binary_cross_entropy_with_logits(logits, assigned.scores, reduction="sum")
+        # Where a class is not labelled, an anchor without an object may show one: it is no background of that class.
+        counted = None
+        if targets.labelled is not None:
+            counted = (targets.labelled[:, None] | (assigned.scores > 0)).to(logits.dtype)
+        classes = functional.binary_cross_entropy_with_logits(logits, assigned.scores, counted, reduction="sum")
 
         image, anchor = assigned.positive.nonzero(as_tuple=True)
         weight = assigned.scores[image, anchor].sum(dim=-1)

@@ -18,6 +18,7 @@ from fusion_mamba_ros.perception.checkpoint import MOST_SIDE
 from fusion_mamba_ros.perception.documents import DocumentError, parse_yaml
 from fusion_mamba_ros.perception.modality import known_modalities
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.tiling import Tiling
 from fusion_mamba_ros.training.optimizer import OPTIMIZERS
 
 SCHEDULES = ("linear", "cosine")
@@ -98,6 +99,8 @@ class Recipe:
     """Number of processes that prepare batches; 0: the training process prepares them."""
     save_every_minutes: float = 10.0
     """Longest interval in minutes between saves of the training state, and so the most work lost in a power cut."""
+    tiles: str = ""
+    """Tiles of the validation images: `auto`, COLUMNSxROWS such as `3x2`, or empty for the whole image."""
     sample_predictions: int = 4
     """Number of validation pairs that are drawn with their detections after each validation."""
     seed: int = 0
@@ -125,6 +128,10 @@ class Recipe:
             self._require(name, float, least=0)
         for name in ("final_fraction", "momentum", "warmup_momentum", "ema_decay"):
             self._require(name, float, least=0, most=1)
+        try:
+            Tiling.parse(self.tiles)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"recipe: {error}") from error
         for name in ("freeze_batch_norm", "channels_last"):
             if type(getattr(self, name)) is not bool:
                 raise TrainingError(f"{name} is {getattr(self, name)!r}: set it to true or false")

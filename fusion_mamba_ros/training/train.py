@@ -19,6 +19,7 @@ from rich.progress import track
 
 from fusion_mamba_ros import __version__
 from fusion_mamba_ros.datasets import PreparedDataset
+from fusion_mamba_ros.datasets.prepared_dataset import DEFAULT_HEADROOM
 from fusion_mamba_ros.evaluation.detection_metrics import require_packages
 from fusion_mamba_ros.network import FusionMambaDetector
 from fusion_mamba_ros.network.detector import count_parameters
@@ -26,11 +27,13 @@ from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata, save_chec
 from fusion_mamba_ros.perception.compute import choose_device
 from fusion_mamba_ros.perception.modality import known_modalities
 from fusion_mamba_ros.perception.registration import Homography
+from fusion_mamba_ros.perception.tiling import Tiling
 from fusion_mamba_ros.training.curves import draw_curves
 from fusion_mamba_ros.training.interruption import Interruption
 from fusion_mamba_ros.training.logger import Logger
 from fusion_mamba_ros.training.recipe import PRECISIONS, Recipe, TrainingError
 from fusion_mamba_ros.training.run_folder import RunFolder
+from fusion_mamba_ros.training.source_summary import describe_sources
 from fusion_mamba_ros.training.start_weights import load_start_weights
 from fusion_mamba_ros.training.trainer import Events, Trainer, detection_loss
 from fusion_mamba_ros.training.training_data import SplitChoice, TrainingData, open_training_data
@@ -81,7 +84,9 @@ def train(run: Run, console: Console) -> bool:
     data = replace(data, training=training, validating=validating)
     seed_everything(recipe.seed, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal)
+    # Crops at the resolution of the images need images of their original size. The others are shrunk once.
+    headroom = None if recipe.augmentation.native_crop_probability else DEFAULT_HEADROOM
+    train_set = PreparedDataset(training, recipe.input_size, scaling=recipe.thermal, headroom=headroom)
     # Validation images keep their original size, so that the figures are those of the finished checkpoint.
     val_set = PreparedDataset(validating, recipe.input_size, scaling=recipe.thermal, headroom=None)
     model = _model(run, recipe, state, console)
@@ -111,6 +116,8 @@ def train(run: Run, console: Console) -> bool:
         device=fabric.device,
         batch_size=recipe.batch_size,
         drawn=recipe.sample_predictions,
+        tiling=Tiling.parse(recipe.tiles),
+        native_crop_probability=recipe.augmentation.native_crop_probability,
     )
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(Interruption())
@@ -215,6 +222,8 @@ def _describe(
         highlight=False,
         soft_wrap=True,
     )
+    for sentence in describe_sources(data.training, recipe.seed):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     plain = recipe.epochs - recipe.mosaic_epochs
     if plain < recipe.close_mosaic_epochs and recipe.augmentation.mosaic_probability:
         console.print(

@@ -19,6 +19,7 @@ from fusion_mamba_ros.training.absent_streams import statistics_kept
 from fusion_mamba_ros.training.assigner import TaskAlignedAssigner
 from fusion_mamba_ros.training.batches import Batch, EpochBatches, load
 from fusion_mamba_ros.training.ema import MovingAverage
+from fusion_mamba_ros.training.epoch_selection import EpochSelection
 from fusion_mamba_ros.training.loss import DetectionLoss, LossTerms
 from fusion_mamba_ros.training.optimizer import build_optimizer
 from fusion_mamba_ros.training.recipe import Recipe, TrainingError
@@ -68,7 +69,8 @@ class Trainer:
                 "choose a multiple of their number"
             )
         self.recipe, self.dataset, self.fabric = recipe, dataset, fabric
-        data = fingerprint(dataset.names, dataset.class_names)
+        self.selection = EpochSelection.of(dataset.sources, recipe.seed)
+        data = fingerprint(dataset.names, dataset.class_names, {} if self.selection is None else self.selection.ratios)
         self.state = state or TrainingState(recipe.to_dict(), data)
         if self.state.data != data:
             raise TrainingError(
@@ -261,6 +263,7 @@ class Trainer:
             epoch=epoch,
             rank=self.fabric.global_rank,
             processes=self.fabric.world_size,
+            selection=self.selection,
         )
 
 

@@ -9,8 +9,12 @@ from typing import Any
 
 from fusion_mamba_ros.datasets import PairedDataset, open_dataset
 from fusion_mamba_ros.datasets.hold_out import hold_out
+from fusion_mamba_ros.datasets.unknown_classes import count_unknown_boxes
 from fusion_mamba_ros.training.recipe import TrainingError
+from fusion_mamba_ros.training.source_summary import source_counts
 from fusion_mamba_ros.training.training_state import TrainingState, fingerprint
+
+_CLASSES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class TrainingData:
         return fingerprint(self.validating.names, self.validating.class_names)
 
     def warnings(self) -> list[str]:
-        """Return one sentence for each reason why the validation figures are too optimistic."""
+        """Return one sentence for each reason why the validation figures are too optimistic or boxes are not used."""
         found = []
         shared = len(set(self.training.names) & set(self.validating.names))
         if shared:
@@ -57,13 +61,24 @@ class TrainingData:
                 "the run is validated on its test split: the best epoch is chosen on the images that a result would be "
                 "reported on; --val-fraction 0.1 validates on training pairs held out instead"
             )
+        for split, dataset in (("train", self.training), ("val", self.validating)):
+            unknown = count_unknown_boxes(dataset)
+            if unknown:
+                names = ", ".join(f"{name} {count}" for name, count in list(unknown.items())[:_CLASSES_SHOWN])
+                more = ", ..." if len(unknown) > _CLASSES_SHOWN else ""
+                found.append(
+                    f"{sum(unknown.values())} boxes of split {self.splits[split]} are left out, their classes are not "
+                    f"in the list ({names}{more}): add them to 'classes', or map them with 'rename'"
+                )
         return found
 
     def provenance(self) -> dict[str, Any]:
         """Return the splits and their numbers of pairs, for the metadata of the checkpoint."""
         held_out = {"held_out_fraction": self.val_fraction} if self.val_fraction else {}
+        sources = source_counts(self.training)
+        joined = {"sources": sources} if len(sources) > 1 else {}
         return {
-            "train": {"split": self.splits["train"], "pairs": len(self.training)},
+            "train": {"split": self.splits["train"], "pairs": len(self.training), **joined},
             "val": {"split": self.splits["val"], "pairs": len(self.validating), **held_out},
         }
 

@@ -103,7 +103,8 @@ class TrainingState:
             raise TrainingError(f"training state '{path}' is damaged: start again in another folder") from error
 
 
-def fingerprint(names: Sequence[str], class_names: Sequence[str]) -> str:
-    """Return a short text that changes when the pairs or the classes of a dataset change."""
+def fingerprint(names: Sequence[str], class_names: Sequence[str], ratios: Mapping[str, float] | None = None) -> str:
+    """Return a short text that changes when the pairs, the classes or the ratios of the sources of a dataset change."""
     digest = hashlib.sha256("\n".join((*class_names, "", *names)).encode()).hexdigest()[:16]
-    return f"{len(names)} pairs {digest}"
+    shares = "".join(f", {name} with ratio {ratio:g}" for name, ratio in (ratios or {}).items())
+    return f"{len(names)} pairs {digest}{shares}"

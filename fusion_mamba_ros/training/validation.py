@@ -16,6 +16,7 @@ from fusion_mamba_ros.perception.drawing import contact_sheet, draw_images
 from fusion_mamba_ros.perception.image_writer import encode_image
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.tiling import Tiling
 from fusion_mamba_ros.training.batches import EpochBatches
 from fusion_mamba_ros.training.loss import DetectionLoss
 
@@ -26,6 +27,7 @@ class Validation:
     """Evaluate a model on the validation pairs with the protocol of `fusion-mamba eval`.
 
     ``dataset`` should hold images at their original size, so that the figures are those of the finished checkpoint.
+    The metrics are those of images cut by ``tiling``, the losses those of crops as in training.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class Validation:
         device: torch.device,
         batch_size: int,
         drawn: int,
+        tiling: Tiling | None = None,
+        native_crop_probability: float = 0.0,
     ):
         self.dataset, self.metadata, self.loss = dataset, metadata, loss
         self.device, self.batch_size = device, batch_size
+        self.tiling, self.native_crop_probability = tiling, native_crop_probability
         step = max(1, len(dataset) // drawn) if drawn else 1
         self.drawn = [index * step for index in range(min(drawn, len(dataset)))]
         self.evaluation: Evaluation | None = None
@@ -68,9 +73,12 @@ class Validation:
 
     @torch.no_grad()
     def _losses(self, model: FusionMambaDetector) -> dict[str, float]:
+        plain = replace(
+            AugmentationConfig.none(self.metadata.input_size), native_crop_probability=self.native_crop_probability
+        )
         batches = EpochBatches(
             self.dataset,
-            Augmentation(AugmentationConfig.none(self.metadata.input_size), modalities=model.config.modalities),
+            Augmentation(plain, modalities=model.config.modalities),
             model.config.modalities,
             batch_size=self.batch_size,
             seed=0,
@@ -125,4 +133,5 @@ class Validation:
             # The dataset's thermal images are already white-hot grey levels, aligned with the RGB images.
             thermal=ThermalScaling(),
             homography={},
+            tiling=self.tiling,
         )

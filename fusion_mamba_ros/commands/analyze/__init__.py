@@ -7,7 +7,7 @@ import importlib
 
 import typer
 
-STUDIES: tuple[str, ...] = ("ablation", "complexity", "correlation")
+STUDIES: tuple[str, ...] = ("ablation", "complexity", "correlation", "modality", "robustness")
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     studies = typer.Typer(
         name="analyze",
         no_args_is_help=True,
-        help="Study the network: cost of the fusion operators, ablations, correlation of the modalities.\n\n"
+        help="Study the network: cost of fusion, ablations, correlation, contribution of modalities, robustness.\n\n"
         "Example: fusion-mamba analyze complexity --out cost/",
     )
     for study in STUDIES:

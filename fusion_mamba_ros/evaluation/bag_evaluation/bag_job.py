@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import REPORT_FILE,
 from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import SCHEMA_VERSION
 from fusion_mamba_ros.evaluation.bag_evaluation.scenario import Scenario
+from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
+from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE
+from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions, remove_old_pictures, report_files
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class BagJob:
     bag: ListedBag
     options: BagEvaluationOptions
     scenario: Scenario | None = None
+    page: PageOptions = field(default_factory=PageOptions)
 
     def fingerprint(self) -> str:
         """Return a digest of all that the result depends on: files by size and time of change, options, version."""
@@ -44,6 +48,7 @@ class BagJob:
             "version": [__version__, SCHEMA_VERSION],
             "options": asdict(options),
             "scenario": None if self.scenario is None else asdict(self.scenario),
+            "worst": self.page.worst,
             "files": [_files_of(path) for path in paths if path is not None],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
@@ -58,29 +63,41 @@ class JobResult:
     error: str | None = None
 
 
-def make_job(bag: ListedBag, options: BagEvaluationOptions, scenario: Scenario | None = None) -> BagJob:
+def make_job(
+    bag: ListedBag,
+    options: BagEvaluationOptions,
+    scenario: Scenario | None = None,
+    page: PageOptions | None = None,
+) -> BagJob:
     """Return the job of ``bag``. `{name}` in the paths of ground truth and detections stands for the bag's name."""
     if options.ground_truth is not None:
         options = replace(options, ground_truth=options.ground_truth.replace(_NAME, bag.name))
     if options.detections_bag is not None:
         options = replace(options, detections_bag=Path(str(options.detections_bag).replace(_NAME, bag.name)))
-    return BagJob(bag, options, scenario)
+    return BagJob(bag, options, scenario, page or PageOptions())
 
 
 def run_job(job: BagJob) -> JobResult:
     """Evaluate the bag. An error of this bag is in the result, so that it does not stop the others."""
+    picker = FramePicker(job.page.worst)
     try:
         evaluation = evaluate_bag(
-            job.bag.path, job.options, load_predictor=_predictor_of(job.options), scenario=job.scenario
+            job.bag.path,
+            job.options,
+            load_predictor=_predictor_of(job.options),
+            scenario=job.scenario,
+            on_scored=picker.offer,
         )
+        files = report_files(evaluation, picker, name=job.bag.name, command=job.page.command)
     except (ImportError, MemoryError, OSError, ValueError) as error:
         return JobResult(job.bag.name, error=" ".join(str(error).split()) or type(error).__name__)
-    return JobResult(job.bag.name, evaluation.files())
+    return JobResult(job.bag.name, files)
 
 
 def write_result(folder: Path, result: JobResult, fingerprint: str) -> None:
     """Write the files of an evaluated bag to ``folder``, the fingerprint last."""
     assert result.files is not None
+    remove_old_pictures(folder)
     for name, data in result.files.items():
         write_atomically(folder / name, data, durable=False)
     write_atomically(folder / FINGERPRINT_FILE, json.dumps({"fingerprint": fingerprint}).encode())
@@ -92,7 +109,8 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
         known: Any = json.loads((folder / FINGERPRINT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(known, dict) and known.get("fingerprint") == fingerprint and (folder / REPORT_FILE).exists()
+    same = isinstance(known, dict) and known.get("fingerprint") == fingerprint
+    return same and all((folder / name).exists() for name in (REPORT_FILE, PAGE_FILE))
 
 
 @lru_cache(maxsize=1)

@@ -25,8 +25,10 @@ from fusion_mamba_ros.evaluation.bag_evaluation.recorded_detections import colle
 from fusion_mamba_ros.evaluation.bag_evaluation.report import build_report
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import BagSection, Report, SubjectSection
 from fusion_mamba_ros.evaluation.bag_evaluation.scenario import Scenario, check_against_classes, judge
+from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import ScoredFrame
 from fusion_mamba_ros.evaluation.bag_evaluation.scoring import score
 from fusion_mamba_ros.perception.atomic_write import write_atomically
+from fusion_mamba_ros.perception.registration import Homography, read_homography
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 if TYPE_CHECKING:
@@ -37,11 +39,17 @@ REPORT_FILE, FRAMES_FILE, MATCHES_FILE = "report.json", "frames.jsonl", "matches
 
 @dataclass(frozen=True, eq=False)
 class BagEvaluation:
-    """The evaluation of one bag: its report, the record of every frame and the matches of the evaluated frames."""
+    """The evaluation of one bag: its report, the record of every frame and the matches of the evaluated frames.
+
+    ``homography`` maps thermal to RGB, None if it is not known. ``image_size`` (width, height) is that of the RGB
+    images, None without one.
+    """
 
     report: Report
     records: list[FrameRecord]
     table: MatchTable
+    homography: Homography | None = None
+    image_size: tuple[int, int] | None = None
 
     def files(self) -> dict[str, bytes]:
         """Return the content of the files by name: `frames.jsonl`, `matches.npz` and `report.json`."""
@@ -55,8 +63,13 @@ class BagEvaluation:
 
     def write(self, folder: Path) -> None:
         """Write the files to ``folder``, `report.json` last."""
-        for name, data in self.files().items():
-            write_atomically(folder / name, data, durable=name == REPORT_FILE)
+        write_files(folder, self.files())
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write ``files`` by name to ``folder``, in their order."""
+    for name, data in files.items():
+        write_atomically(folder / name, data, durable=name == REPORT_FILE)
 
 
 def evaluate_bag(
@@ -68,13 +81,15 @@ def evaluate_bag(
     on_total: Callable[[int], None] = lambda messages: None,
     on_progress: Callable[[int], None] = lambda messages: None,
     on_collected: Callable[[CollectedBag], None] = lambda collected: None,
+    on_scored: Callable[[ScoredFrame], None] = lambda frame: None,
 ) -> BagEvaluation:
     """Return the evaluation of the bag at ``path``.
 
     ``load_predictor`` is called only if a detector runs. ``on_total`` receives the number of image messages,
-    ``on_progress`` the number of those read so far, and ``on_collected`` the detections before they are scored. What
-    cannot be read becomes a sentence in the report; if nothing can be evaluated, this raises `BagError`,
-    `GroundTruthError`, `ScenarioError` or another ``ValueError``.
+    ``on_progress`` the number of those read so far, ``on_collected`` the detections before they are scored, and
+    ``on_scored`` each frame with output, in the order of the stamps. What cannot be read becomes a sentence in the
+    report; if nothing can be evaluated, this raises `BagError`, `GroundTruthError`, `ScenarioError` or another
+    ``ValueError``.
     """
     limits = PairingLimits(
         max_offset_ns=round(options.max_offset_sec * 1e9),
@@ -92,8 +107,12 @@ def evaluate_bag(
         if options.detections is not None:
             other = stack.enter_context(Bag(options.detections_bag)) if options.detections_bag else bag
             collected, subject = _recorded(bag, other, options, topics, limits, truth, on_progress)
+            registration = options.detector.registration
+            homography = None if registration is None else read_homography(registration)
         else:
-            collected, subject = _predicted(bag, options, topics, limits, load_predictor, scenario, on_progress)
+            predictor = load_predictor()
+            collected, subject = _predicted(bag, options, topics, limits, predictor, scenario, on_progress)
+            homography = predictor.homography
         bag_section: BagSection = {
             "path": str(path),
             "start_ns": bag.start_ns,
@@ -104,7 +123,9 @@ def evaluate_bag(
         check_against_classes(scenario, collected.class_names)
     on_collected(collected)
     tolerance_ns = None if options.tolerance_sec is None else options.tolerance_sec * 1e9
-    scored = score(collected, truth, score_threshold=subject["score_threshold"], tolerance_ns=tolerance_ns)
+    scored = score(
+        collected, truth, score_threshold=subject["score_threshold"], tolerance_ns=tolerance_ns, on_scored=on_scored
+    )
     bag_section["problems"] += _ground_truth_problems(scored.truth, scored.matched, scored.unknown_classes or {})
     report = build_report(
         collected,
@@ -116,7 +137,7 @@ def evaluate_bag(
     )
     if scenario is not None:
         report["gate"] = judge(scenario, report)
-    return BagEvaluation(report, scored.records, scored.table)
+    return BagEvaluation(report, scored.records, scored.table, homography, collected.image_size)
 
 
 def _recorded(
@@ -145,6 +166,7 @@ def _recorded(
         "detections_topic": options.detections,
         "device": None,
         "precision": None,
+        "engine": None,
         "class_names": list(collected.class_names),
         "score_threshold": 0.0 if threshold is None else threshold,
         "protocol": "published",
@@ -156,7 +178,7 @@ def _predicted(
     options: BagEvaluationOptions,
     topics: dict[str, str],
     limits: PairingLimits,
-    load_predictor: Callable[[], Predictor],
+    predictor: Predictor,
     scenario: Scenario | None,
     on_progress: Callable[[int], None],
 ) -> tuple[CollectedBag, SubjectSection]:
@@ -164,7 +186,6 @@ def _predicted(
     from fusion_mamba_ros.evaluation.bag_evaluation.prediction import PredictionOptions, collect_predictions
     from fusion_mamba_ros.evaluation.evaluate import PROTOCOL
 
-    predictor = load_predictor()
     if scenario is not None:
         check_against_classes(scenario, tuple(predictor.class_names))
     collected = collect_predictions(
@@ -186,6 +207,7 @@ def _predicted(
         "detections_topic": None,
         "device": str(predictor.device),
         "precision": predictor.engine.precision,
+        "engine": predictor.engine.name,
         "class_names": list(predictor.class_names),
         "score_threshold": predictor.thresholds.score_threshold,
         "protocol": options.protocol,
@@ -196,13 +218,13 @@ def load_predictor(options: BagEvaluationOptions) -> Predictor:
     """Return the predictor of ``options``, with the thresholds of the node. Raises ``ValueError`` with one sentence."""
     from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
     from fusion_mamba_ros.perception.predictor import Predictor
-    from fusion_mamba_ros.perception.registration import read_homography
 
     detector = options.detector
     predictor = Predictor.from_checkpoint(
         detector.checkpoint or default_checkpoint(),
         detector.device,
         detector.precision,
+        engine=detector.engine,
         threads=detector.threads,
         homography=None if detector.registration is None else read_homography(detector.registration),
         stream=True,

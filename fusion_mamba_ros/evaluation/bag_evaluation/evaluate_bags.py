@@ -24,6 +24,9 @@ from fusion_mamba_ros.evaluation.bag_evaluation.ray_workers import run_on_ray
 from fusion_mamba_ros.evaluation.bag_evaluation.scenario import Scenario
 from fusion_mamba_ros.evaluation.bag_evaluation.summary import EvaluatedBag, Summary, summarise_bags
 from fusion_mamba_ros.evaluation.bag_evaluation.worker_processes import Ended, run_in_processes
+from fusion_mamba_ros.evaluation.bag_report.fleet_page import fleet_page
+from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE
+from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 
 SUMMARY_FILE = "summary.json"
@@ -56,17 +59,20 @@ def evaluate_bags(
     fleet: FleetOptions | None = None,
     events: FleetEvents | None = None,
     run: RunJob = run_job,
+    page: PageOptions | None = None,
 ) -> Summary:
     """Evaluate ``bags``, write their files to ``out/NAME`` and `summary.json` to ``out``, and return the summary.
 
-    A bag whose result in ``out`` has the same fingerprint is not evaluated again. Only this process writes, so that a
-    worker that dies leaves no part of a result. ``run`` evaluates one bag in a worker.
+    `report.html` is written to all these folders. A bag whose result in ``out`` has the same fingerprint is not
+    evaluated again. Only this process writes, so that a worker that dies leaves no part of a result. ``run`` evaluates
+    one bag in a worker.
     """
     events = events or FleetEvents()
+    page = page or PageOptions()
     by_name = {bag.name: bag for bag in bags}
     fingerprints, jobs = {}, []
     for bag in bags:
-        job = make_job(bag, options, scenario)
+        job = make_job(bag, options, scenario, page)
         fingerprints[bag.name] = job.fingerprint()
         if is_finished(out / bag.name, fingerprints[bag.name]):
             events.on_skipped(bag)
@@ -90,6 +96,7 @@ def evaluate_bags(
         except ValueError as error:
             errors[name] = str(error)
     summary = summarise_bags(bags, results, errors)
+    write_atomically(out / PAGE_FILE, fleet_page(summary, out, command=page.command, most_worst=page.worst))
     write_atomically(out / SUMMARY_FILE, (json.dumps(summary, indent=1) + "\n").encode())
     return summary
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +45,17 @@ class GroundTruth:
         scale = np.array([*size, *size], np.float32)
         boxes = [array * scale for array in self.boxes]
         return GroundTruth(self.source, self.kind, self.class_names, self.stamps, boxes, self.labels, self.duplicates)
+
+    def digest(self) -> str:
+        """Return a digest of all stamps and boxes with their classes, whatever the order of boxes and class names."""
+        digest = hashlib.sha256()
+        for stamp, boxes, labels in zip(self.stamps.tolist(), self.boxes, self.labels, strict=True):
+            rows = sorted(
+                (self.class_names[label], box.tobytes())
+                for box, label in zip(np.asarray(boxes, np.float32), labels.tolist(), strict=True)
+            )
+            digest.update(repr((stamp, rows)).encode())
+        return digest.hexdigest()
 
     def with_classes(self, class_names: Sequence[str]) -> tuple[GroundTruth, dict[str, int]]:
         """Return the ground truth in the labels of ``class_names``, and the counts of the dropped boxes by class."""

@@ -16,7 +16,7 @@ class DetectorOptions:
     """The detector to run. ``checkpoint`` None is that of the package.
 
     ``registration`` is the YAML file with a homography, None for that of the checkpoint. ``threads`` is the number of
-    CPU threads; 0: the engine decides.
+    CPU threads; 0: the engine decides. ``engine`` is a name of the engine registry, `auto` by the suffix of the file.
     """
 
     checkpoint: Path | None = None
@@ -24,6 +24,7 @@ class DetectorOptions:
     precision: str = "auto"
     threads: int = 0
     registration: Path | None = None
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)

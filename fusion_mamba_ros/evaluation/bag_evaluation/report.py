@@ -108,6 +108,7 @@ def _ground_truth(scored: ScoredBag) -> GroundTruthSection | None:
         "duplicates": truth.duplicates,
         "tolerance_ms": round(scored.tolerance_ns * 1e-6, 6),
         "unknown_classes": scored.unknown_classes or {},
+        "digest": scored.digest,
     }
 
 

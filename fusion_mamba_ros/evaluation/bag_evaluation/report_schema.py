@@ -37,13 +37,17 @@ class SubjectSection(TypedDict):
     detections_topic: str | None
     device: str | None
     precision: str | None
+    engine: str | None
     class_names: list[str]
     score_threshold: float
     protocol: str
 
 
 class GroundTruthSection(TypedDict):
-    """The ground truth. ``matched`` of its ``frames`` have a camera frame within ``tolerance_ms``."""
+    """The ground truth. ``matched`` of its ``frames`` have a camera frame within ``tolerance_ms``.
+
+    ``digest`` is the same for two runs if and only if their true boxes are, also those of unknown classes.
+    """
 
     source: str
     kind: str
@@ -53,6 +57,7 @@ class GroundTruthSection(TypedDict):
     duplicates: int
     tolerance_ms: float
     unknown_classes: dict[str, int]
+    digest: str
 
 
 class CameraSection(TypedDict):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import (
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord, Outcome, SkipReason
 from fusion_mamba_ros.evaluation.bag_evaluation.ground_truth import GroundTruth, assign_ground_truth
 from fusion_mamba_ros.evaluation.bag_evaluation.match_table import MatchTable
+from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import ScoredFrame
 from fusion_mamba_ros.evaluation.box_matching import intersection_over_union, match_image
 from fusion_mamba_ros.evaluation.detection_results import ImageResult
 from fusion_mamba_ros.perception.detections import Detections
@@ -31,7 +32,7 @@ class ScoredBag:
     """Records of all frames, and the matches of the evaluated ones.
 
     ``table`` has one frame for each of ``evaluated``, the indices of their records. ``matched`` counts ground truth
-    with a camera frame. ``truth`` is None without ground truth.
+    with a camera frame. ``truth`` is None without ground truth, and ``digest`` is that of all its boxes.
     """
 
     records: list[FrameRecord]
@@ -41,24 +42,34 @@ class ScoredBag:
     truth: GroundTruth | None = None
     matched: int = 0
     unknown_classes: dict[str, int] | None = None
+    digest: str = ""
 
 
 def score(
-    bag: CollectedBag, truth: GroundTruth | None, *, score_threshold: float, tolerance_ns: float | None = None
+    bag: CollectedBag,
+    truth: GroundTruth | None,
+    *,
+    score_threshold: float,
+    tolerance_ns: float | None = None,
+    on_scored: Callable[[ScoredFrame], None] = lambda frame: None,
 ) -> ScoredBag:
     """Return the scored frames. Detections below ``score_threshold`` count for average precision only.
 
     ``tolerance_ns`` is a quarter of the median period of the RGB camera (of thermal without RGB frames) if None.
-    Detections are released as they are matched, so that memory does not hold both.
+    Detections are released as they are matched, so that memory does not hold both. Before that, ``on_scored`` receives
+    each frame with output.
     """
     if tolerance_ns is None:
         period_ns = bag.period_ns("rgb") or bag.period_ns("thermal")
         tolerance_ns = _FALLBACK_TOLERANCE_NS if period_ns is None else period_ns / 4
     table = MatchTable(bag.class_names)
     unknown: dict[str, int] = {}
+    digest = ""
     assigned = np.full(len(bag.frames), -1, np.int64)
     if truth is not None:
-        truth, unknown = truth.in_pixels(bag.image_size).with_classes(bag.class_names)
+        truth = truth.in_pixels(bag.image_size)
+        digest = truth.digest()
+        truth, unknown = truth.with_classes(bag.class_names)
         assigned = assign_ground_truth(
             truth.stamps,
             [frame.record.stamp_ns for frame in bag.frames],
@@ -72,6 +83,7 @@ def score(
         if frame.published is not None:
             published = _at_threshold(frame.published, score_threshold)
             record.detections = counts_by_class(published.labels, bag.class_names)
+        boxes, labels = None, None
         if truth is not None and truth_index >= 0:
             boxes, labels = truth.boxes[truth_index], truth.labels[truth_index]
             record.ground_truth_stamp_ns = int(truth.stamps[truth_index])
@@ -84,6 +96,8 @@ def score(
                 _count_missed(record, labels, bag.class_names)
         elif published is not None:
             skipped_without_truth(record)
+        if published is not None:
+            on_scored(ScoredFrame(record, published, boxes, labels))
         frame.published = frame.scored = None
     records = [frame.record for frame in bag.frames]
     matched = int((assigned >= 0).sum())
@@ -93,7 +107,7 @@ def score(
     for index, record in enumerate(records):
         record.index = index
     evaluated = np.array([record.index for record in evaluated_records], np.int64)
-    return ScoredBag(records, table, evaluated, tolerance_ns, truth, matched, unknown)
+    return ScoredBag(records, table, evaluated, tolerance_ns, truth, matched, unknown, digest)
 
 
 def _priority(frame: CollectedFrame) -> int:

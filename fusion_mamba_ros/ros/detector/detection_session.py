@@ -13,8 +13,10 @@ from rclpy.lifecycle import LifecycleNode
 
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.perception.mode import modalities_in
+from fusion_mamba_ros.perception.predictor import Predictor
 from fusion_mamba_ros.ros.detector.camera_info import RectifiedCameras, camera_info_topics
 from fusion_mamba_ros.ros.detector.camera_rectification import RectificationState
+from fusion_mamba_ros.ros.detector.contribution_shares import ContributionShares
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherState
@@ -88,6 +90,9 @@ class DetectionSession:
         self._metadata = predictor.metadata
         self._frozen = {camera: FrozenImage() for camera in Camera}
         self._change_freeze_timeouts(parameters)
+        self._shares: ContributionShares | None = None
+        if parameters.contributions and isinstance(predictor, Predictor):
+            self._shares = ContributionShares(predictor)
         predictor.reset_stream()
         self.processor = PairProcessor(
             predictor,
@@ -262,6 +267,13 @@ class DetectionSession:
         return True
 
     def _on_published(self, result: Result) -> None:
+        if self._shares is not None:
+            # The array does not wait for the shares. An error here loses them alone.
+            self.processor.monitor.enter("computing the contributions")
+            try:
+                self._status.contributions = self._shares.messages(result.detections)
+            except Exception as error:
+                self._report_failure("the contributions could not be computed", error)
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         # The array is already published: an error here loses only the overlays or the debug image.

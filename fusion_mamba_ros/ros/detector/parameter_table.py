@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from fusion_mamba_ros.perception.engine_loading import AUTO, engine_names
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterSpec
+from fusion_mamba_ros.ros.detector.tiling_parameters import TILING_SPECS
 
 # Value of score_threshold that selects the threshold stored in the checkpoint.
 CHECKPOINT_SCORE_THRESHOLD = -1.0
@@ -94,10 +95,17 @@ SPECS: tuple[ParameterSpec, ...] = (
         live=True,
         choices=("name", "index"),
     ),
+    *TILING_SPECS,
     ParameterSpec(
         "tracking",
         False,
         "Give the boxes of one object the same id in every array, in Detection2D.id.",
+        bool,
+    ),
+    ParameterSpec(
+        "contributions",
+        False,
+        "Compute the share of each modality in the detections for ~/status; takes about twice the time of inference.",
         bool,
     ),
     ParameterSpec(

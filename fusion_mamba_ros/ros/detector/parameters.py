@@ -11,6 +11,7 @@ from typing import Any
 from fusion_mamba_ros.perception.registration import homography_from
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameter_table import CHECKPOINT_SCORE_THRESHOLD, SPECS
+from fusion_mamba_ros.ros.detector.tiling_parameters import check_tiling
 from fusion_mamba_ros.streams.message_text import quoted
 
 __all__ = ["CHECKPOINT_SCORE_THRESHOLD", "SPECS", "DetectorParameters"]
@@ -34,7 +35,10 @@ class DetectorParameters:
     max_detections: int
     classes: tuple[str, ...]
     class_id_format: str
+    tiles: str
+    tile_overlap: float
     tracking: bool
+    contributions: bool
     pairing_max_offset_sec: float
     pairing_thermal_offset_sec: float
     pairing_timeout_sec: float
@@ -61,6 +65,7 @@ class DetectorParameters:
         checked = {spec.name.replace(".", "_"): spec.value_of(values[spec.name]) for spec in SPECS}
         checked["classes"] = _class_names(checked["classes"])
         checked["registration_homography"] = _homography(checked["registration_homography"])
+        check_tiling(checked)
         for name in ("rgb.camera_info_topic", "thermal.camera_info_topic"):
             _check_topic(name, checked[name.replace(".", "_")])
         if not checked["thermal_range_min"] < checked["thermal_range_max"]:

@@ -13,6 +13,7 @@ from fusion_mamba_ros.perception.engine_loading import load_engine
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default_thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
+from fusion_mamba_ros.perception.tiling import Tiling
 from fusion_mamba_ros.ros.detector.parameters import CHECKPOINT_SCORE_THRESHOLD, DetectorParameters
 from fusion_mamba_ros.tracking.tracker import LEAST_SCORE
 
@@ -47,6 +48,7 @@ def _predictor_with(engine: Engine, metadata: CheckpointMetadata, parameters: De
         thermal=thermal_scaling_of(parameters, metadata),
         homography=homography_of(parameters, metadata),
         stream=True,
+        tiling=Tiling.parse(parameters.tiles, parameters.tile_overlap),
     )
 
 
