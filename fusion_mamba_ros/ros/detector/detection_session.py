@@ -268,10 +268,10 @@ class DetectionSession:
 
     def _on_published(self, result: Result) -> None:
         if self._shares is not None:
-            # The array does not wait for the shares. An error here loses them alone.
+            # The array does not wait for the shares. They belong to the boxes that the network saw, before the lens.
             self.processor.monitor.enter("computing the contributions")
             try:
-                self._status.contributions = self._shares.messages(result.detections)
+                self._status.contributions = self._shares.messages(result.seen)
             except Exception as error:
                 self._report_failure("the contributions could not be computed", error)
         self._complete(self._status, result.further_offsets_ns)
