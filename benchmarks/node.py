@@ -94,6 +94,7 @@ def run_node_with(inference_ms: float) -> None:
         metadata = CheckpointMetadata(("person",), (640, 480))
         thresholds = Thresholds()
         device = torch.device("cpu")
+        engine_description = "stand-in"
         modes = tuple(Mode)
         engine_description = "no engine"
 

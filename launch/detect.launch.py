@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the detector node, then configure and activate it."""
 
+import re
 from pathlib import Path
+from typing import List  # noqa: UP035  # The type that launch knows.
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -18,6 +20,20 @@ from lifecycle_msgs.msg import Transition
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
+# Launch argument to the parameter that it sets, and its type.
+PARAMETERS = {
+    "checkpoint": ("checkpoint", str),
+    "engine": ("engine", str),
+    "threads": ("threads", int),
+    "image_transport": ("image_transport", str),
+    "tiles": ("tiles", str),
+    "tracking": ("tracking", bool),
+    "use_arrival_time": ("pairing.use_arrival_time", bool),
+    "rectify": ("rectify", str),
+    "rgb_camera_info_topic": ("rgb.camera_info_topic", str),
+    "thermal_camera_info_topic": ("thermal.camera_info_topic", str),
+    "pairs": ("pairs", List[str]),  # noqa: UP006
+}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -33,6 +49,11 @@ def generate_launch_description() -> LaunchDescription:
             "engine",
             default_value="",
             description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
+        ),
+        DeclareLaunchArgument(
+            "threads",
+            default_value="",
+            description="CPU threads of the network, 0 for one on each core. Default: that of params_file, or 0.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -55,6 +76,27 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             choices=["", *BOOLEAN],
             description="Pair by arrival, for drivers that do not stamp. Default: that of params_file, or false.",
+        ),
+        DeclareLaunchArgument(
+            "rectify",
+            default_value="",
+            choices=["", "auto", "off"],
+            description="Rectify images of lenses that distort, by camera_info. Default: that of params_file, or auto.",
+        ),
+        DeclareLaunchArgument(
+            "rgb_camera_info_topic",
+            default_value="",
+            description="camera_info of the RGB camera. Default: that of params_file, or camera_info beside rgb_topic.",
+        ),
+        DeclareLaunchArgument(
+            "thermal_camera_info_topic",
+            default_value="",
+            description="camera_info of the thermal camera. Default: as for RGB, beside thermal_topic.",
+        ),
+        DeclareLaunchArgument(
+            "pairs",
+            default_value="",
+            description="Names of several camera pairs, as in '[front, rear]'. Default: those of params_file, or none.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="rgb/image_raw", description="Topic of the RGB camera."),
         DeclareLaunchArgument(
@@ -91,22 +133,16 @@ def generate_launch_description() -> LaunchDescription:
 
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    for name in ("checkpoint", "engine", "image_transport", "tiles"):
+    for name, (parameter, kind) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
-            parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
-    for name, parameter in (("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")):
-        if LaunchConfiguration(name).perform(context):
-            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=bool)
+            parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=kind)
     node = LifecycleNode(
         package=PACKAGE,
         executable="detector_node",
         name="detector_node",
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), parameters],
-        remappings=[
-            ("rgb/image_raw", LaunchConfiguration("rgb_topic")),
-            ("thermal/image_raw", LaunchConfiguration("thermal_topic")),
-        ],
+        remappings=_remappings(context),
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         on_exit=_on_exit if LaunchConfiguration("required").perform(context).lower() == "true" else None,
@@ -123,6 +159,21 @@ def _detector(context: LaunchContext) -> list:
     )
     configure = _change_state(node, Transition.TRANSITION_CONFIGURE, condition=autostart)
     return [activate_when_configured, node, configure]
+
+
+def _remappings(context: LaunchContext) -> list:
+    """Return the remappings of the image topics; with `pairs` those of each pair, from a name with {pair}."""
+    topics = {"rgb/image_raw": "rgb_topic", "thermal/image_raw": "thermal_topic"}
+    pairs = re.findall(r"\w+", LaunchConfiguration("pairs").perform(context))
+    if not pairs:
+        return [(topic, LaunchConfiguration(argument)) for topic, argument in topics.items()]
+    given = {topic: LaunchConfiguration(argument).perform(context) for topic, argument in topics.items()}
+    return [
+        (f"{pair}/{topic}", name.replace("{pair}", pair))
+        for topic, name in given.items()
+        for pair in pairs
+        if "{pair}" in name
+    ]
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> list | None:

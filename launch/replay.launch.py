@@ -21,6 +21,11 @@ from launch_ros.actions import Node
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
+# Arguments that the detector gets as they are.
+HANDED_ON = (
+    *("checkpoint", "engine", "tracking", "rectify", "image_transport"),
+    *("rgb_topic", "thermal_topic", "params_file", "log_level"),
+)
 # The player waits this long for the node, which loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
 
@@ -34,6 +39,23 @@ def generate_launch_description() -> LaunchDescription:
             "checkpoint",
             default_value="",
             description="Path of the .safetensors checkpoint. Default: that of params_file, or the one of the package.",
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
+        ),
+        DeclareLaunchArgument(
+            "tracking",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="Fill Detection2D.id with the ids of tracks. Default: that of params_file, or false.",
+        ),
+        DeclareLaunchArgument(
+            "rectify",
+            default_value="",
+            choices=["", "auto", "off"],
+            description="Rectify images by the camera_info of the bag. Default: that of params_file, or auto.",
         ),
         DeclareLaunchArgument("rgb_topic", default_value="/rgb/image_raw", description="RGB topic in the bag."),
         DeclareLaunchArgument(
@@ -65,13 +87,8 @@ def generate_launch_description() -> LaunchDescription:
     detector = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(share / "launch" / "detect.launch.py")),
         launch_arguments={
-            "checkpoint": LaunchConfiguration("checkpoint"),
-            "image_transport": LaunchConfiguration("image_transport"),
-            "rgb_topic": LaunchConfiguration("rgb_topic"),
-            "thermal_topic": LaunchConfiguration("thermal_topic"),
-            "params_file": LaunchConfiguration("params_file"),
+            **{name: LaunchConfiguration(name) for name in HANDED_ON},
             "use_sim_time": LaunchConfiguration("clock"),
-            "log_level": LaunchConfiguration("log_level"),
         }.items(),
     )
     return LaunchDescription([*arguments, detector, OpaqueFunction(function=_player)])
@@ -83,6 +100,7 @@ def _player(context: LaunchContext) -> list:
 
     suffix = "/compressed" if value("image_transport") == "compressed" else ""
     topics = [value("rgb_topic") + suffix, value("thermal_topic") + suffix]
+    calibrations = [f"{value(name).rpartition('/')[0]}/camera_info" for name in ("rgb_topic", "thermal_topic")]
     flags = [f"--{name}" for name in ("loop", "clock") if value(name).lower() == "true"]
     player = Node(
         package=PACKAGE,
@@ -94,6 +112,8 @@ def _player(context: LaunchContext) -> list:
             *flags,
             "--topics",
             *topics,
+            "--optional-topics",
+            *calibrations,
             "--wait-for-subscribers",
             WAIT_FOR_SUBSCRIBERS_SEC,
             "--require-subscribers",

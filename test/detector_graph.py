@@ -29,6 +29,7 @@ from vision_msgs.msg import Detection2DArray
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.ros.bag_tools.lifecycle_client import LifecycleClient
 from fusion_mamba_ros.ros.bag_tools.service_client import ServiceClient
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.ros.large_image_transport import profile_environment
 
 ROOT = Path(__file__).parents[1]
@@ -127,17 +128,23 @@ class DetectorProcess:
 
 
 class Graph:
-    """An observer in the test's process, spun by a thread; cameras (`ros_cameras.py`) join its node."""
+    """An observer in the test's process, spun by a thread; cameras (`ros_cameras.py`) join its node.
 
-    def __init__(self, namespace: str = "") -> None:
+    ``pair``: the camera pair that is observed, of a node that has several.
+    """
+
+    def __init__(self, namespace: str = "", *, pair: str = "") -> None:
         self.context = Context()
         rclpy.init(context=self.context)
         self.node = Node("test_graph", context=self.context, namespace=namespace)
         self.arrays: list[Detection2DArray] = []
         self.statuses: list[FusionStatus] = []
         self.diagnostics: dict[str, Any] = {}
-        self.node.create_subscription(Detection2DArray, "detections", self.arrays.append, 1000)
-        self.node.create_subscription(FusionStatus, "detector_node/status", self.statuses.append, 1000)
+        names = PairNames(pair)
+        self._subject = names.subject("detector_node")
+        self.node.create_subscription(Detection2DArray, names.topic("detections"), self.arrays.append, 1000)
+        status = names.topic("~/status").replace("~", "detector_node")
+        self.node.create_subscription(FusionStatus, status, self.statuses.append, 1000)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -154,6 +161,9 @@ class Graph:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            # The node may have a namespace.
+            if not f"/{status.name}".rpartition(": ")[0].endswith(f"/{self._subject}"):
+                continue
             self.diagnostics[status.name.rsplit(": ")[-1]] = status
 
     def call(self, kind: Any, service: str, request: Any) -> Any:

@@ -14,10 +14,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fault_scenarios import Fault, Scenario
 from numbered_messages import numbered_message
 from sensor_msgs.msg import Image
-from simulated_node import NON_FINITE, RAISED, SECOND, SimulatedDetector
+from simulated_node import NON_FINITE, RAISED, SimulatedDetector
+from simulated_world import SECOND
 from vision_msgs.msg import Detection2DArray
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.streams.frames import Camera
 
 PERIOD_SEC = 0.1
@@ -56,8 +58,11 @@ class FaultRun:
         self._last_trouble_ns = self.start_ns
         self._rng = np.random.default_rng(scenario.seed)
         self.violations: list[str] = []
-        self.world.published["detections"].append(lambda message: self._hold(self._check_array, message))
-        self.world.published["/diagnostics"].append(lambda message: self._hold(self._check_diagnostics, message))
+        self.names: tuple[str, ...] = parameters.get("names", ("",))
+        first = PairNames(self.names[0])
+        self.world.published[first.topic("detections")].append(lambda message: self._hold(self._check_array, message))
+        self.world.published["/diagnostics"].append(self._on_diagnostics)
+        self._subject = f"{first.subject('detector_node')}: "
 
     def _hold(self, check: Callable[[Any], None], message: Any) -> None:
         """Note what a check finds: the node survives exceptions of its callbacks, so raised ones would be lost."""
@@ -66,6 +71,10 @@ class FaultRun:
         except AssertionError as error:
             active = [fault.kind for fault in self.active]
             self.violations.append(f"{error}\nat {self._now_sec():.2f} s, active: {active}")
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        if message.status[0].name.startswith(self._subject):
+            self._hold(self._check_diagnostics, message)
 
     def run(self) -> None:
         """Run the scenario, then check that the node has recovered. Raise the first violation."""
@@ -283,7 +292,7 @@ class FaultRun:
         age_sec = (now_ns - (self.arrays[-1][0] if self.arrays else self.start_ns)) / SECOND
         recent = {camera: sum(now_ns - t <= 5 * SECOND for t in times) for camera, times in self.delivered.items()}
         slowest_sec = max((5 / (count - 1) for count in recent.values() if count > 1), default=0.0)
-        pace_sec = slowest_sec + 2 * self.slowest_sec
+        pace_sec = slowest_sec + 2 * len(self.names) * self.slowest_sec
         if age_sec > TIMEOUT_SEC + pace_sec + 0.01:
             assert level >= WARN, f"no output for {age_sec:.1f} s"
         if age_sec > TIMEOUT_SEC + pace_sec + max(2.0, 2 * pace_sec) + 0.01:

@@ -20,7 +20,7 @@ from fusion_mamba_ros.perception.predictor import Predictor
 from fusion_mamba_ros.perception.torch_engine import TorchEngine
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
-from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor, share_engine
 from fusion_mamba_ros.ros.process import run_node
 
 RAISE, HANG, SLOW, NAN, STALL = 201, 203, 204, 205, 206
@@ -87,5 +87,10 @@ def load(parameters: DetectorParameters) -> Any:
     return FaultyPredictor(load_predictor(parameters))
 
 
+def share(predictor: FaultyPredictor, parameters: DetectorParameters) -> Any:
+    """Return a predictor for another camera pair."""
+    return FaultyPredictor(share_engine(predictor._predictor, parameters))
+
+
 if __name__ == "__main__":
-    run_node(lambda options: DetectorNode(load=load))
+    run_node(lambda options: DetectorNode(load=load, share=share))

@@ -34,8 +34,10 @@ class Cameras:
         reliable: bool = True,
         compressed: bool = False,
         now_ns: Callable[[], int] = time.time_ns,
+        prefix: str = "",
     ) -> None:
         self.graph = graph
+        self.prefix = prefix
         self.period_sec = period_sec
         self.compressed = compressed
         self.running = dict.fromkeys(Camera, True)
@@ -61,7 +63,7 @@ class Cameras:
         profile = QoSProfile(depth=5, reliability=policy, durability=DurabilityPolicy.VOLATILE)
         for camera in Camera:
             kind, suffix = (CompressedImage, "/compressed") if self.compressed else (Image, "")
-            topic = f"{camera.value}/image_raw{suffix}"
+            topic = f"{self.prefix}{camera.value}/image_raw{suffix}"
             self._publishers[camera] = self.graph.node.create_publisher(kind, topic, profile)
 
     def reopen(self, *, reliable: bool) -> None:

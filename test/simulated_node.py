@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import message_filters
 import numpy as np
 import pytest
 import torch
-from rclpy.clock import ClockType
+from simulated_inference import SimulatedScheduler, SimulatedWorker
+from simulated_world import SECOND, World
 
 from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
@@ -23,132 +21,13 @@ from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector import detection_session
 from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
 from fusion_mamba_ros.ros.detector.diagnostics import Diagnostics
-from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 from fusion_mamba_ros.streams.frames import Camera
 
-SECOND = 10**9
-MS = 10**6
 RAISED = "the inference was asked to fail"
 NON_FINITE = "the network's output is not finite (NaN or infinity) in precision fp16: try precision bf16 or fp32"
-
-
-class Timer:
-    """A timer of the simulated executor; `reset` restarts its period, as that of rclpy does."""
-
-    def __init__(self, world: World, period_ns: int, callback: Callable[[], None], *, steady: bool) -> None:
-        self.timer_period_ns = period_ns
-        self.callback = callback
-        self._world = world
-        self._steady = steady
-        self.reset()
-
-    def reset(self) -> None:
-        """Restart the period: the timer is due one period from now."""
-        self.due_ns = self._now_ns() + self.timer_period_ns
-
-    def steady_due_ns(self) -> int | None:
-        """Return when it is due by the steady clock, None while its clock stands still."""
-        if self._steady:
-            return self.due_ns
-        if self._world.clock_stopped and self.due_ns > self._world.node_ns:
-            return None
-        return self._world.steady_ns + max(0, self.due_ns - self._world.node_ns)
-
-    def after_jump(self) -> None:
-        """Restart the period, as rcl does when the clock has gone back."""
-        if not self._steady and self.due_ns > self._world.node_ns + self.timer_period_ns:
-            self.reset()
-
-    def _now_ns(self) -> int:
-        return self._world.steady_ns if self._steady else self._world.node_ns
-
-
-class World:
-    """Stand-in for the node and its executor: both clocks, and everything that is due.
-
-    An inference runs as a nested `run_until`: frames, timers and clocks continue during it.
-    """
-
-    def __init__(self) -> None:
-        self.steady_ns = 1000 * SECOND
-        self.node_ns = 5000 * SECOND
-        self.clock_stopped = False
-        self.context = SimpleNamespace(ok=lambda: True)
-        self.published: dict[str, list[Callable[[Any], None]]] = {}
-        self._timers: list[Timer] = []
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-
-    def at(self, steady_ns: int, action: Callable[[], None]) -> None:
-        """Schedule a call at a time of the steady clock."""
-        heapq.heappush(self._due, (steady_ns, next(self._order), action))
-
-    def run_until(self, end_ns: int) -> None:
-        """Advance the time."""
-        while True:
-            timers = [(due, timer) for timer in self._timers if (due := timer.steady_due_ns()) is not None]
-            timer_ns, timer = min(timers, key=lambda item: item[0], default=(end_ns + 1, None))
-            event_ns = self._due[0][0] if self._due else end_ns + 1
-            if min(timer_ns, event_ns) > end_ns:
-                self._advance(end_ns)
-                return
-            self._advance(min(timer_ns, event_ns))
-            if timer is not None and timer_ns < event_ns:
-                timer.reset()
-                timer.callback()
-            else:
-                heapq.heappop(self._due)[2]()
-
-    def jump(self, nanoseconds: int) -> None:
-        """Set the node's clock forward or back."""
-        self.node_ns += nanoseconds
-        for timer in self._timers:
-            timer.after_jump()
-
-    def _advance(self, steady_ns: int) -> None:
-        step_ns = max(0, steady_ns - self.steady_ns)
-        self.steady_ns += step_ns
-        if not self.clock_stopped:
-            self.node_ns += step_ns
-
-    # The methods of a node that the package calls.
-
-    def get_clock(self) -> Any:
-        return SimpleNamespace(
-            now=lambda: SimpleNamespace(nanoseconds=self.node_ns, to_msg=lambda: to_stamp(self.node_ns)),
-            create_jump_callback=lambda *_, **__: SimpleNamespace(unregister=lambda: None),
-        )
-
-    def get_logger(self) -> Any:
-        return SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), lambda *_, **__: None))
-
-    def get_fully_qualified_name(self) -> str:
-        return "/detector_node"
-
-    def create_timer(self, period_sec: float, callback: Callable[[], None], *, clock: Any) -> Timer:
-        steady = getattr(clock, "clock_type", None) == ClockType.STEADY_TIME
-        self._timers.append(Timer(self, int(period_sec * SECOND), callback, steady=steady))
-        return self._timers[-1]
-
-    def destroy_timer(self, timer: Timer) -> None:
-        self._timers.remove(timer)
-
-    def create_publisher(self, kind: Any, topic: str, *_: Any, **__: Any) -> Any:
-        receivers = self.published.setdefault(topic, [])
-
-        def publish(message: Any) -> None:
-            for receive in receivers:
-                receive(message)
-
-        return SimpleNamespace(publish=publish, get_subscription_count=lambda: 0)
-
-    create_lifecycle_publisher = create_publisher
-
-    def destroy_publisher(self, publisher: Any) -> None: ...
-
-    destroy_lifecycle_publisher = destroy_publisher
 
 
 class SimulatedSubscription(message_filters.SimpleFilter):
@@ -162,38 +41,6 @@ class SimulatedSubscription(message_filters.SimpleFilter):
         self.callbacks.clear()
 
     def follow_publishers(self) -> None: ...
-
-
-class SimulatedWorker:
-    """An inference worker without a thread: it begins with the world's next event."""
-
-    def __init__(self, world: World, process: Callable[[Any], None], on_error: Callable[[Exception], None]) -> None:
-        self._world = world
-        self._process = process
-        self._on_error = on_error
-        self._waiting: Any = None
-        self._busy = False
-
-    def submit(self, item: Any) -> Any:
-        replaced, self._waiting = self._waiting, item
-        if not self._busy:
-            self._busy = True
-            self._world.at(self._world.steady_ns, self._run)
-        return replaced
-
-    def stop(self, *, timeout_sec: float) -> bool:
-        self._waiting = None
-        return not self._busy
-
-    def _run(self) -> None:
-        item, self._waiting = self._waiting, None
-        try:
-            self._process(item)
-        except Exception as error:
-            self._on_error(error)
-        self._busy = self._waiting is not None
-        if self._busy:
-            self._world.at(self._world.steady_ns, self._run)
 
 
 class SimulatedPredictor:
@@ -258,40 +105,26 @@ def numbered_pixels(camera: Camera, number: int) -> np.ndarray:
     return pixels
 
 
-class SimulatedDetector:
-    """World, predictor, session and diagnostics, connected as in `DetectorNode`.
-
-    ``make_predictor`` returns the predictor for a world. ``node_ns`` is the first time of the node's clock.
-    """
+class SimulatedPair:
+    """Predictor, session and diagnostics of one camera pair, put together as `CameraPair` does."""
 
     def __init__(
-        self,
-        patch: pytest.MonkeyPatch,
-        *,
-        make_predictor: Callable[[World], Any] | None = None,
-        node_ns: int | None = None,
-        **parameters: Any,
+        self, world: World, pair: str, predictor: Any, worker: Any, turns: float, parameters: dict[str, Any]
     ) -> None:
-        world = self.world = World()
-        if node_ns is not None:
-            world.node_ns = node_ns
-
-        def worker(process: Any, *, on_error: Any) -> SimulatedWorker:
-            return SimulatedWorker(world, process, on_error)
-
-        patch.setattr(detection_session, "ImageSubscription", SimulatedSubscription)
-        patch.setattr(detection_session, "InferenceWorker", worker)
-        self.predictor = (make_predictor or SimulatedPredictor)(world)
         node: Any = world
+        names = PairNames(pair)
         values = {spec.name: spec.default for spec in SPECS} | parameters
         steady = {"steady_ns": lambda: world.steady_ns}
-        outputs = Outputs(node, self.predictor.metadata.class_names, ThermalScaling(), np.eye(3), **steady)
-        self.diagnostics = Diagnostics(node, self.predictor, **steady)
+        self.predictor = predictor
+        outputs = Outputs(node, predictor.metadata.class_names, ThermalScaling(), np.eye(3), names=names, **steady)
+        self.diagnostics = Diagnostics(node, self.predictor, names=names, turns=turns, **steady)
         self.session = DetectionSession(
             node,
             self.predictor,
             outputs,
             DetectorParameters.from_values(values),
+            names=names,
+            worker=worker,
             warm_up_sec=self.predictor.warm_up(),
             **steady,
         )
@@ -301,3 +134,37 @@ class SimulatedDetector:
         """Deliver a message of one camera."""
         subscription: Any = self.session.subscriptions[camera]
         subscription.signalMessage(message)
+
+
+class SimulatedDetector:
+    """World and camera pairs, put together as `DetectorNode` does; by default one pair. It stands for the first one.
+
+    ``make_predictor`` returns the predictor for a world. ``node_ns`` is the first time of the node's clock.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        *,
+        names: tuple[str, ...] = ("",),
+        make_predictor: Callable[[World], Any] | None = None,
+        node_ns: int | None = None,
+        **parameters: Any,
+    ) -> None:
+        world = self.world = World()
+        if node_ns is not None:
+            world.node_ns = node_ns
+        make = make_predictor or SimulatedPredictor
+
+        def worker(process: Any, *, on_error: Any) -> SimulatedWorker:
+            return SimulatedWorker(world, process, on_error)
+
+        patch.setattr(detection_session, "ImageSubscription", SimulatedSubscription)
+        patch.setattr(detection_session, "InferenceWorker", worker)
+        lane = SimulatedScheduler(world).lane if len(names) > 1 else None
+        self.pairs = {
+            name: SimulatedPair(world, name, make(world), lane, float(len(names)), parameters) for name in names
+        }
+        first = self.pairs[names[0]]
+        self.predictor, self.diagnostics, self.session = first.predictor, first.diagnostics, first.session
+        self.receive = first.receive

@@ -70,4 +70,9 @@ class StandIn:
 
 if __name__ == "__main__":
     delay_sec = float(os.environ.get("FUSION_MAMBA_STAND_IN_SEC", "0"))
-    run_node(lambda options: DetectorNode(load=lambda parameters: StandIn(parameters, delay_sec)))
+    run_node(
+        lambda options: DetectorNode(
+            load=lambda parameters: StandIn(parameters, delay_sec),
+            share=lambda predictor, parameters: StandIn(parameters, delay_sec),
+        )
+    )

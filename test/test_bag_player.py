@@ -179,6 +179,19 @@ def test_only_the_topics_asked_for_are_played_and_can_be_remapped(tmp_path: Path
     assert [name for name, _, _ in listener.received] == ["/front/colour"] * 4
 
 
+def test_an_optional_topic_is_played_where_the_bag_has_it_and_needs_no_subscriber(
+    tmp_path: Path, listener: Listener
+) -> None:
+    options = PlayOptions(
+        rate=100.0, topics=(TOPICS["rgb"],), optional_topics=(TOPICS["thermal"], "/rgb/camera_info"), wait_sec=0
+    )
+    with Bag(write_bag(tmp_path / "bag", frames=3, size=(32, 24))) as bag:
+        player = bag_player.BagPlayer(bag, options, context=listener.context)
+        assert player.wait_for_subscribers() == [TOPICS["rgb"]]
+        assert player.play(Progress(disable=True)).counts == dict.fromkeys(TOPICS.values(), 3)
+        player.destroy_node()
+
+
 def test_clock_follows_the_bag_and_never_passes_the_next_message(tmp_path: Path, listener: Listener) -> None:
     listener.hear("/clock", Clock)
     listener.hear(TOPICS["rgb"])
@@ -247,9 +260,10 @@ def test_missing_topic_and_empty_bag_are_said_in_one_sentence(tmp_path: Path, do
 
 
 def test_arguments_become_options(tmp_path: Path) -> None:
-    path, options = parse_arguments([str(tmp_path), "--rate", "2", "--loop", "--clock", "--topics", "/a", "/b"])
+    words = ["--rate", "2", "--loop", "--clock", "--topics", "/a", "/b", "--optional-topics", "/c"]
+    path, options = parse_arguments([str(tmp_path), *words])
     assert path == tmp_path
-    assert options == PlayOptions(rate=2.0, loop=True, clock=True, topics=("/a", "/b"))
+    assert options == PlayOptions(rate=2.0, loop=True, clock=True, topics=("/a", "/b"), optional_topics=("/c",))
 
 
 def test_message_classes_are_found_by_the_name_in_the_bag() -> None:

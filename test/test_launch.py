@@ -14,23 +14,29 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, List  # noqa: UP035  # launch knows no other.
 
 import pytest
 
 pytest.importorskip("rclpy")
 
 from fusion_mamba_ros.ros.bag_tools.bag_player import parse_arguments
+from fusion_mamba_ros.ros.detector.parameters import SPECS
 
 ROOT = Path(__file__).parents[1]
 DETECT, REPLAY, VEHICLE = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay", "vehicle"))
 ARGUMENTS = {
     "checkpoint": "",
     "engine": "",
+    "threads": "",
     "image_transport": "",
     "tiles": "",
     "tracking": "",
     "use_arrival_time": "",
+    "rectify": "",
+    "rgb_camera_info_topic": "",
+    "thermal_camera_info_topic": "",
+    "pairs": "",
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
     "namespace": "",
@@ -138,6 +144,19 @@ def test_the_node_gets_file_checkpoint_clock_and_topics(describe: Callable[..., 
     assert f"install_executable({node.options['executable']} " in (ROOT / "CMakeLists.txt").read_text()
 
 
+def test_the_topics_of_several_pairs_follow_a_pattern(describe: Callable[..., list[Call]]) -> None:
+    topics = {"rgb_topic": "/{pair}/colour/image_raw", "thermal_topic": "lwir/{pair}"}
+    (node,) = named(describe(DETECT, pairs="[front, rear_left]", **topics), "LifecycleNode")
+    assert dict(node.options["remappings"]) == {
+        "front/rgb/image_raw": "/front/colour/image_raw",
+        "rear_left/rgb/image_raw": "/rear_left/colour/image_raw",
+        "front/thermal/image_raw": "lwir/front",
+        "rear_left/thermal/image_raw": "lwir/rear_left",
+    }
+    (node,) = named(describe(DETECT, pairs="['front']"), "LifecycleNode")
+    assert node.options["remappings"] == []
+
+
 def test_what_is_not_given_is_left_to_the_params_file(describe: Callable[..., list[Call]]) -> None:
     (node,) = named(describe(DETECT), "LifecycleNode")
     _, values = node.options["parameters"]
@@ -166,6 +185,7 @@ def test_autostart_configures_then_activates_the_same_node(describe: Callable[..
 def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., list[Call]]) -> None:
     replay = describe(REPLAY)
     declared = {call.arguments[0] for call in named(replay, "DeclareLaunchArgument")}
+    assert {"engine", "tracking", "rectify"} <= declared
     (include,) = named(replay, "IncludeLaunchDescription")
     assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
     handed_on = dict(include.options["launch_arguments"])
@@ -176,9 +196,15 @@ def test_replay_hands_on_to_the_node_what_both_declare(describe: Callable[..., l
 def test_the_example_of_a_vehicle_sets_arguments_that_the_detector_declares(
     describe: Callable[..., list[Call]],
 ) -> None:
-    (include,) = named(describe(VEHICLE), "IncludeLaunchDescription")
+    vehicle = describe(VEHICLE)
+    (include,) = named(vehicle, "IncludeLaunchDescription")
     assert include.arguments == (Call("PythonLaunchDescriptionSource", str(DETECT)),)
-    assert dict(include.options["launch_arguments"]).keys() <= {*ARGUMENTS, "params_file"}
+    given = dict(include.options["launch_arguments"])
+    assert given.keys() <= {*ARGUMENTS, "params_file"}
+    declared = {call.arguments[0]: call.options for call in named(vehicle, "DeclareLaunchArgument")}
+    assert {"engine", "tracking", "rectify"} <= declared.keys()
+    for name, options in declared.items():
+        assert given[name] == configuration(name) and options["default_value"] == ""
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
@@ -191,6 +217,7 @@ def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
     suffix = "/compressed" if transport == "compressed" else ""
     assert (path, options.rate, options.clock, options.loop) == (Path("drive"), 0.5, True, False)
     assert options.topics == (f"/rgb/image_raw{suffix}", f"/thermal/image_raw{suffix}")
+    assert options.optional_topics == ("/rgb/camera_info", "/thermal/camera_info")
     assert options.require_subscribers
     (on_exit,) = handler.arguments
     assert on_exit.options["target_action"] is player
@@ -234,13 +261,23 @@ def test_ros_accepts_the_launch_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "parameter"), [("tracking", "tracking"), ("use_arrival_time", "pairing.use_arrival_time")]
+    ("argument", "value", "parameter", "kind"),
+    [
+        ("tracking", "true", "tracking", bool),
+        ("use_arrival_time", "true", "pairing.use_arrival_time", bool),
+        ("threads", "2", "threads", int),
+        ("rectify", "off", "rectify", str),
+        ("pairs", "[front, rear]", "pairs", List[str]),  # noqa: UP006
+        ("rgb_camera_info_topic", "/a/info", "rgb.camera_info_topic", str),
+        ("thermal_camera_info_topic", "/b/info", "thermal.camera_info_topic", str),
+    ],
 )
 def test_a_switch_overrides_the_parameter_file_only_where_it_is_given(
-    describe: Callable[..., list[Call]], argument: str, parameter: str
+    describe: Callable[..., list[Call]], argument: str, value: str, parameter: str, kind: type
 ) -> None:
-    (node,) = named(describe(DETECT, **{argument: "true"}), "LifecycleNode")
-    value = Call("ParameterValue", configuration(argument), value_type=bool)
-    assert node.options["parameters"][-1][parameter] == value
+    (node,) = named(describe(DETECT, **{argument: value}), "LifecycleNode")
+    given = Call("ParameterValue", configuration(argument), value_type=kind)
+    assert node.options["parameters"][-1][parameter] == given
+    assert parameter in {spec.name for spec in SPECS}
     (node,) = named(describe(DETECT), "LifecycleNode")
     assert parameter not in node.options["parameters"][-1]

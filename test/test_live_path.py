@@ -16,7 +16,8 @@ from detector_graph import isolate
 from evaluation_bags import Message, stamp, write_bag
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
-from simulated_node import SECOND, SimulatedDetector, World
+from simulated_node import SimulatedDetector
+from simulated_world import SECOND, World
 
 from fusion_mamba_ros.bags.bag_reading import Bag
 from fusion_mamba_ros.bags.camera_recording import RecordingOptions, record_scene
@@ -106,11 +107,12 @@ def test_the_nodes_own_code_publishes_the_boxes_of_the_offline_path_though_the_b
     offline = {frame.record.stamp_ns: frame for frame in collected.frames if frame.published is not None}
 
     start_ns = received[0][0] - SECOND
+    parameters: dict[str, Any] = {"pairing.timeout_sec": 0.2}
     detector = SimulatedDetector(
         monkeypatch,
         make_predictor=lambda world: PassingTime(predictor(), world),
         node_ns=start_ns,
-        **{"pairing.timeout_sec": 0.2},
+        **parameters,
     )
     arrays: list[Any] = []
     detector.world.published["detections"].append(arrays.append)

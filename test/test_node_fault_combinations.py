@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drawn combinations of faults over real DDS, with the weights of the package: one node of each engine meets them all.
 
-FUSION_MAMBA_FAULT_SCENARIOS says how many are drawn (5), FUSION_MAMBA_FAULT_SEED where to begin (0).
+FUSION_MAMBA_FAULT_SCENARIOS says how many are drawn (5), FUSION_MAMBA_FAULT_SEED where to begin (0), and
+FUSION_MAMBA_FAULT_VARIANTS which nodes meet them all: of "plain", "tracking", "rectified", "pairs" and "everything"
+("plain"). A node with everything, which is tracking, rectification and a second camera pair, always meets one.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ pytest.importorskip("rclpy")
 from detector_graph import OK, DetectorProcess, Graph, isolate, wait_until
 from fault_scenarios import KINDS
 from faulty_detector import HANG, NAN, RAISE, SLOW
-from ros_cameras import Cameras
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_cameras import RGB_SIZE, THERMAL_SIZE, Cameras
 from ros_clock import SimulatedClock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
@@ -33,6 +36,8 @@ SCENARIOS = int(os.environ.get("FUSION_MAMBA_FAULT_SCENARIOS", "5"))
 FIRST_SEED = int(os.environ.get("FUSION_MAMBA_FAULT_SEED", "0"))
 # Slow enough for an inference of the package's weights on one busy core.
 PERIOD_SEC, PAIRING_TIMEOUT_SEC = 0.4, 1.5
+# Of the second camera pair, which is well all the time.
+REAR_PERIOD_SEC = 1.0
 # With ONNX Runtime, the faults mostly last as long as it takes to report them.
 FAULT_SEC = {"torch": 8.0, "onnxruntime": 2.0}
 INFERENCE_TIMEOUT_SEC = 3.0
@@ -44,27 +49,49 @@ COMMANDS = {
     "overload": SLOW,
 }
 SUBJECTS = ("cameras", "pairing", "inference", "output")
+VARIANTS = os.environ.get("FUSION_MAMBA_FAULT_VARIANTS", "plain").split()
+# Engine and variant of a node. The other variants run in PyTorch.
+NODES = [
+    f"{engine} {variant}"
+    for variant in VARIANTS
+    for engine in (sorted(FAULT_SEC, reverse=True) if variant == "plain" else ["torch"])
+]
+CASES = [(node, seed) for node in NODES for seed in range(FIRST_SEED, FIRST_SEED + SCENARIOS)]
+CASES += [] if "everything" in VARIANTS else [("torch everything", FIRST_SEED)]
 
 
 class System:
-    """Node, clock, cameras and observer."""
+    """Node, clock, cameras and observer. A second pair of cameras is there in some variants."""
 
-    def __init__(self, log: Path, engine: str) -> None:
+    def __init__(self, log: Path, engine: str, variant: str) -> None:
         isolate()
         self.engine = engine
-        parameters = (
+        self.pair = "front" if variant in ("pairs", "everything") else ""
+        prefix = f"{self.pair}/" if self.pair else ""
+        parameters = [
             f"engine:={engine}",
-            "threads:=1",
+            # Two threads where two pairs infer at the same time.
+            f"threads:={2 if self.pair else 1}",
             "use_sim_time:=true",
             f"pairing.timeout_sec:={PAIRING_TIMEOUT_SEC}",
             f"inference.timeout_sec:={INFERENCE_TIMEOUT_SEC}",
-        )
+        ]
+        if variant in ("tracking", "everything"):
+            parameters.append("tracking:=true")
+        if self.pair:
+            parameters += ["pairs:=[front, rear]", "rear.pairing.timeout_sec:=3.0"]
         program = [str(Path(__file__).with_name("faulty_detector.py"))]
         self.detector = DetectorProcess(program, log, *parameters)
-        self.graph = Graph()
+        self.graph = Graph(pair=self.pair)
+        self.rear = Graph(pair="rear") if self.pair else None
+        if variant in ("rectified", "everything"):
+            self._publish_camera_info(prefix)
         self.graph.activate()
         self.clock = SimulatedClock(self.graph)
-        self.cameras = Cameras(self.graph, period_sec=PERIOD_SEC, now_ns=lambda: self.clock.now_ns)
+        self.cameras = Cameras(self.graph, period_sec=PERIOD_SEC, now_ns=lambda: self.clock.now_ns, prefix=prefix)
+        self.rear_cameras = self.rear and Cameras(
+            self.rear, period_sec=REAR_PERIOD_SEC, now_ns=lambda: self.clock.now_ns, prefix="rear/"
+        )
         self.commands: dict[int, set[int]] = defaultdict(set)
         self.cameras.spoil = self.healthy
         # The very first images may have gone out without a note of their command.
@@ -72,10 +99,19 @@ class System:
 
     def close(self) -> None:
         """End everything."""
-        self.cameras.close()
-        self.clock.close()
-        self.graph.close()
+        for part in (self.cameras, self.rear_cameras, self.clock, self.graph, self.rear):
+            if part is not None:
+                part.close()
         self.detector.kill()
+
+    def _publish_camera_info(self, prefix: str) -> None:
+        """Let both lenses distort, but by so little that the first pixel, which is a command, stays where it is."""
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        for camera, (height, width) in ((Camera.RGB, RGB_SIZE), (Camera.THERMAL, THERMAL_SIZE)):
+            info = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[1e-9, 0.0, 0.0, 0.0, 0.0])
+            info.k = [50.0, 0.0, width / 2, 0.0, 50.0, height / 2, 0.0, 0.0, 1.0]
+            topic = f"{prefix}{camera.value}/camera_info"
+            self.graph.node.create_publisher(CameraInfo, topic, kept).publish(info)
 
     def healthy(self, camera: Camera, message: Image) -> Image:
         """Note which command goes out under which stamp."""
@@ -83,9 +119,10 @@ class System:
         return message
 
     def is_well(self) -> bool:
-        """Return whether all subjects are OK, and not just inactive."""
-        messages = {name: status.message for name, status in dict(self.graph.diagnostics).items()}
-        return messages == dict.fromkeys(SUBJECTS, "OK")
+        """Return whether all subjects are OK, and not just inactive. Those of the second camera pair too."""
+        graphs = [graph for graph in (self.graph, self.rear) if graph is not None]
+        messages = [{name: status.message for name, status in dict(graph.diagnostics).items()} for graph in graphs]
+        return messages == [dict.fromkeys(SUBJECTS, "OK")] * len(graphs)
 
     def says(self, subject: str, words: str) -> bool:
         """Return whether the newest report on ``subject`` is not OK and has ``words``."""
@@ -93,9 +130,9 @@ class System:
         return bool(status.level != OK and words in status.message)
 
 
-@pytest.fixture(scope="module", params=sorted(FAULT_SEC, reverse=True))
+@pytest.fixture(scope="module", params=[f"{engine} plain" for engine in sorted(FAULT_SEC, reverse=True)])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("combinations") / "detector.log", request.param)
+    system = System(tmp_path_factory.mktemp("combinations") / "detector.log", *request.param.split())
     yield system
     system.close()
 
@@ -185,7 +222,7 @@ def values(system: System, subject: str) -> dict[str, str]:
     return {} if status is None else {value.key: value.value for value in status.values}
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SCENARIOS))
+@pytest.mark.parametrize(("system", "seed"), CASES, indirect=["system"])
 def test_combinations_over_dds(system: System, seed: int) -> None:
     kinds, camera = draw(seed)
     print(f"seed {seed}: {', '.join(kinds)} of {camera.value}")
@@ -209,6 +246,8 @@ def test_combinations_over_dds(system: System, seed: int) -> None:
     wait_until(system.is_well, f"all is well after {kinds}")
     assert system.detector.process.poll() is None, system.detector.log
     system.graph.counters_add_up()
+    if system.rear is not None:
+        system.rear.counters_add_up()
     sent = {stamp for stamps in system.cameras.sent.values() for stamp in stamps}
     for array in system.graph.arrays[start:]:
         stamp_ns = to_nanoseconds(array.header.stamp)

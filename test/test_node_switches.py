@@ -16,7 +16,8 @@ pytest.importorskip("rclpy")
 from fault_run import FaultRun
 from fault_scenarios import draw_scenario
 from ros_cameras import image_message
-from simulated_node import MS, SECOND, SimulatedDetector, numbered_pixels
+from simulated_node import SimulatedDetector, numbered_pixels
+from simulated_world import MS, SECOND
 
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
@@ -187,7 +188,7 @@ def one_object(run: Run, scores: Callable[[int], list[float]]) -> None:
         mode = Mode.FUSED if len(images) == 2 else Mode.RGB_ONLY if "rgb" in images else Mode.THERMAL_ONLY
         return Detections(boxes, values, np.zeros(len(values), np.int64), mode)
 
-    run.detector.predictor.predict = predict  # type: ignore[method-assign]
+    run.detector.predictor.predict = predict
 
 
 def test_an_object_keeps_its_id_over_twenty_changes_of_mode(run: Callable[..., Run]) -> None:

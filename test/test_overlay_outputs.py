@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -57,6 +58,8 @@ def result_of(*cameras: str) -> Any:
     )
     return SimpleNamespace(
         detections=detections,
+        seen=detections,
+        thermal_lens=None,
         images={name: images[name] for name in cameras},
         header=Header(stamp=to_stamp(RGB_NS), frame_id="rgb_camera"),
         thermal_header=Header(stamp=to_stamp(THERMAL_NS), frame_id="thermal_camera") if "thermal" in cameras else None,
@@ -112,6 +115,20 @@ def test_each_overlay_is_made_for_its_subscriber_where_its_image_is_there(
         assert message.texts[0].timestamp == stamp and message.texts[0].text == "person 90%"
         corners = [(point.x / scale, point.y / scale) for point in message.points[0].points]
         assert corners == [(4, 6), (20, 6), (20, 30), (4, 30)]
+
+
+def test_boxes_of_a_rectified_thermal_image_go_back_to_the_image_that_was_sent(
+    overlays: tuple[FakeNode, OverlayOutputs],
+) -> None:
+    node, outputs = overlays
+    node.publishers["detections_thermal"].subscribers = 1
+    result = result_of("rgb", "thermal")
+    # The boxes of `detections` are for RGB as it was sent: they must not be used here.
+    result.detections = None
+    result.thermal_lens = SimpleNamespace(restored=lambda found: replace(found, boxes=found.boxes + 100))
+    outputs.publish(result, ("person", "car"))
+    center = node.publishers["detections_thermal"].sent[0].detections[0].bbox.center.position
+    assert (center.x, center.y) == (124, 136)
 
 
 def test_without_foxglove_msgs_the_log_says_so_and_the_array_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:

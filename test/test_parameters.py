@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from detector_graph import isolate
+from parameter_node import Server
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file, parameter_value_to_python
 
-from fusion_mamba_ros.ros.detector.parameter_server import ParameterServer
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 
@@ -42,44 +42,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return values
-
-
-class Server:
-    """A node that has the parameters, started with some values."""
-
-    def __init__(
-        self,
-        context: Context,
-        start: dict[str, Any] | None = None,
-        *,
-        configured: bool = False,
-        check: Callable[[DetectorParameters], None] = lambda parameters: None,
-        on_change: Callable[[DetectorParameters], None] | None = None,
-        file: Path | None = None,
-    ) -> None:
-        self.node = Node(
-            "parameters",
-            context=context,
-            parameter_overrides=[Parameter(name, value=value) for name, value in (start or {}).items()],
-            start_parameter_services=False,
-            cli_args=None if file is None else ["--ros-args", "--params-file", str(file)],
-        )
-        self.changes: list[DetectorParameters] = []
-        try:
-            self.server = ParameterServer(
-                self.node,
-                may_change=lambda: not configured,
-                check=check,
-                on_change=on_change or self.changes.append,
-            )
-        except ParameterError:
-            self.node.destroy_node()
-            raise
-
-    def set(self, **values: Any) -> tuple[bool, str]:
-        parameters = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
-        result = self.node.set_parameters_atomically(parameters)
-        return result.successful, result.reason
 
 
 def test_the_yaml_file_holds_every_parameter_with_its_default() -> None:
@@ -295,4 +257,29 @@ def test_a_parameter_cannot_be_unset(context: Context) -> None:
     accepted, reason = server.set(classes=None)
     assert (accepted, reason) == (False, "parameter classes cannot be unset: set it to its default, []")
     assert server.node.get_parameter("classes").value == []
+    server.node.destroy_node()
+
+
+@pytest.mark.parametrize("word", ["off", False])
+def test_the_word_off_of_a_file_is_text_though_yaml_reads_it_as_false(
+    context: Context, tmp_path: Path, word: Any
+) -> None:
+    path = tmp_path / "off.yaml"
+    path.write_text("/parameters: {ros__parameters: {rectify: off}}")
+    server = Server(context, file=path)
+    assert server.server.current.rectify == server.node.get_parameter("rectify").value == "off"
+    assert server.set(rectify="auto") == (True, "") and server.set(rectify=word) == (True, "")
+    assert server.server.current.rectify == "off"
+    accepted, reason = server.set(rectify=True)
+    assert (accepted, reason) == (False, "parameter rectify is True: expected one of auto, off")
+    server.node.destroy_node()
+
+
+@pytest.mark.parametrize("topic", ["two words", "/a//b", "1st", "/camera_info/", "a\nb"])
+def test_a_name_that_is_no_topic_is_refused_with_a_sentence(context: Context, topic: str) -> None:
+    server = Server(context)
+    accepted, reason = server.set(rgb__camera_info_topic=topic)
+    assert not accepted and reason.startswith("parameter rgb.camera_info_topic is '")
+    assert "expected a topic name" in reason and "\n" not in reason
+    assert server.set(rgb__camera_info_topic="~/lens/camera_info") == (True, "")
     server.node.destroy_node()

@@ -65,6 +65,7 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     version: str = onnxruntime.__version__
     device = "cpu"
+    is_reentrant = True
 
     def __init__(self, session: onnxruntime.InferenceSession, modalities: Mapping[str, int], precision: str) -> None:
         self._session = session

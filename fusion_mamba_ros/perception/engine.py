@@ -47,8 +47,9 @@ class EngineOutput:
 
 
 class Engine(Protocol):
-    """A network that is ready to run. Only one thread may call it.
+    """A network that is ready to run. Only one thread may call it, unless it has a true attribute ``is_reentrant``.
 
+    Several threads may call `run` of a reentrant engine at the same time; the node does so with several camera pairs.
     An engine knows no camera image, threshold or NMS: `Predictor` does everything before and after it. All attributes
     are constant.
     """

@@ -56,6 +56,8 @@ class TorchEngine:
         self.device = str(self._device)
         self.precision = _PRECISION_NAMES[self._dtype]
         self.modalities: Mapping[str, int] = dict(model.config.modalities)
+        # On CUDA all threads would share one stream, and the autocast cache of a half precision is not worth the risk.
+        self.is_reentrant = self._device.type == "cpu"
         fold_batch_norms(model)
         self.model = model.to(self._device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

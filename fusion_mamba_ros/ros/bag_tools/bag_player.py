@@ -40,8 +40,9 @@ _DEPTH = 100
 class PlayOptions:
     """Settings of a playback.
 
-    ``rate`` is a factor of the recorded speed. ``topics`` are the topics to play, all if empty. ``clock`` publishes the
-    bag's time on /clock. ``wait_sec`` is the longest time to wait until every topic has a subscriber; with
+    ``rate`` is a factor of the recorded speed. ``topics`` are the topics to play, all if empty; ``optional_topics``
+    are played besides them if the bag has them, with or without a subscriber. ``clock`` publishes the bag's time on
+    /clock. ``wait_sec`` is the longest time to wait until every topic has a subscriber; with
     ``require_subscribers`` the playback fails if a topic has no subscriber after this time.
     """
 
@@ -49,6 +50,7 @@ class PlayOptions:
     loop: bool = False
     clock: bool = False
     topics: tuple[str, ...] = ()
+    optional_topics: tuple[str, ...] = ()
     wait_sec: float = 5.0
     require_subscribers: bool = False
 
@@ -79,7 +81,7 @@ class BagPlayer(Node):
         bag.require(options.topics)
         self._publishers_by_topic: dict[str, Publisher] = {}
         for topic in bag.topics.values():
-            if not options.topics or topic.name in options.topics:
+            if not options.topics or topic.name in (*options.topics, *options.optional_topics):
                 self._advertise(topic)
         if not self._publishers_by_topic:
             raise BagError(f"bag '{bag.path}' has no topic whose message type is installed here")
@@ -89,7 +91,11 @@ class BagPlayer(Node):
         """Wait until every topic has a subscriber, at most ``wait_sec``. Return the topics that have none."""
         deadline = time.monotonic() + self._options.wait_sec
         while True:
-            lonely = [name for name, p in self._publishers_by_topic.items() if p.get_subscription_count() == 0]
+            lonely = [
+                name
+                for name, publisher in self._publishers_by_topic.items()
+                if name not in self._options.optional_topics and publisher.get_subscription_count() == 0
+            ]
             if not lonely or time.monotonic() >= deadline or not self.context.ok():
                 return lonely
             time.sleep(_NAP_SEC)
@@ -189,6 +195,13 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
     parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock, for use_sim_time")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these topics (default: all)")
     parser.add_argument(
+        "--optional-topics",
+        nargs="+",
+        default=[],
+        metavar="TOPIC",
+        help="besides those of --topics, if the bag has them; they need no subscriber",
+    )
+    parser.add_argument(
         "--wait-for-subscribers",
         type=float,
         default=5.0,
@@ -205,6 +218,7 @@ def parse_arguments(arguments: list[str]) -> tuple[Path, PlayOptions]:
             loop=parsed.loop,
             clock=parsed.clock,
             topics=tuple(parsed.topics),
+            optional_topics=tuple(parsed.optional_topics),
             wait_sec=parsed.wait_for_subscribers,
             require_subscribers=parsed.require_subscribers,
         )

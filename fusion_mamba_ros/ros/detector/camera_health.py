@@ -25,6 +25,8 @@ def camera_status(seen: Observation) -> Status:
     for name, further in seen.further.items():
         for counter, count in asdict(further.counters).items():
             status.values[f"{name} {counter}"] = count
+    for camera, rectification in seen.rectification.items():
+        status.values[f"{camera.value} lens"] = rectification.summary
     status.values["clock jumps"] = seen.clock_jumps
     if not seen.active:
         status.messages.append("inactive")
@@ -43,6 +45,12 @@ def camera_status(seen: Observation) -> Status:
             status.note(Level.WARN, f"{refused} of {received} {camera.value} images refused: {reason}")
     if seen.clock_runs:
         _judge_missing(status, seen)
+    for camera, rectification in seen.rectification.items():
+        if rectification.problem:
+            status.note(
+                Level.WARN,
+                f"{camera.value} images are not rectified, camera_info cannot be used: {rectification.problem}",
+            )
     _judge_further(status, seen)
     return status
 

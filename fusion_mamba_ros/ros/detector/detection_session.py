@@ -14,6 +14,8 @@ from rclpy.lifecycle import LifecycleNode
 from fusion_mamba_ros.msg import FusionStatus
 from fusion_mamba_ros.perception.mode import modalities_in
 from fusion_mamba_ros.perception.predictor import Predictor
+from fusion_mamba_ros.ros.detector.camera_info import RectifiedCameras, camera_info_topics
+from fusion_mamba_ros.ros.detector.camera_rectification import RectificationState
 from fusion_mamba_ros.ros.detector.contribution_shares import ContributionShares
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters, count_frames
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
@@ -21,26 +23,31 @@ from fusion_mamba_ros.ros.detector.further_images import FurtherImages, FurtherS
 from fusion_mamba_ros.ros.detector.image_message import fault_of, motion_image, rows_of
 from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
+from fusion_mamba_ros.ros.detector.inference_scheduler import InferenceLane
 from fusion_mamba_ros.ros.detector.inference_worker import InferenceWorker
 from fusion_mamba_ros.ros.detector.message_conversion import camera_counters, idle_status, to_nanoseconds
 from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource, Job, PairProcessor, Result, describe_failure
 from fusion_mamba_ros.ros.detector.pairing_filter import PairingFilter
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.detector.predictor_loading import thresholds_of
 from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.ros.detector.session_limits import limits_from, to_ns
 from fusion_mamba_ros.ros.detector.stream_statistics import Output, StreamStatistics
 from fusion_mamba_ros.ros.detector.track_ids import TrackIds
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.clock_offset import ClockOffsetEstimator
 from fusion_mamba_ros.streams.frames import Camera, LoneFrame, Pair
 from fusion_mamba_ros.streams.frozen_image import FrozenImage
-from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 from fusion_mamba_ros.streams.presence import Absence
 
 # Longer than any inference that still ends. Shorter at exit, where the process itself must end in time.
 _STOP_TIMEOUT_SEC = 10.0
 _STOP_TIMEOUT_AT_EXIT_SEC = 0.7
+
+# Makes the inference worker of a session: an `InferenceWorker`, or a lane of an `InferenceScheduler`.
+WorkerFactory = Callable[..., "InferenceWorker[Job] | InferenceLane[Job]"]
 
 
 class DetectionSession:
@@ -48,8 +55,9 @@ class DetectionSession:
 
     The executor thread checks and pairs images; the inference thread decodes, predicts and publishes. The node creates
     a session on activation and closes it on deactivation. The constructor raises if a QoS override is not allowed or a
-    part cannot be created; it then leaves no subscription and no thread behind. ``warm_up_sec`` holds the times of the
-    warm-up inferences. ``steady_ns`` returns the steady time; tests may replace it.
+    part cannot be created; it then leaves no subscription and no thread behind. ``names`` are those of the camera pair.
+    ``worker`` makes the inference worker, None: a thread of its own. ``warm_up_sec`` holds the times of the warm-up
+    inferences. ``steady_ns`` returns the steady time; tests may replace it.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class DetectionSession:
         outputs: Outputs,
         parameters: DetectorParameters,
         *,
+        names: PairNames = ONE_PAIR,
+        worker: WorkerFactory | None = None,
         warm_up_sec: Sequence[float] = (),
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -91,6 +101,7 @@ class DetectionSession:
             on_published=self._on_published,
             report=self._reports.error,
             continue_alone=lambda: self.parameters.missing_modality == "continue",
+            rectification=lambda camera, size: self._rectified.rectification(camera, size),
             further=lambda stamp_ns: self.further.select(stamp_ns),
             monitor=InferenceMonitor(warm_up_sec, steady_ns=steady_ns),
             refusals=self.refusals,
@@ -102,19 +113,23 @@ class DetectionSession:
         # If a later step fails, undo the earlier steps in reverse order: leave no subscription and no thread.
         with ExitStack() as undo:
             for camera in Camera:
-                self.subscriptions[camera] = ImageSubscription(node, f"{camera.value}/image_raw", compressed=compressed)
+                topic = names.topic(f"{camera.value}/image_raw")
+                self.subscriptions[camera] = ImageSubscription(node, topic, compressed=compressed)
                 undo.callback(self.subscriptions[camera].close)
+            self._rectified = RectifiedCameras(node, camera_info_topics(node, parameters, names))
+            undo.callback(self._rectified.close)
             cameras = {camera.value for camera in Camera}
             self.further = FurtherImages(
                 node,
                 [name for name in modalities_in(predictor.modes) if name not in cameras],
                 compressed=compressed,
                 queue_size=parameters.pairing_queue_size,
-                max_offset_ns=_nanoseconds(parameters.further_max_offset_sec),
+                max_offset_ns=to_ns(parameters.further_max_offset_sec),
                 use_arrival_time=self._use_arrival_time,
+                prefix=names.prefix,
             )
             undo.callback(self.further.close)
-            self._worker = InferenceWorker(self.processor.process, on_error=self._on_worker_error)
+            self._worker = (worker or InferenceWorker)(self.processor.process, on_error=self._on_worker_error)
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
                 node,
@@ -130,15 +145,24 @@ class DetectionSession:
             self._filter.registerCallback(self._on_released)
             undo.pop_all()
 
-    def close(self) -> None:
-        """Stop the session. Nothing is published after this returns."""
+    def close_inputs(self) -> None:
+        """Unsubscribe and discard the waiting pair. A running inference goes on, but publishes nothing."""
         self._closed = True
         self._filter.close()
         for subscription in self.subscriptions.values():
             subscription.close()
+        self._rectified.close()
         self.further.close()
+        self._worker.stop(timeout_sec=0.0)
+
+    def close(self, *, waited_sec: float = 0.0) -> None:
+        """Stop the session. Nothing is published after this returns.
+
+        ``waited_sec`` is the time that has already been spent on waiting for inferences since `close_inputs`.
+        """
+        self.close_inputs()
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
-        if not self._worker.stop(timeout_sec=timeout_sec):
+        if not self._worker.stop(timeout_sec=max(0.0, timeout_sec - waited_sec)):
             self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
             # The thread still refers to worker and processor. It must not keep the node and its DDS participant alive.
             self.processor.detach()
@@ -154,13 +178,14 @@ class DetectionSession:
         self._filter.pairing.limits = limits_from(parameters)
         self._change_freeze_timeouts(parameters)
         self.further.change_limits(
-            queue_size=parameters.pairing_queue_size, max_offset_ns=_nanoseconds(parameters.further_max_offset_sec)
+            queue_size=parameters.pairing_queue_size, max_offset_ns=to_ns(parameters.further_max_offset_sec)
         )
 
     def follow_publishers(self) -> None:
         """Adapt the QoS of the subscriptions to the current publishers."""
         for subscription in self.subscriptions.values():
             subscription.follow_publishers()
+        self._rectified.follow_publishers()
         self.further.follow_publishers()
 
     def counters(self) -> tuple[Mapping[Camera, FrameCounters], int]:
@@ -170,6 +195,10 @@ class DetectionSession:
     def further_states(self) -> Mapping[str, FurtherState]:
         """Return the state of each further modality: counters, and why it is missing from the last array."""
         return self.further.states()
+
+    def rectification_states(self) -> Mapping[Camera, RectificationState]:
+        """Return whether the images of each camera are rectified. A camera without camera_info topic is absent."""
+        return self._rectified.states()
 
     def absences(self) -> Mapping[Camera, Absence]:
         """Return each camera without a fresh image, with the reason. Timeouts run on the node's clock."""
@@ -207,8 +236,8 @@ class DetectionSession:
         return frozen.freeze_timeout_ns == 0 or frozen.is_fresh(rows_of(message), arrival_ns=now_ns)
 
     def _change_freeze_timeouts(self, parameters: DetectorParameters) -> None:
-        self._frozen[Camera.RGB].freeze_timeout_ns = _nanoseconds(parameters.rgb_freeze_timeout_sec)
-        self._frozen[Camera.THERMAL].freeze_timeout_ns = _nanoseconds(parameters.thermal_freeze_timeout_sec)
+        self._frozen[Camera.RGB].freeze_timeout_ns = to_ns(parameters.rgb_freeze_timeout_sec)
+        self._frozen[Camera.THERMAL].freeze_timeout_ns = to_ns(parameters.thermal_freeze_timeout_sec)
 
     def _score_threshold(self) -> float:
         return thresholds_of(self.parameters, self._metadata).score_threshold
@@ -239,10 +268,10 @@ class DetectionSession:
 
     def _on_published(self, result: Result) -> None:
         if self._shares is not None:
-            # The array does not wait for the shares. An error here loses them alone.
+            # The array does not wait for the shares. They belong to the boxes that the network saw, before the lens.
             self.processor.monitor.enter("computing the contributions")
             try:
-                self._status.contributions = self._shares.messages(result.detections)
+                self._status.contributions = self._shares.messages(result.seen)
             except Exception as error:
                 self._report_failure("the contributions could not be computed", error)
         self._complete(self._status, result.further_offsets_ns)
@@ -272,17 +301,3 @@ class DetectionSession:
     def _report_failure(self, what: str, error: Exception) -> None:
         if not self._closed:
             self._reports.error(f"{what}: {describe_failure(error)}")
-
-
-def limits_from(parameters: DetectorParameters) -> PairingLimits:
-    """Return the pairing limits that the parameters set."""
-    return PairingLimits(
-        max_offset_ns=_nanoseconds(parameters.pairing_max_offset_sec),
-        thermal_offset_ns=_nanoseconds(parameters.pairing_thermal_offset_sec),
-        timeout_ns=_nanoseconds(parameters.pairing_timeout_sec),
-        queue_size=parameters.pairing_queue_size,
-    )
-
-
-def _nanoseconds(seconds: float) -> int:
-    return round(seconds * 1e9)

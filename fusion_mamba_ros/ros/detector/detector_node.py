@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -13,20 +14,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
 from fusion_mamba_ros.perception.predictor import labels_of
+from fusion_mamba_ros.ros.detector.camera_pair import CameraPair
 from fusion_mamba_ros.ros.detector.detection_session import DetectionSession
-from fusion_mamba_ros.ros.detector.diagnostics import Diagnostics
-from fusion_mamba_ros.ros.detector.outputs import Outputs
+from fusion_mamba_ros.ros.detector.inference_scheduler import InferenceScheduler
+from fusion_mamba_ros.ros.detector.inference_threads import inference_threads, threads_of_each
+from fusion_mamba_ros.ros.detector.pair_names import PairNames
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.detector.parameter_server import ParameterServer
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
-from fusion_mamba_ros.ros.detector.predictor_loading import (
-    homography_of,
-    inference_thresholds_of,
-    load_predictor,
-    thermal_scaling_of,
-    thresholds_of,
-)
+from fusion_mamba_ros.ros.detector.predictor_loading import load_predictor, share_engine
 from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parameters, warn_of_unused_qos_overrides
 from fusion_mamba_ros.ros.process import run_node
 
@@ -34,7 +31,8 @@ _DESCRIPTION = """\
 Pair an RGB and a thermal camera by time and publish the detected objects. A lifecycle node: without
 --autostart it waits for `ros2 lifecycle set /detector_node configure`, then `activate`; detect.launch.py does both.
 
-inputs      rgb/image_raw, thermal/image_raw; NAME/image_raw of each further modality of the checkpoint
+inputs      rgb/image_raw, thermal/image_raw; camera_info beside each, if a lens distorts; NAME/image_raw of each
+            further modality of the checkpoint
 outputs     detections, detections_thermal, label_info, debug_image, ~/annotations, ~/annotations_thermal, ~/status,
             /diagnostics
 parameters  with meaning, range and default: config/detector.yaml of the package
@@ -45,13 +43,15 @@ example:
 """
 
 LoadPredictor = Callable[[DetectorParameters], DetectionSource]
+ShareEngine = Callable[[Any, DetectorParameters], DetectionSource]
 
 
 class DetectorNode(LifecycleNode):
     """Pair the images of an RGB and a thermal camera by time and publish detections.
 
     `configure` loads and warms up the model, `activate` subscribes. ``docs/reference/node.md`` lists topics and
-    parameters. ``load`` returns the predictor; tests pass a replacement. With ``autostart`` the node configures and
+    parameters. ``load`` returns the predictor, and ``share(predictor, parameters)`` one for a further camera pair that
+    uses the same engine; tests pass replacements. With ``autostart`` the node configures and
     activates itself as soon as it is spun. Raises :class:`ParameterError` if a parameter given at the start is invalid.
     """
 
@@ -60,25 +60,23 @@ class DetectorNode(LifecycleNode):
         node_name: str = "detector_node",
         *,
         load: LoadPredictor = load_predictor,
+        share: ShareEngine = share_engine,
         autostart: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(node_name, **options)
         self._load = load
-        self._predictor: DetectionSource | None = None
-        self._warm_up_sec: tuple[float, ...] = ()
-        self._outputs: Outputs | None = None
-        self._session: DetectionSession | None = None
-        self._last_session: DetectionSession | None = None
-        self._diagnostics: Diagnostics | None = None
+        self._share = share
+        self._pairs: list[CameraPair] = []
+        self._scheduler: InferenceScheduler | None = None
         self._answer_illegal_transitions()
         self._settings = ParameterServer(
             self,
-            may_change=lambda: self._predictor is None,
+            may_change=lambda: not self._pairs,
             check=self._check_parameters,
             on_change=self._on_parameters_changed,
         )
-        warn_of_unused_parameters(self)
+        warn_of_unused_parameters(self, self._settings.names)
         if autostart:
             # Start by a timer: a signal that arrives while the model loads must find the node spinning.
             self._autostart_timer = self.create_timer(
@@ -90,7 +88,7 @@ class DetectorNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint and run one inference per mode. On an error, log it and stay unconfigured."""
         try:
-            self._configure(self._settings.current)
+            self._configure()
         except Exception as error:
             # rclpy would discard the exception, and the user would not learn the cause.
             self.get_logger().error(f"configure failed: {error}")
@@ -100,33 +98,29 @@ class DetectorNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start inference. Fails while an earlier inference is still running."""
-        if self._last_session is not None and not self._last_session.has_ended():
+        if any(not pair.is_idle() for pair in self._pairs):
             # Only one thread may use a predictor.
             self.get_logger().error(
                 "activate failed: the inference that was under way at deactivation has not ended: "
                 "activate again later, or clean up and configure to start with the model loaded anew"
             )
             return TransitionCallbackReturn.FAILURE
-        assert self._predictor is not None and self._outputs is not None and self._diagnostics is not None
         super().on_activate(state)
         try:
-            self._session = DetectionSession(
-                self, self._predictor, self._outputs, self._settings.current, warm_up_sec=self._warm_up_sec
-            )
+            self._activate()
         except Exception as error:
             self.get_logger().error(f"activate failed: {error}")
+            self._end_sessions()
             super().on_deactivate(state)
             return TransitionCallbackReturn.FAILURE
-        self._diagnostics.watch(self._session)
         warn_of_unused_qos_overrides(self)
-        subscriptions = (*self._session.subscriptions.values(), *self._session.further.subscriptions.values())
-        topics = " and ".join(subscription.topic for subscription in subscriptions)
+        topics = " and ".join(topic for pair in self._pairs for topic in pair.topics())
         self.get_logger().info(f"active: detecting on {topics}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and wait for a running inference. Its result is not published."""
-        self._end_session()
+        self._end_sessions()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,26 +148,37 @@ class DetectorNode(LifecycleNode):
         if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    def _configure(self, parameters: DetectorParameters) -> None:
-        predictor = self._load(parameters)
+    @property
+    def _session(self) -> DetectionSession | None:
+        """The session of the first camera pair."""
+        return self._pairs[0].session if self._pairs else None
+
+    def _configure(self) -> None:
+        parameters, settings = self._settings.current, self._settings.pairs
+        first, *others = settings.values()
+        predictor = self._load(threads_of_each(first, len(settings)))
         checkpoint = f"'{parameters.checkpoint}'" if parameters.checkpoint else "of the package"
         try:
-            self._warm_up_sec = tuple(predictor.warm_up() or ())
+            warm_up_sec = tuple(predictor.warm_up() or ())
         except NonFiniteOutputError as error:
             raise ValueError(f"checkpoint {checkpoint}: {error}") from error
-        self._predictor, metadata = predictor, predictor.metadata
-        self._outputs = Outputs(
-            self,
-            metadata.class_names,
-            thermal_scaling_of(parameters, metadata),
-            homography_of(parameters, metadata),
-        )
-        self._outputs.publish_labels(thresholds_of(parameters, metadata).score_threshold)
-        self._diagnostics = Diagnostics(self, predictor)
+        predictors = [predictor, *(self._share(predictor, own) for own in others)]
+        turns = len(settings) / inference_threads(predictor, parameters, len(settings))
+        for (name, own), its_predictor in zip(settings.items(), predictors, strict=True):
+            pair = CameraPair(self, PairNames(name), its_predictor, own, turns=turns, warm_up_sec=warm_up_sec)
+            self._pairs.append(pair)
         modes = ", ".join(mode.value for mode in predictor.modes)
         self.get_logger().info(
             f"checkpoint {checkpoint} on {predictor.device} by {predictor.engine_description}, modes {modes}"
         )
+
+    def _activate(self) -> None:
+        if len(self._pairs) > 1:
+            threads = inference_threads(self._pairs[0].predictor, self._settings.current, len(self._pairs))
+            self._scheduler = InferenceScheduler(threads)
+        for pair in self._pairs:
+            worker = None if self._scheduler is None else self._scheduler.lane
+            pair.activate(self._settings.pairs[pair.names.pair], worker)
 
     def _answer_illegal_transitions(self) -> None:
         """Answer a request for an illegal transition with failure. By default rclpy raises."""
@@ -192,40 +197,35 @@ class DetectorNode(LifecycleNode):
 
     def _check_parameters(self, parameters: DetectorParameters) -> None:
         """Raise :class:`ParameterError` if the loaded checkpoint cannot work with these parameters."""
-        if self._predictor is not None:
+        if self._pairs:
             try:
-                labels_of(parameters.classes, self._predictor.metadata.class_names)
+                labels_of(parameters.classes, self._pairs[0].predictor.metadata.class_names)
             except ValueError as error:
                 raise ParameterError(str(error)) from error
 
     def _on_parameters_changed(self, parameters: DetectorParameters) -> None:
-        if self._predictor is not None:
-            self._predictor.thresholds = inference_thresholds_of(parameters, self._predictor.metadata)
-        if self._session is not None:
-            self._session.change_parameters(parameters)
-        if self._outputs is not None and self._predictor is not None:
-            self._outputs.publish_labels(thresholds_of(parameters, self._predictor.metadata).score_threshold)
+        for pair in self._pairs:
+            pair.change_parameters(self._settings.pairs[pair.names.pair])
 
-    def _end_session(self) -> None:
-        session, self._session = self._session, None
-        if self._diagnostics is not None:
-            self._diagnostics.watch(None)
-        if session is not None:
-            session.close()
-            self._last_session = None if session.has_ended() else session
+    def _end_sessions(self) -> None:
+        # Close all inputs first: the running inferences of all pairs then end at the same time.
+        for pair in self._pairs:
+            pair.close_inputs()
+        since = time.monotonic()
+        for pair in self._pairs:
+            pair.end_session(waited_sec=time.monotonic() - since)
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.close()
         # rclpy's callback group keeps a dead weak reference to every destroyed subscription, timer and event.
         group = self.default_callback_group
         group.entities = {reference for reference in group.entities if reference() is not None}
 
     def _release(self) -> None:
-        self._end_session()
-        diagnostics, self._diagnostics = self._diagnostics, None
-        if diagnostics is not None:
-            diagnostics.close()
-        outputs, self._outputs = self._outputs, None
-        if outputs is not None:
-            outputs.close()
-        self._predictor = self._last_session = None
+        self._end_sessions()
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.close()
 
 
 def main() -> NoReturn:

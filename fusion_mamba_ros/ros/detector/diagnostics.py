@@ -23,6 +23,7 @@ from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.health import Observation, Status
 from fusion_mamba_ros.ros.detector.inference_health import inference_status
 from fusion_mamba_ros.ros.detector.output_health import output_status
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
 from fusion_mamba_ros.ros.detector.pair_processor import DetectionSource
 from fusion_mamba_ros.ros.detector.pairing_health import pairing_status
 from fusion_mamba_ros.streams.frames import Camera
@@ -32,10 +33,10 @@ _TICKS_PER_ESTIMATE = 5
 
 
 class Diagnostics:
-    """Report the health of a configured node, and of its session while the node is active.
+    """Report the health of a camera pair of a configured node, and of its session while the node is active.
 
-    The same timer publishes `~/status` while no array is published, and lets subscriptions adopt the QoS of their
-    publishers.
+    ``turns`` is the number of camera pairs for each inference thread. The same timer publishes `~/status` while no
+    array is published, and lets subscriptions adopt the QoS of their publishers.
     """
 
     def __init__(
@@ -43,10 +44,14 @@ class Diagnostics:
         node: LifecycleNode,
         predictor: DetectionSource,
         *,
+        names: PairNames = ONE_PAIR,
+        turns: float = 1.0,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._node = node
         self._predictor = predictor
+        self._names = names
+        self._turns = turns
         self._steady_ns = steady_ns
         self._clock_watch = ClockWatch()
         self._session: DetectionSession | None = None
@@ -102,9 +107,9 @@ class Diagnostics:
             return
         self._logged_missing = missing
         if missing:
-            self._node.get_logger().warning(cameras.message)
+            self._node.get_logger().warning(self._names.sentence(cameras.message))
         else:
-            self._node.get_logger().info("both cameras deliver")
+            self._node.get_logger().info(self._names.sentence("both cameras deliver"))
 
     def _observe(self) -> Observation:
         session = self._session
@@ -124,6 +129,7 @@ class Diagnostics:
             previous=self._previous,
             further=session.further_states(),
             previous_further=self._previous_further,
+            rectification=session.rectification_states(),
             refusals=session.refusals.recent(),
             clock_jumps=session.clock_jumps(),
             summary=session.statistics.summary(steady_ns),
@@ -134,6 +140,7 @@ class Diagnostics:
             thermal_offset_sec=parameters.pairing_thermal_offset_sec,
             estimated_thermal_offset_sec=session.estimated_thermal_offset_sec(),
             inference_timeout_sec=parameters.inference_timeout_sec,
+            turns=self._turns,
         )
 
     def _figures(self) -> dict[str, Any]:
@@ -156,7 +163,7 @@ class Diagnostics:
         values = [KeyValue(key=name, value=_text(value)) for name, value in status.values.items()]
         return DiagnosticStatus(
             level=bytes([status.level]),
-            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.subject}",
+            name=f"{self._names.subject(self._node.get_fully_qualified_name().lstrip('/'))}: {status.subject}",
             message=status.message,
             hardware_id=str(self._predictor.device),
             values=values,

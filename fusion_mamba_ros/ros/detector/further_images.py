@@ -43,9 +43,10 @@ class FurtherState:
 class FurtherImages:
     """Subscriptions and image queues of the modalities ``names``, which may be empty.
 
-    With ``use_arrival_time`` the time of the node's clock at arrival replaces the stamps. The executor thread receives
-    images; the inference thread selects them. The constructor raises if a QoS override is not allowed, and then leaves
-    no subscription behind. ``subscriptions`` maps modality names to subscriptions.
+    ``prefix`` stands before the names of the topics. With ``use_arrival_time`` the time of the node's clock at arrival
+    replaces the stamps. The executor thread receives images; the inference thread selects them. The constructor raises
+    if a QoS override is not allowed, and then leaves no subscription behind. ``subscriptions`` maps modality names to
+    subscriptions.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FurtherImages:
         queue_size: int,
         max_offset_ns: int,
         use_arrival_time: bool = False,
+        prefix: str = "",
     ) -> None:
         self._clock = node.get_clock()
         self._use_arrival_time = use_arrival_time
@@ -68,7 +70,7 @@ class FurtherImages:
         self._missing = dict.fromkeys(names, "")
         try:
             for name in names:
-                subscription = ImageSubscription(node, f"{name}/image_raw", compressed=compressed)
+                subscription = ImageSubscription(node, f"{prefix}{name}/image_raw", compressed=compressed)
                 self.subscriptions[name] = subscription
                 subscription.registerCallback(self._on_image, name)
         except Exception:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from fusion_mamba_ros.ros.detector.camera_rectification import RectificationState
 from fusion_mamba_ros.ros.detector.frame_counters import FrameCounters
 from fusion_mamba_ros.ros.detector.further_images import FurtherState
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceActivity
@@ -61,8 +62,9 @@ class Observation:
 
     ``counters`` are the current counters, ``previous`` those of the last report. ``further`` and ``previous_further``
     are the same for modalities besides RGB and thermal. ``absences`` are the missing cameras as pairing reports them,
-    on the node's clock. ``refusals`` holds the latest reason of each camera that had an image refused.
-    ``clock_stopped_sec`` is the steady time for which the node's clock has stood still.
+    on the node's clock. ``rectification`` says whether the images of a camera are rectified. ``refusals`` holds the
+    latest reason of each camera that had an image refused. ``clock_stopped_sec`` is the steady time for which the
+    node's clock has stood still. ``turns`` is the number of camera pairs for each inference thread.
     """
 
     active: bool = False
@@ -75,6 +77,7 @@ class Observation:
     previous: Mapping[Camera, FrameCounters] = field(default_factory=_no_frames)
     further: Mapping[str, FurtherState] = field(default_factory=dict)
     previous_further: Mapping[str, FurtherState] = field(default_factory=dict)
+    rectification: Mapping[Camera, RectificationState] = field(default_factory=dict)
     refusals: Mapping[Camera, str] = field(default_factory=dict)
     clock_jumps: int = 0
     summary: Summary = field(default_factory=Summary)
@@ -85,6 +88,7 @@ class Observation:
     thermal_offset_sec: float = 0.0
     estimated_thermal_offset_sec: float | None = None
     inference_timeout_sec: float = 0.0
+    turns: float = 1.0
 
     @property
     def clock_stopped(self) -> bool:

@@ -22,7 +22,8 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.ros.detector.message_conversion import detection_array, label_info
 from fusion_mamba_ros.ros.detector.overlay_outputs import OverlayOutputs
-from fusion_mamba_ros.ros.detector.pair_processor import Result
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
+from fusion_mamba_ros.ros.detector.result import Result
 from fusion_mamba_ros.ros.detector.subscription_qos import MAX_DEPTH
 
 
@@ -51,6 +52,7 @@ class Outputs:
         scaling: ThermalScaling,
         homography: Homography,
         *,
+        names: PairNames = ONE_PAIR,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._node = node
@@ -64,12 +66,12 @@ class Outputs:
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
-        self._detections = node.create_lifecycle_publisher(Detection2DArray, "detections", 10, **overrides)
-        self._debug_image = node.create_lifecycle_publisher(Image, "debug_image", 2, **overrides)
-        self._overlays = OverlayOutputs(node, class_names, homography, overrides)
-        self._status = node.create_lifecycle_publisher(FusionStatus, "~/status", 10)
+        self._detections = node.create_lifecycle_publisher(Detection2DArray, names.topic("detections"), 10, **overrides)
+        self._debug_image = node.create_lifecycle_publisher(Image, names.topic("debug_image"), 2, **overrides)
+        self._overlays = OverlayOutputs(node, class_names, homography, overrides, names=names)
+        self._status = node.create_lifecycle_publisher(FusionStatus, names.topic("~/status"), 10)
         # Not a lifecycle publisher: the latched message must reach late subscribers while the node is inactive.
-        self._label_info = node.create_publisher(LabelInfo, "label_info", latched)
+        self._label_info = node.create_publisher(LabelInfo, names.topic("label_info"), latched)
         self._label_timer: Timer | None = None
 
     def close(self) -> None:
@@ -135,7 +137,7 @@ class Outputs:
         image = draw_pair(
             result.images.get("rgb"),
             result.images.get("thermal"),
-            result.detections,
+            result.seen,
             self._class_names,
             scaling=self._scaling,
             homography=self._homography,

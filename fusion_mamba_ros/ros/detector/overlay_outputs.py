@@ -16,7 +16,8 @@ from fusion_mamba_ros.perception.registration import Homography
 from fusion_mamba_ros.perception.thermal_boxes import detections_in_thermal
 from fusion_mamba_ros.ros.detector.annotation_conversion import ImageAnnotations, image_annotations
 from fusion_mamba_ros.ros.detector.message_conversion import detection_array
-from fusion_mamba_ros.ros.detector.pair_processor import Result
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
+from fusion_mamba_ros.ros.detector.result import Result
 
 
 class OverlayOutputs:
@@ -27,18 +28,26 @@ class OverlayOutputs:
     """
 
     def __init__(
-        self, node: LifecycleNode, class_names: Sequence[str], homography: Homography, options: dict[str, Any]
+        self,
+        node: LifecycleNode,
+        class_names: Sequence[str],
+        homography: Homography,
+        options: dict[str, Any],
+        *,
+        names: PairNames = ONE_PAIR,
     ) -> None:
         self._node = node
         self._class_names = tuple(class_names)
         self._homography = homography
-        self._thermal = node.create_lifecycle_publisher(Detection2DArray, "detections_thermal", 10, **options)
+        self._thermal = node.create_lifecycle_publisher(
+            Detection2DArray, names.topic("detections_thermal"), 10, **options
+        )
         self._annotations: dict[str, Any] = {}
         if ImageAnnotations is None:
             node.get_logger().info("no topics ~/annotations: the package foxglove_msgs is not installed")
         else:
             for camera, topic in (("rgb", "~/annotations"), ("thermal", "~/annotations_thermal")):
-                self._annotations[camera] = node.create_lifecycle_publisher(ImageAnnotations, topic, 10)
+                self._annotations[camera] = node.create_lifecycle_publisher(ImageAnnotations, names.topic(topic), 10)
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -54,11 +63,13 @@ class OverlayOutputs:
         if header is None or not (wants_array or self._is_wanted("thermal")):
             return
         detections = detections_in_thermal(
-            result.detections,
+            result.seen,
             self._homography,
             reference_size=result.reference_size,
             thermal_size=size_of(result.images["thermal"]),
         )
+        if result.thermal_lens is not None:
+            detections = result.thermal_lens.restored(detections)
         if wants_array:
             self._thermal.publish(detection_array(detections, header, class_ids))
         if self._is_wanted("thermal"):

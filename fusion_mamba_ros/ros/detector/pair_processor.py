@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -14,17 +13,22 @@ from std_msgs.msg import Header
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.detections import Detections, Mode
 from fusion_mamba_ros.perception.finite_output import NonFiniteOutputError
+from fusion_mamba_ros.perception.letterbox import Size
 from fusion_mamba_ros.perception.mode import modalities_in, mode_of
 from fusion_mamba_ros.perception.predictor import Thresholds
+from fusion_mamba_ros.perception.rectification import Rectification
 from fusion_mamba_ros.ros.detector.frame_ledger import FrameLedger, Outcome
 from fusion_mamba_ros.ros.detector.further_images import FurtherImage
 from fusion_mamba_ros.ros.detector.inference_monitor import InferenceMonitor
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
 from fusion_mamba_ros.ros.detector.refusals import Refusals
+from fusion_mamba_ros.ros.detector.result import Job, Result
 from fusion_mamba_ros.ros.detector.track_ids import TrackIds
 from fusion_mamba_ros.streams.frames import Camera, Frame, LoneFrame, Pair
 from fusion_mamba_ros.streams.image_decoding import ImageDecodingError
 from fusion_mamba_ros.streams.message_decoding import image_of
+
+__all__ = ["DetectionSource", "Job", "PairProcessor", "Result", "describe_failure"]
 
 
 class DetectionSource(Protocol):
@@ -58,42 +62,6 @@ class DetectionSource(Protocol):
         """Return the detections of one pair."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """Detections of one pair, with their images and timings, ready to be published.
-
-    ``header`` is the header of the array. ``images`` are the decoded images, for drawing. ``reference_size`` is the
-    (width, height) of the last RGB image, or None before the first one; the boxes are in pixels of that image.
-    ``offset_ns`` is the thermal stamp minus the RGB stamp, or None unless both images were used. ``arrived_ns`` is the
-    steady time at which the later image arrived; ``pairing_ms``, ``queue_ms``, ``decode_ms`` and ``inference_ms`` are
-    the stages that follow. ``further_offsets_ns`` holds, for each modality besides RGB and thermal, the stamp of its
-    image minus the stamp of the array. ``thermal_header`` is the header of the thermal image in ``images``, or None if
-    there is none.
-    """
-
-    detections: Detections
-    mode: Mode
-    header: Header
-    images: dict[str, npt.NDArray[Any]]
-    reference_size: tuple[int, int] | None
-    offset_ns: int | None
-    arrived_ns: int
-    pairing_ms: float
-    queue_ms: float
-    decode_ms: float
-    inference_ms: float
-    further_offsets_ns: Mapping[str, int] = field(default_factory=dict)
-    thermal_header: Header | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A pair or a lone frame, with the steady time at which pairing released it."""
-
-    released: Pair | LoneFrame
-    released_ns: int
-
-
 class PairProcessor:
     """Turn jobs into results in the inference thread, and record the outcome of every frame in the ledger.
 
@@ -103,6 +71,7 @@ class PairProcessor:
     * ``on_published(result)`` is called after the frames of a published array have been counted.
     * ``report(sentence)`` logs a lost frame.
     * ``continue_alone()`` returns whether a frame is used alone if its partner cannot be decoded.
+    * ``rectification(camera, size)`` returns how to rectify an image of this (width, height), or None.
     * ``further(stamp_ns)`` returns the images of modalities besides RGB and thermal for an array with this stamp.
     * ``monitor`` receives the current stage of the thread.
     * ``track_ids``, unless it is None, gives detections the ids of their tracks.
@@ -118,6 +87,7 @@ class PairProcessor:
         on_published: Callable[[Result], None],
         report: Callable[[str], None],
         continue_alone: Callable[[], bool],
+        rectification: Callable[[Camera, Size], Rectification | None] = lambda camera, size: None,
         further: Callable[[int], Mapping[str, FurtherImage]] = lambda stamp_ns: {},
         monitor: InferenceMonitor | None = None,
         refusals: Refusals | None = None,
@@ -130,6 +100,8 @@ class PairProcessor:
         self._on_published = on_published
         self._report = report
         self._continue_alone = continue_alone
+        self._rectification = rectification
+        self._lenses: dict[Camera, Rectification | None] = dict.fromkeys(Camera)
         self._further = further
         self._rgb_frame_id = ""
         self._rgb_size: tuple[int, int] | None = None
@@ -147,6 +119,7 @@ class PairProcessor:
         self._on_published = lambda _: None
         self._report = lambda _: None
         self._continue_alone = lambda: False
+        self._rectification = lambda camera, size: None
         self._further = lambda _: {}
 
     def process(self, job: Job) -> None:
@@ -178,13 +151,15 @@ class PairProcessor:
             self._record(frames, Outcome.UNPAIRED)
             return
         decoded_ns = self._steady_ns()
-        detections = self._predicted(frames, images, to_nanoseconds(header.stamp))
-        if detections is None:
+        predicted = self._predicted(frames, images, to_nanoseconds(header.stamp))
+        if predicted is None:
             return
+        seen, detections = predicted
         inferred_ns = self._steady_ns()
         arrived_ns = max(frame.payload.steady_ns for frame in frames)
         result = Result(
             detections=detections,
+            seen=seen,
             mode=mode,
             header=header,
             images=images,
@@ -204,6 +179,7 @@ class PairProcessor:
                 ),
                 None,
             ),
+            thermal_lens=self._lenses[Camera.THERMAL],
         )
         self.monitor.enter("publishing the array")
         try:
@@ -228,6 +204,9 @@ class PairProcessor:
             try:
                 image = image_of(frame.payload.message)
                 pixels = image.to_rgb() if frame.camera is Camera.RGB else image.to_thermal()
+                lens = self._rectification(frame.camera, (image.width, image.height))
+                if lens is not None:
+                    pixels = lens.rectify(pixels)
             except ImageDecodingError as error:
                 self._refusals.note(frame.camera, str(error))
                 self._ledger.record(frame.camera, Outcome.REFUSED)
@@ -239,6 +218,7 @@ class PairProcessor:
                 self._ledger.record(frame.camera, Outcome.FAILED)
                 self._report(reason)
                 continue
+            self._lenses[frame.camera] = lens
             images[frame.camera.value] = pixels
             frames.append(frame)
             if frame.camera is Camera.RGB:
@@ -246,19 +226,24 @@ class PairProcessor:
                 self._rgb_size = (image.width, image.height)
         return frames, images
 
-    def _predicted(self, frames: list[Frame], images: dict[str, npt.NDArray[Any]], stamp_ns: int) -> Detections | None:
+    def _predicted(
+        self, frames: list[Frame], images: dict[str, npt.NDArray[Any]], stamp_ns: int
+    ) -> tuple[Detections, Detections] | None:
+        """Return the detections in pixels of ``images`` and of the image as it was received, None after a failure."""
+        lens = self._lenses[Camera.THERMAL if self._rgb_size is None else Camera.RGB]
         self.monitor.enter("inference")
         started_ns = self._steady_ns()
         try:
             detections = self._predictor.predict(images, reference_size=self._rgb_size)
             if self._track_ids is not None:
                 detections = self._track_ids.add_to(detections, stamp_ns=stamp_ns, size=self._rgb_size)
+            restored = detections if lens is None else lens.restored(detections)
         except Exception as error:
             reason = describe_failure(error)
             self.monitor.record_failure(reason, non_finite=isinstance(error, NonFiniteOutputError))
         else:
             self.monitor.record_success((self._steady_ns() - started_ns) * 1e-9)
-            return detections
+            return detections, restored
         # Free memory outside the handler: inside it the traceback still refers to the arrays.
         self._record(frames, Outcome.FAILED)
         self._report(f"inference failed, the frame is lost: {reason}")

@@ -20,6 +20,12 @@ _TYPES = {
 _ARRAY_TYPES = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
 # ROS reads null in a parameter file as one of these texts. `ros2 param dump` writes null for an untyped list.
 _UNSET_WORDS = ("null", "None")
+_OFF = "off"
+
+
+def is_unset(value: Any) -> bool:
+    """Return whether ``value`` is that of a parameter without a value, also as text in a dumped file."""
+    return value is None or (isinstance(value, str) and value in _UNSET_WORDS)
 
 
 class ParameterError(ValueError):
@@ -49,9 +55,9 @@ class ParameterSpec:
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor: description, constraints in words, and the numeric range."""
         descriptor = ParameterDescriptor(name=self.name, description=self.description)
-        # ``value_of`` checks types instead of rclpy: a whole number is allowed for a float, and an empty list has no
-        # element type.
-        descriptor.dynamic_typing = self.kind in (float, list)
+        # ``value_of`` checks types instead of rclpy: a whole number is allowed for a float, an empty list has no
+        # element type, and YAML reads the bare word off as false.
+        descriptor.dynamic_typing = self.kind in (float, list) or _OFF in self.choices
         when = "Changes take effect at once." if self.live else "May change only while the node is unconfigured."
         descriptor.additional_constraints = f"One of: {', '.join(self.choices)}. {when}" if self.choices else when
         if self.kind is float and self.minimum is not None and self.maximum is not None:
@@ -81,12 +87,14 @@ class ParameterSpec:
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a finite number")
             value = float(value)
         elif self.kind is list:
-            if isinstance(value, str) and value in _UNSET_WORDS:
+            if is_unset(value):
                 value = None
             # Text is also a sequence: without this check, "person" would be six names.
             if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
                 raise ParameterError(f"parameter {self.name} is {value!r}: expected a list, as in [{value}]")
             value = tuple(value or ())
+        elif value is False and _OFF in self.choices:
+            value = _OFF
         elif not isinstance(value, self.kind) or isinstance(value, bool) != (self.kind is bool):
             raise ParameterError(f"parameter {self.name} is {value!r}: expected {self.expectation()}")
         if self.choices and value not in self.choices:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
 from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-from fusion_mamba_ros.perception.engine import EngineOptions
+from fusion_mamba_ros.perception.engine import Engine, EngineOptions
 from fusion_mamba_ros.perception.engine_loading import load_engine
 from fusion_mamba_ros.perception.predictor import Predictor, Thresholds, default_thresholds
 from fusion_mamba_ros.perception.registration import Homography, homography_from
@@ -29,7 +29,18 @@ def load_predictor(parameters: DetectorParameters) -> Predictor:
         else default_checkpoint(engine=parameters.engine)
     )
     options = EngineOptions(parameters.device, parameters.precision, parameters.threads)
-    engine, metadata = load_engine(path, parameters.engine, options)
+    return _predictor_with(*load_engine(path, parameters.engine, options), parameters)
+
+
+def share_engine(predictor: Predictor, parameters: DetectorParameters) -> Predictor:
+    """Return a predictor for another camera pair that uses the engine of ``predictor``.
+
+    It has thresholds, thermal scaling and homography of its own. Raises ``ValueError`` with one sentence.
+    """
+    return _predictor_with(predictor.engine, predictor.metadata, parameters)
+
+
+def _predictor_with(engine: Engine, metadata: CheckpointMetadata, parameters: DetectorParameters) -> Predictor:
     return Predictor(
         engine,
         metadata,

@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from rclpy.node import Node
-
-from fusion_mamba_ros.ros.detector.parameters import SPECS
 
 _QOS_PREFIX = "qos_overrides."
 
 
-def warn_of_unused_parameters(node: Node) -> None:
+def warn_of_unused_parameters(node: Node, known: Sequence[str]) -> None:
     """Log a warning for each parameter that was given at the start and is not declared.
 
-    Call this after all parameters except the QoS overrides have been declared.
+    ``known`` are the names of the parameters that the node has. Call this after all parameters except the QoS overrides
+    have been declared.
     """
     names = [name for name in _unused(node) if not name.startswith(_QOS_PREFIX)]
     for name in names:
-        close = difflib.get_close_matches(name, [spec.name for spec in SPECS], n=1)
+        close = difflib.get_close_matches(name, known, n=1)
         remedy = f"did you mean {close[0]}?" if close else "see config/detector.yaml for those that it has"
         node.get_logger().warning(f"parameter {name} is unknown to this node and has no effect: {remedy}")
 
