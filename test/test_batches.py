@@ -19,7 +19,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 
 def batches(dataset: PreparedDataset, augmentation: Augmentation | None = None, **changes: int) -> EpochBatches:
-    values = {"batch_size": 4, "seed": 0, "epoch": 0} | changes
+    values: dict[str, Any] = {"batch_size": 4, "seed": 0, "epoch": 0} | changes
     augmentation = augmentation or Augmentation(AugmentationConfig(size=(64, 64)))
     return EpochBatches(dataset, augmentation, {"rgb": 3, "thermal": 1}, **values)
 

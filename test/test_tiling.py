@@ -28,7 +28,7 @@ METADATA = CheckpointMetadata(("person", "car"), CANVAS)
 class BrightObjects:
     """An engine that finds each connected bright region, exactly, and scores it by its area."""
 
-    name, device, precision = "bright", "cpu", "fp32"
+    name, version, device, precision = "bright", "1", "cpu", "fp32"
 
     def __init__(self, modalities: tuple[str, ...] = ("rgb", "thermal"), problem_at: int | None = None) -> None:
         self.modalities = {name: modality_named(name).channels for name in modalities}

@@ -22,11 +22,14 @@ class AbsentStreams:
 
     The features are computed again after a change of the weights (loading, an optimizer step, another dtype or device),
     the canvas, the autocast type or the missing value. Only a write through ``tensor.data`` is not noticed.
+
+    Several threads may call it at once. They may then compute the same features twice, with equal values.
     """
 
     def __init__(self, model: FusionMambaDetector) -> None:
         self.model = model
         self._key: Any = None
+        # Replaced, never changed in place, because another thread may read it.
         self._features: dict[tuple[str, int], Tensor] = {}
 
     def __call__(self, images: Mapping[str, Tensor], absent: Mapping[str, Sequence[bool]]) -> list[Tensor]:
@@ -74,7 +77,8 @@ class AbsentStreams:
         if known is None:
             row = list(absent).index(True)
             # With learned features, only the shape of this map matters from the second prediction on.
-            known = self._features[name, index] = section(x[row : row + 1])
+            known = section(x[row : row + 1])
+            self._features = {**self._features, (name, index): known}
         if len(absent) == 1:
             return known
         # Clone, because operators may need maps of their own memory.

@@ -129,7 +129,10 @@ class DetectionSession:
                 prefix=names.prefix,
             )
             undo.callback(self.further.close)
-            self._worker = (worker or InferenceWorker)(self.processor.process, on_error=self._on_worker_error)
+            self._worker = (worker or InferenceWorker)(
+                self.processor.process,
+                on_error=lambda error: self._report_failure("a result could not be published", error),
+            )
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
                 node,
@@ -294,9 +297,6 @@ class DetectionSession:
         status.non_finite = self.processor.monitor.non_finite
         estimate = self.estimated_thermal_offset_sec()
         status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
-
-    def _on_worker_error(self, error: Exception) -> None:
-        self._report_failure("a result could not be published", error)
 
     def _report_failure(self, what: str, error: Exception) -> None:
         if not self._closed:
