@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from sleeping_predictor import SleepingPredictor
 
 ROOT = Path(__file__).parents[1]
 RGB_SHAPE, THERMAL_SHAPE = (480, 640, 3), (512, 640)
@@ -74,46 +75,13 @@ def run_peer() -> None:
 
 def run_node_with(inference_ms: float) -> None:
     """Run the node with a predictor that takes ``inference_ms`` milliseconds."""
-    import torch
-
-    from fusion_mamba_ros.perception.checkpoint import CheckpointMetadata
-    from fusion_mamba_ros.perception.detections import Detections, Mode
-    from fusion_mamba_ros.perception.predictor import Thresholds
     from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
     from fusion_mamba_ros.ros.process import run_node
 
-    count = 10
-    result = Detections(
-        np.tile(np.array([10, 20, 60, 120], np.float32), (count, 1)),
-        np.linspace(0.9, 0.3, count, dtype=np.float32),
-        np.zeros(count, np.int64),
-        Mode.FUSED,
-    )
+    def load(*_: object) -> Any:
+        return SleepingPredictor(inference_ms)
 
-    class StandIn:
-        metadata = CheckpointMetadata(("person",), (640, 480))
-        thresholds = Thresholds()
-        device = torch.device("cpu")
-        engine_description = "stand-in"
-        modes = tuple(Mode)
-        engine_description = "no engine"
-
-        def warm_up(self) -> tuple[float, ...]:
-            return ()
-
-        def reset_stream(self) -> None: ...
-
-        def memory_mb(self) -> dict[str, float]:
-            return {}
-
-        def free_memory(self) -> None: ...
-
-        def predict(self, images: Any, *, reference_size: Any = None) -> Detections:
-            if inference_ms:
-                time.sleep(inference_ms * 1e-3)
-            return result
-
-    run_node(lambda options: DetectorNode(load=lambda parameters: StandIn()))
+    run_node(lambda options: DetectorNode(load=load))
 
 
 def require_running(children: Mapping[str, subprocess.Popen[bytes]], log: IO[bytes]) -> None:

@@ -3,7 +3,6 @@
 
     python benchmarks/pairs.py latency [--seconds 20] [--rate 5] [--inference-ms 50] [--json FILE]
     python benchmarks/pairs.py capacity [--seconds 20] [--engine onnxruntime]
-    python benchmarks/pairs.py engine [--seconds 20] [--engine onnxruntime]
 
 `latency` is the time from publishing the images of the pair `front` to receiving its array, while the pair `rear` is
 not configured (alone), sends as fast (both), sends nothing (dead) or floods the node (flooding).
@@ -11,9 +10,6 @@ not configured (alone), sends as fast (both), sends nothing (dead) or floods the
 `capacity` lets all cameras send faster than the node infers, and counts the arrays per second and the memory of the
 node: one node with one pair, one node with two pairs, and two nodes with one pair and one CPU thread each. Memory is
 the proportional set size (PSS), in which memory that two processes share counts once.
-
-`engine` needs no node: it runs the engine on the images of two pairs in turn, as one batch, and at the same time with
-half of the threads each.
 
 Without --inference-ms the node runs the weights of the package. With it, the inference sleeps that long instead; then
 --turns lets both pairs share one inference thread, as on CUDA.
@@ -31,14 +27,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from sleeping_predictor import SleepingPredictor
 
 ROOT = Path(__file__).parents[1]
 RGB_SHAPE, THERMAL_SHAPE = (480, 640, 3), (512, 640)
@@ -49,44 +45,15 @@ LATENCY_CASES = ("alone", "both", "dead", "flooding")
 
 def run_node(options: argparse.Namespace) -> None:
     """Run the detector node, with the stand-in for the network if --inference-ms is given."""
-    from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointMetadata
-    from fusion_mamba_ros.perception.detections import Detections, Mode
-    from fusion_mamba_ros.perception.predictor import Thresholds
     from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
     from fusion_mamba_ros.ros.process import run_node
 
     if not options.inference_ms:
         run_node(lambda _: DetectorNode(autostart=True), argparse.ArgumentParser())
-    result = Detections(
-        np.tile(np.array([10, 20, 60, 120], np.float32), (10, 1)),
-        np.linspace(0.9, 0.3, 10, dtype=np.float32),
-        np.zeros(10, np.int64),
-        Mode.FUSED,
-    )
 
-    class StandIn:
-        metadata = CheckpointMetadata(("person",), (640, 480))
-        thresholds = Thresholds()
-        device = "cpu"
-        engine_description = "stand-in"
-        modes = tuple(Mode)
-        engine = SimpleNamespace(is_reentrant=not options.turns)
+    def load(*_: object) -> Any:
+        return SleepingPredictor(options.inference_ms, is_reentrant=not options.turns)
 
-        def warm_up(self) -> tuple[float, ...]:
-            return ()
-
-        def reset_stream(self) -> None: ...
-
-        def memory_mb(self) -> dict[str, float]:
-            return {}
-
-        def free_memory(self) -> None: ...
-
-        def predict(self, images: Any, *, reference_size: Any = None) -> Detections:
-            time.sleep(options.inference_ms * 1e-3)
-            return result
-
-    load: Any = lambda *_: StandIn()  # noqa: E731
     run_node(lambda _: DetectorNode(load=load, share=load, autostart=True), argparse.ArgumentParser())
 
 
@@ -267,41 +234,6 @@ def capacity(options: argparse.Namespace, case: str) -> dict[str, Any]:
         }
 
 
-def engine_rates(options: argparse.Namespace, case: str) -> dict[str, Any]:
-    """Return for one way to run two pairs of images: pairs per second, and the time until both have a result, in ms."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
-    from fusion_mamba_ros.perception.engine import EngineOptions
-    from fusion_mamba_ros.perception.engine_loading import load_engine
-
-    cores = len(os.sched_getaffinity(0))
-    path = ROOT / "weights" / "fusion_mamba_nano.onnx" if options.engine == "onnxruntime" else default_checkpoint()
-    threads = max(1, cores // 2) if case == "concurrent" else cores
-    engine, metadata = load_engine(path, options.engine, EngineOptions(threads=threads))
-    width, height = metadata.input_size
-    generator = np.random.default_rng(0)
-    pairs = {
-        name: generator.integers(0, 255, (2, height, width, channels), np.uint8).transpose(0, 3, 1, 2)
-        for name, channels in engine.modalities.items()
-    }
-    one, other = ({name: image[i : i + 1] for name, image in pairs.items()} for i in range(2))
-    with ThreadPoolExecutor(2) as pool:
-        ways: dict[str, Callable[[], Any]] = {
-            "turns": lambda: [engine.run(one), engine.run(other)],
-            "batch": lambda: engine.run(pairs),
-            "concurrent": lambda: list(pool.map(engine.run, (one, other))),
-        }
-        ways[case]()
-        took_ms: list[float] = []
-        end = time.monotonic() + options.seconds
-        while time.monotonic() < end:
-            started = time.perf_counter()
-            ways[case]()
-            took_ms.append(1e3 * (time.perf_counter() - started))
-    return {"pairs_hz": 2e3 / float(np.mean(took_ms)), "both_ms": float(np.median(took_ms))}
-
-
 def checkpoint(options: argparse.Namespace) -> list[str]:
     """Return the parameter of the checkpoint that fits the engine."""
     if options.engine != "onnxruntime":
@@ -312,7 +244,7 @@ def checkpoint(options: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Run all cases of one measure, print a table and write the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measure", choices=("latency", "capacity", "engine"))
+    parser.add_argument("measure", choices=("latency", "capacity"))
     parser.add_argument("--seconds", type=float, default=20.0, help="of each case")
     parser.add_argument("--rate", type=float, default=5.0, help="pairs of images per second")
     parser.add_argument("--flood-rate", type=float, default=100.0, help="the same of the pair that floods")
@@ -345,10 +277,6 @@ def main() -> None:
                 f"{case:10} {row['arrays']:7d} {row['p50_ms']:8.1f} {row['p99_ms']:8.1f} {row['pss_mb']:8.0f}",
                 flush=True,
             )
-    elif options.measure == "engine":
-        for case in options.cases or ("turns", "batch", "concurrent"):
-            row = figures[case] = engine_rates(options, case)
-            print(f"{case:10} {row['pairs_hz']:6.2f} pairs/s, both after {row['both_ms']:7.1f} ms", flush=True)
     else:
         for case in options.cases or ("one node, one pair", "one node, two pairs", "two nodes, one thread each"):
             row = figures[case] = capacity(options, case)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -90,9 +91,8 @@ class DetectionSession:
         self._metadata = predictor.metadata
         self._frozen = {camera: FrozenImage() for camera in Camera}
         self._change_freeze_timeouts(parameters)
-        self._shares: ContributionShares | None = None
-        if parameters.contributions and isinstance(predictor, Predictor):
-            self._shares = ContributionShares(predictor)
+        explained = predictor if parameters.contributions and isinstance(predictor, Predictor) else None
+        self._shares = None if explained is None else ContributionShares(explained)
         predictor.reset_stream()
         self.processor = PairProcessor(
             predictor,
@@ -130,14 +130,12 @@ class DetectionSession:
             )
             undo.callback(self.further.close)
             self._worker = (worker or InferenceWorker)(
-                self.processor.process,
-                on_error=lambda error: self._report_failure("a result could not be published", error),
+                self.processor.process, on_error=partial(self._report_failure, "a result could not be published")
             )
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
                 node,
-                self.subscriptions[Camera.RGB],
-                self.subscriptions[Camera.THERMAL],
+                *(self.subscriptions[camera] for camera in (Camera.RGB, Camera.THERMAL)),
                 limits_from(parameters),
                 is_fresh=self._is_fresh,
                 refuse=self._fault_of,
@@ -295,8 +293,8 @@ class DetectionSession:
         status.thermal = camera_counters(counters[Camera.THERMAL])
         status.further = self.further.messages(further_offsets_ns)
         status.non_finite = self.processor.monitor.non_finite
-        estimate = self.estimated_thermal_offset_sec()
-        status.estimated_thermal_offset_sec = math.nan if estimate is None else estimate
+        offset_sec = self.estimated_thermal_offset_sec()
+        status.estimated_thermal_offset_sec = math.nan if offset_sec is None else offset_sec
 
     def _report_failure(self, what: str, error: Exception) -> None:
         if not self._closed:
