@@ -47,7 +47,6 @@ from fusion_mamba_ros.streams.presence import Absence
 _STOP_TIMEOUT_SEC = 10.0
 _STOP_TIMEOUT_AT_EXIT_SEC = 0.7
 
-# Makes the inference worker of a session: an `InferenceWorker`, or a lane of an `InferenceScheduler`.
 WorkerFactory = Callable[..., "InferenceWorker[Job] | InferenceLane[Job]"]
 
 
@@ -74,8 +73,7 @@ class DetectionSession:
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.started_ns = steady_ns()
-        self.statistics = StreamStatistics()
-        self.refusals = Refusals(steady_ns=steady_ns)
+        self.statistics, self.refusals = StreamStatistics(), Refusals(steady_ns=steady_ns)
         self.parameters = parameters
         # Fixed while the node is active: a change would make the stamps jump.
         self._use_arrival_time = parameters.pairing_use_arrival_time
@@ -135,7 +133,8 @@ class DetectionSession:
             undo.callback(self._worker.stop, timeout_sec=0.0)
             self._filter = PairingFilter(
                 node,
-                *(self.subscriptions[camera] for camera in (Camera.RGB, Camera.THERMAL)),
+                self.subscriptions[Camera.RGB],
+                self.subscriptions[Camera.THERMAL],
                 limits_from(parameters),
                 is_fresh=self._is_fresh,
                 refuse=self._fault_of,
