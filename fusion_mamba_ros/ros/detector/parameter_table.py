@@ -65,7 +65,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "nms_threshold",
         0.5,
-        "Of two boxes of one class that overlap by more (IoU), the weaker goes.",
+        "If two boxes of one class overlap by more than this IoU, the one with the lower score is removed.",
         float,
         live=True,
         minimum=0.0,
@@ -74,7 +74,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "max_detections",
         300,
-        "At most this many detections in one array, the best.",
+        "Maximum number of detections in one array; the best are kept.",
         int,
         live=True,
         minimum=1,
@@ -90,7 +90,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "class_id_format",
         "name",
-        "What hypothesis.class_id holds.",
+        "Content of hypothesis.class_id.",
         str,
         live=True,
         choices=("name", "index"),
@@ -215,7 +215,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.range_min",
         0.0,
-        "Counts drawn black by the scaling 'range'.",
+        "Counts that the scaling 'range' makes black.",
         float,
         minimum=0.0,
         maximum=65535.0,
@@ -223,7 +223,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.range_max",
         65535.0,
-        "Counts drawn white by the scaling 'range'.",
+        "Counts that the scaling 'range' makes white.",
         float,
         minimum=0.0,
         maximum=65535.0,
@@ -231,7 +231,7 @@ SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal.polarity",
         "checkpoint",
-        "Whether the camera draws heat bright or dark; checkpoint: as the camera of training.",
+        "Whether the camera shows heat bright or dark; checkpoint: as in training.",
         str,
         choices=("checkpoint", "white_hot", "black_hot"),
     ),
