@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from hostile_inputs import Inputs
 
 FOLDER = Path(__file__).parent
+# Files that take about a minute or longer. They start first, so that parallel processes end at about the same time.
+LONG_FILES = (
+    "test_ablation.py",
+    "test_colcon_build.py",
+    "test_packaging.py",
+    "test_train.py",
+    "test_train_weights.py",
+    "test_trainer.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the marker `ros` to every test of a module that needs rclpy, directly or through a module of this folder."""
+    """Add the marker `ros` to every test of a module that needs rclpy, directly or through a module of this folder.
+
+    Tests of `LONG_FILES` come first.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
     for item in items:
         if needs_rclpy(item.path):
             item.add_marker(pytest.mark.ros)

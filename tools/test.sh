@@ -23,8 +23,8 @@ echo "mypy:" && mypy || failed+=(mypy)
 if (($# > 0)); then
   python -m pytest "$@" || failed+=(pytest)
 else
-  # Distribute whole files, so that the fixtures of a file run once.
-  python -m pytest -m "not ros" -n "${FUSION_MAMBA_TEST_WORKERS:-2}" --dist loadfile || failed+=("pytest without ROS")
+  # Distribute whole files, so that the fixtures of a file run once, in the order of test/conftest.py.
+  python -m pytest -m "not ros" -n "${FUSION_MAMBA_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder || failed+=("pytest without ROS")
   python -m pytest -m ros || failed+=("pytest with ROS")
 fi
 ((${#failed[@]} == 0)) || echo "failed: ${failed[*]}"
