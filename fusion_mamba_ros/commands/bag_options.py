@@ -84,7 +84,7 @@ class BagOptions:
         if self.detections is None and checkpoint is None:
             from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 
-            checkpoint = default_checkpoint()
+            checkpoint = default_checkpoint(engine=self.engine)
         return BagEvaluationOptions(
             ground_truth=self.ground_truth,
             ground_truth_topic=self.ground_truth_topic,

@@ -221,7 +221,7 @@ def load_predictor(options: BagEvaluationOptions) -> Predictor:
 
     detector = options.detector
     predictor = Predictor.from_checkpoint(
-        detector.checkpoint or default_checkpoint(),
+        detector.checkpoint or default_checkpoint(engine=detector.engine),
         detector.device,
         detector.precision,
         engine=detector.engine,
