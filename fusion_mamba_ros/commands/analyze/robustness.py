@@ -95,7 +95,9 @@ def register(app: typer.Typer) -> None:
                         pairs, predictor.metadata.input_size, scaling=scalings[label], headroom=None
                     )
                     prepared[key] = ChosenPairs(dataset, modalities, limit)
-                folder = out / "cells" / f"{label}-{content_digits(labels[label])}"
+                # A changed file, image or label leads to another folder, so that no old cell is taken for the new one.
+                digits = f"{content_digits(labels[label])}-{prepared[key].content_digits}"
+                folder = out / "cells" / f"{label}-{digits}"
                 studies[label] = RobustnessCells(predictor, prepared[key], folder, seed=seed, batch_size=batch_size)
             chosen = next(iter(prepared.values()))
             facts = {"data": ", ".join(path.name for path in data), "split": split, "pairs": len(chosen), "seed": seed}
