@@ -30,6 +30,7 @@ from fusion_mamba_ros.analysis.robustness_results import (
     summarise,
 )
 from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.commands.analyze.robustness import warn_of_left_out
 from fusion_mamba_ros.datasets import PreparedDataset, open_dataset
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
@@ -215,6 +216,14 @@ def test_plan_joins_single_factors_and_grids_without_a_condition_twice() -> None
     assert "misalignment=10+darkness=2" in names and "darkness=6" in names
     of_rgb = RobustnessPlan.choose().of_modalities(["rgb", "depth"])
     assert [factor.name for factor in of_rgb.factors] == ["darkness", "haze", "smoke", "rgb_noise", "rgb_missing"]
+
+
+def test_factors_that_cannot_be_measured_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = RobustnessPlan.choose(["darkness", "zoom"], ["darkness+haze", "darkness+zoom"])
+    warn_of_left_out(plan.names, plan.of_modalities(["rgb", "depth"]).names)
+    assert capsys.readouterr().err.endswith("the image that changes: zoom, darkness+zoom\n")
+    warn_of_left_out(plan.names, plan.of_modalities(["rgb", "thermal"]).names)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
