@@ -63,8 +63,10 @@ def read_run(path: Path, bag: str = "") -> EvaluatedRun:
 def _check_report(report: Any) -> None:
     """Raise ``KeyError`` or ``ValueError`` if a part of the report that a comparison reads is missing or malformed."""
     truth, protocol = report["ground_truth"], report["subject"]["protocol"]
-    kinds = {"source": str, "frames": int, "boxes": int, "tolerance_ms": (int, float), "unknown_classes": dict}
+    kinds: dict[str, type] = {"source": str, "frames": int, "boxes": int, "unknown_classes": dict}
     wrong = [] if truth is None else [name for name, kind in kinds.items() if not isinstance(truth[name], kind)]
+    if truth is not None and not isinstance(truth["tolerance_ms"], (int, float)):
+        wrong.append("tolerance_ms")
     if wrong or not isinstance(protocol, str):
         raise ValueError(f"{REPORT_FILE} has a malformed {wrong[0] if wrong else 'protocol'}")
 
