@@ -116,6 +116,7 @@ class OneBoxDetector:
     device = "cpu"
     engine = SimpleNamespace(precision="fp32", name="stand-in")
     homography = np.eye(3)
+    metadata = SimpleNamespace(training={"recipe": {"tiles": "auto"}})
 
     def __init__(self, *, fail_at: int | None = None) -> None:
         self.thresholds = Thresholds()

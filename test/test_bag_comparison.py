@@ -218,6 +218,42 @@ def test_what_is_no_run_is_refused_before_the_evaluation(earlier: Path, tmp_path
         shutil.rmtree(run)
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        ("ground_truth", ..., "it lacks 'ground_truth'"),
+        ("subject", None, "cannot be read"),
+        ("ground_truth", {"digest": "x"}, "it lacks 'source'"),
+        ("true_positives", {"bear": 1}, "line 1 has a malformed"),
+        ("false_negatives", [1], "line 1 has a malformed"),
+        ("false_positives", {"person": None}, "line 1 has a malformed"),
+        ("false_positives", {"person": 10**30}, "line 1 has a malformed"),
+        ("ground_truth_stamp_ns", None, "line 1 has a malformed"),
+        ("latency_ms", "x", "line 1 has a malformed"),
+        ("times_ms", None, "line 1 has a malformed"),
+        # Well-formed, but of another bag.
+        ("ground_truth_stamp_ns", 5, "the frames with ground truth differ"),
+    ],
+)
+def test_a_damaged_earlier_run_is_refused_with_one_sentence(
+    earlier: Path, tmp_path: Path, part: str, value: object, sentence: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(earlier, run)
+    if part in ("subject", "ground_truth"):
+        report = json.loads((run / "report.json").read_text())
+        report[part] = value
+        if value is ...:
+            del report[part]
+        (run / "report.json").write_text(json.dumps(report))
+    else:
+        first, *others = (run / "frames.jsonl").read_text().splitlines()
+        lines = [json.dumps({**json.loads(first), part: value}), *others]
+        (run / "frames.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=sentence):
+        compare_runs([read_run(run)], [read_run(earlier)], other="x")
+
+
 def test_runs_without_ground_truth_are_refused(earlier: Path, tmp_path: Path) -> None:
     run = read_run(earlier)
     unlabelled = EvaluatedRun("", {**run.report, "ground_truth": None}, run.records, run.table)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from operator_library import compiled_library
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
-from fusion_mamba_ros.deployment.bench import BenchPlan, _peers
+from fusion_mamba_ros.deployment.bench import BenchPlan, _cases, _peers
 from fusion_mamba_ros.deployment.bench_peers import peer_configs
 from fusion_mamba_ros.deployment.bench_process import BenchProcess, BenchRequest, BenchTimes
 from fusion_mamba_ros.deployment.bench_worker import BenchWorker
@@ -128,6 +129,8 @@ def test_peers_that_cannot_be_built_are_noted(
     notes: list[str] = []
     kind = choose_engine("model.onnx")
     assert _peers(read_model_document(checkpoint), (64, 64), tmp_path, kind, notes) == {}
+    # A second model says nothing new.
+    assert _peers(read_model_document(checkpoint), (64, 64), tmp_path, kind, notes) == {}
     assert notes == ["no models to compare with for ONNX Runtime: they need torch, which is not installed"]
 
 
@@ -169,6 +172,15 @@ def test_bad_input_is_one_sentence(
     done = RUNNER.invoke(app, ["bench", *arguments])
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
+
+
+def test_models_with_the_same_file_name_are_told_apart(checkpoint: Path, tmp_path: Path) -> None:
+    models = []
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        models.append(Path(shutil.copy(checkpoint, tmp_path / folder / "best.safetensors")))
+    cases = _cases(BenchPlan((checkpoint, *models), peers=False), tmp_path / "images.npz", tmp_path, [])
+    assert [case.name for case in cases] == [checkpoint.name, "first/best.safetensors", "second/best.safetensors"]
 
 
 def test_a_plan_needs_a_model() -> None:

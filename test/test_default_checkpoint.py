@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion_mamba_ros.commands.bag_options import BagOptions
 from fusion_mamba_ros.perception import default_checkpoint as default_checkpoint_module
 from fusion_mamba_ros.perception.checkpoint_metadata import CheckpointError
 from fusion_mamba_ros.perception.default_checkpoint import EXPORTED_NAME, NAME, default_checkpoint
@@ -65,3 +66,11 @@ def test_the_named_engine_gets_the_file_that_it_runs(tmp_path: Path, engine: str
     weights = lay(tmp_path / "weights" / NAME).parent
     (weights / EXPORTED_NAME).touch()
     assert default_checkpoint(tmp_path / "fusion_mamba_ros", engine=engine) == weights / expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"), [("auto", NAME), ("torch", NAME), ("onnxruntime", EXPORTED_NAME), ("nonsense", NAME)]
+)
+def test_evaluation_of_a_bag_takes_the_weights_that_the_named_engine_runs(engine: str, name: str) -> None:
+    checkpoint = BagOptions(engine=engine).evaluation_options().detector.checkpoint
+    assert checkpoint is not None and checkpoint.name == name

@@ -98,6 +98,8 @@ def test_the_detections_are_written_with_the_stamps_of_the_images(
     arguments = ["eval-bag", str(bag), "--out", str(tmp_path / "out"), "--write-bag", str(tmp_path / "found")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0 and str(tmp_path / "found") in result.output
+    # The stand-in was trained for tiles.
+    assert "warning: this checkpoint was trained for tiles" in result.output and "--tiles auto" in result.output
     stamps: dict[str, list[int]] = {}
     with Bag(tmp_path / "found") as found:
         for message, fields in found.read():
@@ -157,13 +159,14 @@ def test_an_exported_model_is_evaluated_with_the_engine_that_the_option_names(tm
     bag = write_bag(tmp_path / "bag", images)
     arguments = ["eval-bag", str(bag), "--checkpoint", str(default_checkpoint().with_suffix(".onnx"))]
     arguments += ["--device", "cpu", "--score-threshold", "0.01", "--out", str(tmp_path / "out")]
-    result = CliRunner().invoke(app, [*arguments, "--engine", "onnxruntime"])
+    result = CliRunner().invoke(app, [*arguments, "--engine", "onnxruntime", "--tiles", "2x1"])
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["subject"]["engine"] == "onnxruntime"
+    assert report["subject"]["engine"] == "onnxruntime" and report["subject"]["tiles"] == "2x1, overlap 0.2"
     assert report["detections"]["total"] > 0, f"seed {seed}"
-    wrong = CliRunner().invoke(app, [*arguments, "--engine", "nonsense"])
-    assert wrong.exit_code == 2 and "nonsense" in wrong.output and "Traceback" not in wrong.output
+    for option in ("--engine", "--tiles"):
+        wrong = CliRunner().invoke(app, [*arguments, option, "nonsense"])
+        assert wrong.exit_code == 2 and "nonsense" in wrong.output and "Traceback" not in wrong.output
 
 
 def test_a_bag_without_a_message_is_one_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,17 @@ def test_model_without_own_and_cross_terms_says_that_occlusion_alone_is_measured
     study = study_of(predictor_of(model), grey_pairs(1))
     assert study.no_gates == reason and study.frames["clean"][0].gates is None
     assert ModalityFigures(study, 100).agreement() is None
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_shares_that_are_all_the_same_have_no_correlation(constant: int) -> None:
+    found = [np.array([0.2, 0.4, 0.5, 0.9]), np.array([0.3, 0.1, 0.6, 0.7])]
+    found[constant] = np.ones(4)
+    answer = (*found, np.array([0.0, 0.0, 1.0, 1.0]))
+    study: Any = SimpleNamespace(no_gates=None, pairs=grey_pairs(2), agreement=lambda: answer)
+    assert ModalityFigures(study, 100).agreement() is None
+    answer = (np.array([0.2, 0.4, 0.5, 0.9]), np.array([0.3, 0.1, 0.6, 0.7]), answer[2])
+    assert ModalityFigures(study, 100).agreement() is not None
 
 
 def test_last_module_alone_gives_the_terms_of_an_unchained_loop() -> None:

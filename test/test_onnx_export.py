@@ -79,6 +79,20 @@ def test_every_kind_of_network_is_exported_and_equals_pytorch(tmp_path: Path, na
         assert np.abs(found - expected)[..., 4:].max() <= 1e-4
 
 
+def test_a_fixed_number_of_images_in_each_run_is_kept_or_refused_with_one_sentence(tmp_path: Path) -> None:
+    checkpoint, out = write_checkpoint(tmp_path / "a.safetensors", MODELS["one modality"]), tmp_path / "a.onnx"
+    assert export(checkpoint, "--out", out, "--batch", "2").exit_code == 0
+    engine, metadata = load_engine(out, EngineOptions(threads=1))
+    width, height = metadata.input_size
+    for batch in (1, 2, 3):
+        images = {m: np.zeros((batch, c, height, width), np.uint8) for m, c in engine.modalities.items()}
+        if batch == 2:
+            assert len(engine.run(images).rows) == 2
+            continue
+        with pytest.raises(ValueError, match=rf"takes 2 image\(s\) .* not {batch}: .* '--batch dynamic'"):
+            engine.run(images)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -101,11 +101,11 @@ def test_a_model_exported_with_it_equals_pytorch_and_needs_no_operator_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint, out = write_checkpoint(tmp_path / "a.safetensors", MODELS["fusion_mamba"]), tmp_path / "a.onnx"
+    monkeypatch.setattr(onnxruntime_engine, "OPERATOR_LIBRARY", tmp_path / "absent.so")
     # The command compares with PyTorch.
     done = export(checkpoint, "--out", out, "--scan", "standard")
     assert done.exit_code == 0, done.output
     assert {entry.domain for entry in onnx.load(out).opset_import} == {""}
-    monkeypatch.setattr(onnxruntime_engine, "OPERATOR_LIBRARY", tmp_path / "absent.so")
     engine, metadata = load_engine(out, options=EngineOptions(threads=1))
     width, height = metadata.input_size
     images = {name: np.zeros((3, channels, height, width), np.uint8) for name, channels in engine.modalities.items()}

@@ -30,6 +30,7 @@ from fusion_mamba_ros.analysis.robustness_results import (
     summarise,
 )
 from fusion_mamba_ros.cli import app
+from fusion_mamba_ros.commands.analyze.robustness import warn_of_left_out
 from fusion_mamba_ros.datasets import PreparedDataset, open_dataset
 from fusion_mamba_ros.evaluation.detection_results import DetectionResults
 from fusion_mamba_ros.evaluation.evaluate import PROTOCOL, evaluate
@@ -217,6 +218,14 @@ def test_plan_joins_single_factors_and_grids_without_a_condition_twice() -> None
     assert [factor.name for factor in of_rgb.factors] == ["darkness", "haze", "smoke", "rgb_noise", "rgb_missing"]
 
 
+def test_factors_that_cannot_be_measured_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = RobustnessPlan.choose(["darkness", "zoom"], ["darkness+haze", "darkness+zoom"])
+    warn_of_left_out(plan.names, plan.of_modalities(["rgb", "depth"]).names)
+    assert capsys.readouterr().err.endswith("the image that changes: zoom, darkness+zoom\n")
+    warn_of_left_out(plan.names, plan.of_modalities(["rgb", "thermal"]).names)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -271,7 +280,8 @@ def test_command_compares_checkpoints_and_refuses_another_seed_in_the_same_folde
         model = FusionMambaDetector(ModelConfig(fusion=name, classes=1))
         save_checkpoint(files[-1], model, CheckpointMetadata(("person",), (64, 64)))
     out = tmp_path / "out"
-    arguments = ["analyze", "robustness", *files, "--data", str(data), "--out", str(out), "--threads", "1"]
+    copy = shutil.copytree(data, tmp_path / "copy")
+    arguments = ["analyze", "robustness", *files, "--data", str(copy), "--out", str(out), "--threads", "1"]
     arguments += ["--limit", "2", "--only", "darkness", "--levels", "darkness=3", "--samples", "100"]
     arguments += ["--combine", "darkness+rgb_missing", "--levels", "rgb_missing=100"]
     result = CliRunner().invoke(app, arguments)
@@ -280,5 +290,11 @@ def test_command_compares_checkpoints_and_refuses_another_seed_in_the_same_folde
     table = (out / "robustness.md").read_text()
     assert "| add | darkness |" in table and "| concat | darkness |" in table and "A small sample: 2 pairs" in table
     assert {path.name for path in out.glob("*.png")} == {"robustness.png", "robustness_darkness+rgb_missing.png"}
+    label_file = next(
+        path for path in sorted((copy / "labels").glob("*.txt")) if path.stem in (out / "plan.json").read_text()
+    )
+    label_file.write_text("0 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n")
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert len(contents(out / "cells")) == 2 * 2 * 4 * 3, "a corrected label needs new cells"
     refused = CliRunner().invoke(app, [*arguments, "--seed", "1"])
     assert refused.exit_code == 2 and "choose another --out" in refused.stderr

@@ -102,7 +102,10 @@ class ModalityFigures:
         return np.asarray((self._weights @ rows[:, column]) / self._weights.sum(axis=1))
 
     def agreement(self) -> Agreement | None:
-        """Return how the gates agree with the occlusion over the clean detections; None without gates or detections."""
+        """Return how the gates agree with the occlusion over the clean detections.
+
+        None without gates, with fewer than three detections, or if one of the two shares is the same in all of them.
+        """
         if self.study.no_gates is not None:
             return None
         first, second, owners = self.study.agreement()
@@ -110,6 +113,8 @@ class ModalityFigures:
             return None
         weights = self._weights[:, owners.astype(int)]
         sampled = np.array([_correlation(first, second, row) for row in weights])
+        if not np.isfinite(sampled[0]) or not np.isfinite(sampled[1:]).any():
+            return None
         generator = np.random.default_rng(self.seed)
         even = np.ones(len(first))
         shuffled = [_correlation(first, generator.permutation(second), even) for _ in range(self.samples)]

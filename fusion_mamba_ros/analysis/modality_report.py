@@ -114,7 +114,7 @@ def _markdown(
         own = [frame.own for frame in study.frames[CLEAN.name] if frame.own is not None]
         lines += [f"Own terms: {100 * sum(own) / len(own):.1f} % of all terms, mean over the pairs."]
         if agreement is None:
-            lines += ["Too few detections to compare the gates with the occlusion."]
+            lines += ["Too few detections, or too equal shares, to compare the gates with the occlusion."]
         else:
             found = agreement.correlation
             lines += [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,12 +24,14 @@ from fusion_mamba_ros.perception.mode import modalities_of, mode_of
 from fusion_mamba_ros.perception.predictor import Predictor
 
 CLEAN = Condition()
+_DIGITS = 8
 
 
 class ChosenPairs:
     """The pairs of a study: those of a prepared dataset that have all ``modalities``, at most ``limit``, evenly spaced.
 
-    ``skipped``: reason for each pair that cannot be read, by name. Raises ``DatasetError`` if no pair remains.
+    ``skipped``: reason for each pair that cannot be read, by name. ``content_digits``: eight hexadecimal digits of the
+    SHA-256 of the prepared images and of the true boxes. Raises ``DatasetError`` if no pair remains.
     """
 
     def __init__(self, dataset: PreparedDataset, modalities: Sequence[str], limit: int | None = None) -> None:
@@ -39,12 +42,14 @@ class ChosenPairs:
         if limit is not None and limit < len(whole):
             whole = [whole[number * len(whole) // limit] for number in range(limit)]
         self._indices: list[int] = []
+        digest = hashlib.sha256()
         for index in whole:
             try:
-                dataset[index]
+                _add(digest, dataset[index])
                 self._indices.append(index)
             except UnreadableImageError as error:
                 self.skipped[dataset.names[index]] = str(error)
+        self.content_digits = digest.hexdigest()[:_DIGITS]
         if not self._indices:
             why = f": {next(iter(self.skipped.values()))}" if self.skipped else ""
             raise DatasetError(f"no pair has the images {', '.join(modalities)}{why}")
@@ -59,6 +64,11 @@ class ChosenPairs:
 
     def __getitem__(self, number: int) -> Sample:
         return self._dataset[self._indices[number]]
+
+
+def _add(digest: Any, sample: Sample) -> None:
+    for array in (*(sample.images[name] for name in sorted(sample.images)), sample.boxes, sample.labels):
+        digest.update(np.ascontiguousarray(array).data)
 
 
 def study_modes(modalities: Sequence[str]) -> tuple[Mode, ...]:

@@ -69,6 +69,14 @@ class RobustnessPlan:
             tuple(pair for pair in self.pairs if all(factor.modality in modalities for factor in pair)),
         )
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the factors, then of the pairs as `first+second`."""
+        return [
+            *(factor.name for factor in self.factors),
+            *(f"{first.name}+{second.name}" for first, second in self.pairs),
+        ]
+
     def conditions(self) -> list[Condition]:
         """Return all conditions, each once, the clean one first."""
         found = [Condition.of()]

@@ -14,6 +14,7 @@ import typer
 
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
+from fusion_mamba_ros.commands.tiles_option import TileOverlapOption, TilesOption
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.evaluation.bag_evaluation.options import BagEvaluationOptions
@@ -72,6 +73,8 @@ class BagOptions:
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto"
     engine: EngineOption = "auto"
     threads: ThreadsOption = 0
+    tiles: TilesOption = ""
+    tile_overlap: TileOverlapOption = 0.2
 
     def evaluation_options(self) -> BagEvaluationOptions:
         """Return what to evaluate, with the package's checkpoint if a detector runs and none is named.
@@ -84,14 +87,21 @@ class BagOptions:
         if self.detections is None and checkpoint is None:
             from fusion_mamba_ros.perception.default_checkpoint import default_checkpoint
 
-            checkpoint = default_checkpoint()
+            checkpoint = default_checkpoint(engine=self.engine)
         return BagEvaluationOptions(
             ground_truth=self.ground_truth,
             ground_truth_topic=self.ground_truth_topic,
             detections=self.detections,
             detections_bag=self.detections_bag,
             detector=DetectorOptions(
-                checkpoint, self.device, self.precision, self.threads, self.registration, self.engine
+                checkpoint,
+                self.device,
+                self.precision,
+                self.threads,
+                self.registration,
+                self.engine,
+                self.tiles,
+                self.tile_overlap,
             ),
             score_threshold=self.score_threshold,
             protocol=self.protocol,

@@ -11,6 +11,7 @@ import typer
 from fusion_mamba_ros.commands.bag_options import BagOptions, takes_bag_options
 from fusion_mamba_ros.commands.command_line import command_line
 from fusion_mamba_ros.commands.failure import fail
+from fusion_mamba_ros.commands.tiles_option import warn_without_tiles
 
 if TYPE_CHECKING:
     from fusion_mamba_ros.evaluation.bag_evaluation.collected_frame import CollectedBag
@@ -70,6 +71,7 @@ def eval_bag(
 
     def load() -> Predictor:
         predictors.append(load_predictor(evaluation_options))
+        warn_without_tiles(predictors[0].metadata, options.tiles)
         return predictors[0]
 
     def take_scored(frame: ScoredFrame) -> None:

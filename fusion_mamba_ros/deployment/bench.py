@@ -89,12 +89,13 @@ def _cases(plan: BenchPlan, images: Path, folder: Path, notes: list[str]) -> lis
     kinds = {model: choose_engine(model, plan.engine) for model in plan.models}
     documents = {model: read_model_document(model) for model in plan.models}
     exported = {model: documents[model].metadata.input_size for model in plan.models if kinds[model].name != TORCH}
+    names = _names(plan.models)
     cases: list[_Case] = []
     known_peers: set[tuple[str, str, tuple[int, int]]] = set()
     for model in plan.models:
         others = () if model in exported else exported.values()
         for canvas in dict.fromkeys((documents[model].metadata.input_size, *others)):
-            files = {model.name: (model, False)}
+            files = {names[model]: (model, False)}
             key = (kinds[model].name, str(dict(documents[model].model)), canvas)
             if plan.peers and key not in known_peers:
                 known_peers.add(key)
@@ -115,6 +116,14 @@ def _cases(plan: BenchPlan, images: Path, folder: Path, notes: list[str]) -> lis
     return cases
 
 
+def _names(models: Sequence[Path]) -> dict[Path, str]:
+    """Return the file names of the models, with the folder if another model has the same file name."""
+    shared = {model: sum(other.name == model.name for other in models) > 1 for model in models}
+    return {
+        model: str(Path(model.absolute().parent.name, model.name)) if shared[model] else model.name for model in models
+    }
+
+
 def _peers(
     document: StoredDocument, canvas: tuple[int, int], folder: Path, kind: EngineKind, notes: list[str]
 ) -> dict[str, Path]:
@@ -123,7 +132,9 @@ def _peers(
 
         return write_peers(document, canvas, folder, exported=kind.name != TORCH)
     except ImportError as error:
-        notes.append(f"no models to compare with for {kind.title}: they need {error.name}, which is not installed")
+        note = f"no models to compare with for {kind.title}: they need {error.name}, which is not installed"
+        if note not in notes:
+            notes.append(note)
         return {}
 
 

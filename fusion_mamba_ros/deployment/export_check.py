@@ -30,14 +30,19 @@ class Agreement:
         return self.box_pixels <= _MOST_BOX_PIXELS and self.score <= _MOST_SCORE
 
 
-def compare_with_pytorch(model: bytes, detector: FusionMambaDetector, size: tuple[int, int], batch: int) -> Agreement:
-    """Run ``batch`` random images of ``size`` (width, height) through ``model`` and ``detector``."""
+def compare_with_pytorch(
+    model: bytes, detector: FusionMambaDetector, size: tuple[int, int], batch: int, *, scan_operator: bool = True
+) -> Agreement:
+    """Run ``batch`` random images of ``size`` (width, height) through ``model`` and ``detector``.
+
+    ``scan_operator``: whether the model needs the operator of the scan.
+    """
     random = np.random.default_rng(0)
     images = {
         name: random.integers(0, 256, (batch, channels, size[1], size[0]), np.uint8)
         for name, channels in detector.config.modalities.items()
     }
-    options = session_options(torch.get_num_threads())
+    options = session_options(torch.get_num_threads(), scan_operator=scan_operator)
     (found,) = onnxruntime.InferenceSession(model, options).run([ROWS_OUTPUT], images)
     with torch.inference_mode():
         tensors = {name: torch.from_numpy(image).float() / 255.0 for name, image in images.items()}

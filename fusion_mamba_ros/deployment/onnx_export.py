@@ -74,7 +74,8 @@ def export_onnx(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str],
     digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
     model = onnx_model(detector, metadata, options, {"source": Path(checkpoint).name, "source_sha256": digest})
     data = model.SerializeToString(deterministic=True)
-    agreement = compare_with_pytorch(data, detector, options.size or metadata.input_size, options.batch or 2)
+    size, scan_operator = options.size or metadata.input_size, options.scan == OPERATOR_SCAN
+    agreement = compare_with_pytorch(data, detector, size, options.batch or 2, scan_operator=scan_operator)
     if not agreement.holds:
         raise ExportError(
             f"model '{out}' was not written: it differs from PyTorch by {agreement.box_pixels:.3g} pixels and "

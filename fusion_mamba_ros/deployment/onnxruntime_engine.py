@@ -69,11 +69,22 @@ class OnnxRuntimeEngine:
 
     def __init__(self, session: onnxruntime.InferenceSession, modalities: Mapping[str, int], precision: str) -> None:
         self._session = session
+        batch = session.get_inputs()[0].shape[0]
+        self._images_of_each_run = batch if isinstance(batch, int) else None
         self.modalities = modalities
         self.precision = precision
 
     def run(self, images: Mapping[str, npt.NDArray[np.uint8]], calibration: Calibration | None = None) -> EngineOutput:
-        """Return the decoded output for a batch of prepared images. See `Engine.run`."""
+        """Return the decoded output for a batch of prepared images. See `Engine.run`.
+
+        Raises ``ValueError`` if the model was exported for another number of images.
+        """
+        count, fixed = len(next(iter(images.values()))), self._images_of_each_run
+        if fixed not in (None, count):
+            raise ValueError(
+                f"the exported model takes {fixed} image(s) of each modality in each run, not {count}: "
+                "export the checkpoint with '--batch dynamic'"
+            )
         inputs = {name: np.ascontiguousarray(images[name]) for name in self.modalities}
         rows, finite = self._session.run([ROWS_OUTPUT, FINITE_OUTPUT], inputs)
         problem = None

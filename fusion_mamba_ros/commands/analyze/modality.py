@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fusion_mamba_ros.commands.analyze.robustness import warn_of_left_out
 from fusion_mamba_ros.commands.engine_option import EngineOption
 from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
@@ -64,7 +65,9 @@ def register(app: typer.Typer) -> None:
             # The prepared pairs below have white-hot grey levels already.
             scaling, predictor.thermal_scaling = predictor.thermal_scaling, ThermalScaling()
             plan = RobustnessPlan.choose(degrade, levels=levels or ()) if degrade else RobustnessPlan(())
+            wanted = plan.names
             plan = plan.of_modalities(predictor.modalities)
+            warn_of_left_out(wanted, plan.names)
             pairs = open_datasets(data, split, classes=predictor.class_names, validate_on_test=True)
             dataset = PreparedDataset(pairs, predictor.metadata.input_size, scaling=scaling, headroom=None)
             chosen = ChosenPairs(dataset, predictor.modalities, limit)

@@ -13,6 +13,16 @@ from fusion_mamba_ros.commands.failure import fail
 from fusion_mamba_ros.commands.threads_option import ThreadsOption
 
 
+def warn_of_left_out(wanted: list[str], measured: list[str]) -> None:
+    """Print a warning that names the factors and pairs of factors that are not measured."""
+    left_out = [name for name in wanted if name not in measured]
+    if left_out:
+        typer.echo(
+            f"warning: not measured, because not every checkpoint uses the image that changes: {', '.join(left_out)}",
+            err=True,
+        )
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
@@ -78,11 +88,13 @@ def register(app: typer.Typer) -> None:
                 scalings[label], predictor.thermal_scaling = predictor.thermal_scaling, ThermalScaling()
                 predictors[label] = predictor
             modalities = list(dict.fromkeys(name for item in predictors.values() for name in item.modalities))
+            wanted = plan.names
             plan = plan.of_modalities(set.intersection(*(set(item.modalities) for item in predictors.values())))
             if not plan.factors:
                 raise ValueError(
                     f"no chosen factor changes an image that all checkpoints use ({', '.join(modalities)})"
                 )
+            warn_of_left_out(wanted, plan.names)
             conditions = plan.conditions()
             make_output_folder(out)
             prepared: dict[object, ChosenPairs] = {}
@@ -95,7 +107,9 @@ def register(app: typer.Typer) -> None:
                         pairs, predictor.metadata.input_size, scaling=scalings[label], headroom=None
                     )
                     prepared[key] = ChosenPairs(dataset, modalities, limit)
-                folder = out / "cells" / f"{label}-{content_digits(labels[label])}"
+                # A changed file, image or label leads to another folder, so that no old cell is taken for the new one.
+                digits = f"{content_digits(labels[label])}-{prepared[key].content_digits}"
+                folder = out / "cells" / f"{label}-{digits}"
                 studies[label] = RobustnessCells(predictor, prepared[key], folder, seed=seed, batch_size=batch_size)
             chosen = next(iter(prepared.values()))
             facts = {"data": ", ".join(path.name for path in data), "split": split, "pairs": len(chosen), "seed": seed}

@@ -14,6 +14,8 @@ from fusion_mamba_ros.evaluation.bag_evaluation.match_table import MatchTable
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import SCHEMA_NAME, SCHEMA_VERSION
 from fusion_mamba_ros.evaluation.bag_evaluation.summary import EvaluatedBag
 
+_MOST_COUNT = 2**31
+
 
 class ComparisonError(ValueError):
     """Error for two runs that cannot be compared. The message is one sentence."""
@@ -42,9 +44,13 @@ def read_run(path: Path, bag: str = "") -> EvaluatedRun:
         records = list(read_records(folder / FRAMES_FILE))
         report = evaluated.report
         known = report["schema"] == SCHEMA_NAME and report["version"] == SCHEMA_VERSION
+        if known:
+            _check_report(report)
+            _check_records(records, evaluated.table)
         frames = sum(record.outcome is Outcome.EVALUATED for record in records)
     except (KeyError, OSError, TypeError, ValueError) as error:
-        raise ComparisonError(f"--compare '{path}' cannot be read: {error}") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ComparisonError(f"--compare '{path}' cannot be read: {reason}") from error
     if not known:
         raise ComparisonError(f"--compare '{path}' is of another version of the report: evaluate that bag again")
     if frames != evaluated.table.frames:
@@ -52,6 +58,37 @@ def read_run(path: Path, bag: str = "") -> EvaluatedRun:
             f"--compare '{path}' is inconsistent: {frames} evaluated frames, {evaluated.table.frames} in the matches"
         )
     return EvaluatedRun(bag, report, records, evaluated.table)
+
+
+def _check_report(report: Any) -> None:
+    """Raise ``KeyError`` or ``ValueError`` if a part of the report that a comparison reads is missing or malformed."""
+    truth, protocol = report["ground_truth"], report["subject"]["protocol"]
+    kinds: dict[str, type] = {"source": str, "frames": int, "boxes": int, "unknown_classes": dict}
+    wrong = [] if truth is None else [name for name, kind in kinds.items() if not isinstance(truth[name], kind)]
+    if truth is not None and not isinstance(truth["tolerance_ms"], (int, float)):
+        wrong.append("tolerance_ms")
+    if wrong or not isinstance(protocol, str):
+        raise ValueError(f"{REPORT_FILE} has a malformed {wrong[0] if wrong else 'protocol'}")
+
+
+def _check_records(records: Sequence[FrameRecord], table: MatchTable) -> None:
+    """Raise ``ValueError`` if a value of a record that a comparison reads is malformed."""
+    for number, record in enumerate(records, 1):
+        stamp_ns = record.ground_truth_stamp_ns
+        counts = (record.true_positives, record.false_positives, record.false_negatives)
+        times = [record.latency_ms, *(record.times_ms.values() if isinstance(record.times_ms, dict) else ["malformed"])]
+        if (
+            not (isinstance(stamp_ns, int) or (stamp_ns is None and record.outcome is not Outcome.EVALUATED))
+            or not all(part is None or _are_counts(part, table.class_names) for part in counts)
+            or not all(time is None or isinstance(time, (int, float)) for time in times)
+        ):
+            raise ValueError(f"{FRAMES_FILE} line {number} has a malformed stamp, count or time")
+
+
+def _are_counts(part: Any, class_names: Sequence[str]) -> bool:
+    if not isinstance(part, dict) or not part.keys() <= set(class_names):
+        return False
+    return all(isinstance(count, int) and 0 <= count < _MOST_COUNT for count in part.values())
 
 
 def check_comparable(earlier: EvaluatedRun, now: EvaluatedRun) -> None:

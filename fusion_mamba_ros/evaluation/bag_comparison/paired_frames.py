@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fusion_mamba_ros.evaluation.bag_comparison.evaluated_run import EvaluatedRun, check_comparable
+from fusion_mamba_ros.evaluation.bag_comparison.evaluated_run import ComparisonError, EvaluatedRun, check_comparable
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord, Outcome
 from fusion_mamba_ros.evaluation.bag_evaluation.match_table import MatchTable
 from fusion_mamba_ros.evaluation.bag_report.timeline import latency_of
@@ -66,6 +66,13 @@ def pair_frames(earlier: Sequence[EvaluatedRun], now: Sequence[EvaluatedRun]) ->
     """Return the frames of the runs, bag by bag. Raises `ComparisonError` if two runs cannot be compared."""
     for first, second in zip(earlier, now, strict=True):
         check_comparable(first, second)
+        if {record.ground_truth_stamp_ns for record in _true_frames(first)} != {
+            record.ground_truth_stamp_ns for record in _true_frames(second)
+        }:
+            where = f" of bag '{second.bag}'" if second.bag else ""
+            raise ComparisonError(
+                f"the frames with ground truth{where} differ: evaluate both on the same bag and labels"
+            )
     runs = (earlier, now)
     class_names = tuple(dict.fromkeys(name for run in (*now, *earlier) for name in run.table.class_names))
     units = {

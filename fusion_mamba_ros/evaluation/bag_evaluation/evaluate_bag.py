@@ -29,6 +29,7 @@ from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import ScoredFrame
 from fusion_mamba_ros.evaluation.bag_evaluation.scoring import score
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 from fusion_mamba_ros.perception.registration import Homography, read_homography
+from fusion_mamba_ros.perception.tiling import Tiling
 from fusion_mamba_ros.streams.pairing_limits import PairingLimits
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def _recorded(
         "device": None,
         "precision": None,
         "engine": None,
+        "tiles": None,
         "class_names": list(collected.class_names),
         "score_threshold": 0.0 if threshold is None else threshold,
         "protocol": "published",
@@ -200,7 +202,7 @@ def _predicted(
         ),
         on_progress=on_progress,
     )
-    checkpoint = options.detector.checkpoint
+    detector, checkpoint = options.detector, options.detector.checkpoint
     return collected, {
         "kind": "checkpoint",
         "checkpoint": None if checkpoint is None else str(checkpoint),
@@ -208,6 +210,7 @@ def _predicted(
         "device": str(predictor.device),
         "precision": predictor.engine.precision,
         "engine": predictor.engine.name,
+        "tiles": f"{detector.tiles}, overlap {detector.tile_overlap:g}" if detector.tiles else None,
         "class_names": list(predictor.class_names),
         "score_threshold": predictor.thresholds.score_threshold,
         "protocol": options.protocol,
@@ -221,13 +224,14 @@ def load_predictor(options: BagEvaluationOptions) -> Predictor:
 
     detector = options.detector
     predictor = Predictor.from_checkpoint(
-        detector.checkpoint or default_checkpoint(),
+        detector.checkpoint or default_checkpoint(engine=detector.engine),
         detector.device,
         detector.precision,
         engine=detector.engine,
         threads=detector.threads,
         homography=None if detector.registration is None else read_homography(detector.registration),
         stream=True,
+        tiling=Tiling.parse(detector.tiles, detector.tile_overlap),
     )
     if options.score_threshold is not None:
         predictor.change(score_threshold=options.score_threshold)

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusion_mamba_ros.perception.tiling import DEFAULT_OVERLAP, Tiling
+
 PROTOCOLS = ("coco", "published")
 _MOST_OFFSET_SEC = 1e6
 
@@ -17,6 +19,7 @@ class DetectorOptions:
 
     ``registration`` is the YAML file with a homography, None for that of the checkpoint. ``threads`` is the number of
     CPU threads; 0: the engine decides. ``engine`` is a name of the engine registry, `auto` by the suffix of the file.
+    ``tiles`` and ``tile_overlap`` are the node's parameters; without ``tiles`` the whole image is used.
     """
 
     checkpoint: Path | None = None
@@ -25,6 +28,8 @@ class DetectorOptions:
     threads: int = 0
     registration: Path | None = None
     engine: str = "auto"
+    tiles: str = ""
+    tile_overlap: float = DEFAULT_OVERLAP
 
 
 @dataclass(frozen=True)
@@ -71,5 +76,6 @@ class BagEvaluationOptions:
         ):
             if value is not None and not (math.isfinite(value) and least <= value <= most):
                 raise ValueError(f"{name} is {value:g}: expected {least:g} to {most:g}")
+        Tiling.parse(self.detector.tiles, self.detector.tile_overlap)
         if self.detections is None and self.detections_bag is not None:
             raise ValueError("--detections-bag needs --detections: name the topic in it")

@@ -38,6 +38,7 @@ class SubjectSection(TypedDict):
     device: str | None
     precision: str | None
     engine: str | None
+    tiles: str | None
     class_names: list[str]
     score_threshold: float
     protocol: str

@@ -117,6 +117,7 @@ def _subject(report: Report) -> list[tuple[str, str]]:
     else:
         rows.append(("checkpoint", str(subject["checkpoint"])))
         rows.append(("engine, device, precision", f"{subject['engine']}, {subject['device']}, {subject['precision']}"))
+        rows.append(("tiles", subject["tiles"] or "none"))
     rows.append(("operating threshold", f"{subject['score_threshold']:g}"))
     if truth is not None:
         rows.append(("protocol of mAP", subject["protocol"]))
