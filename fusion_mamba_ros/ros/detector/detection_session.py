@@ -268,13 +268,14 @@ class DetectionSession:
         return True
 
     def _on_published(self, result: Result) -> None:
-        if self._shares is not None:
+        if self._shares is not None and not self._closed:
             # The array does not wait for the shares. They belong to the boxes that the network saw, before the lens.
             self.processor.monitor.enter("computing the contributions")
             try:
                 self._status.contributions = self._shares.messages(result.seen)
             except Exception as error:
                 self._report_failure("the contributions could not be computed", error)
+            self.processor.monitor.record_contributions()
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         # The array is already published: an error here loses only the overlays or the debug image.
