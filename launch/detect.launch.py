@@ -137,7 +137,7 @@ def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     for name, (parameter, kind) in PARAMETERS.items():
         value = LaunchConfiguration(name).perform(context)
-        if PAIR in value:
+        if PAIR in value and name.endswith("_topic"):
             parameters |= {f"{pair}.{parameter}": text for pair, text in _of_each_pair(context, name).items()}
         elif value:  # An empty value would override that of params_file.
             parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=kind)
