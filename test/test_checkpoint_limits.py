@@ -41,7 +41,7 @@ def test_a_deep_network_is_built_only_if_the_file_holds_its_tensors(
     claimed = hostile_files.checkpoint(
         tmp_path / "c.safetensors", hostile_files.with_fusion_mamba(**DEEP | {"dssf_count": 64})
     )
-    with pytest.raises(CheckpointError, match="another model's tensors"):
+    with pytest.raises(CheckpointError, match="tensors that do not fit its configuration"):
         load_checkpoint(claimed)
     assert built == [1]
 

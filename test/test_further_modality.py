@@ -110,7 +110,7 @@ def test_check_data_counts_depth_images(depth: Modality, tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     assert "images: RGB 6, thermal 6, depth 6" in result.output and "depth 640x480 uint16" in result.output
     drawn = next((tmp_path / "out" / "samples").glob("*.jpg"))
-    assert cv2.imread(str(drawn)).shape[1] == 3 * 640
+    assert cv2.imread(str(drawn)).shape[1] == 3 * 640 + 2 * 4  # three images and the gaps between them
 
 
 def test_folder_of_depth_images_is_read_by_its_name(depth: Modality, tmp_path: Path) -> None:

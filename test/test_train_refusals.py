@@ -42,7 +42,7 @@ def test_disk_that_is_full_at_the_start_is_one_sentence_with_the_path(room: int,
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files, timeout=240)
     assert done.returncode == 2, done.stderr
     lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "make room" in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and str(out) in lines[0] and "free disk space" in lines[0]
 
 
 @pytest.mark.parametrize("package", ["pycocotools", "matplotlib"])

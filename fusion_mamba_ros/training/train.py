@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ from fusion_mamba_ros.training.training_data import SplitChoice, TrainingData, o
 from fusion_mamba_ros.training.training_state import TrainingState
 from fusion_mamba_ros.training.usable_pairs import usable_pairs
 from fusion_mamba_ros.training.validation import Validation
+
+_CURVES_PERIOD_SEC = 30.0  # to draw them takes as long as a small epoch
 
 
 @dataclass(frozen=True)
@@ -134,13 +137,18 @@ def train(run: Run, console: Console) -> bool:
                 folder.write(folder.samples / f"epoch_{epoch + 1:04d}.jpg", image)
             return row
 
+        drawn_sec = time.monotonic()
+
         def on_epoch(current: TrainingState, is_best: bool) -> None:
+            nonlocal drawn_sec
             weights = trainer.average.model
             save_checkpoint(folder.last, weights, validation.finished_metadata())
             if is_best:
                 save_checkpoint(folder.best, weights, validation.finished_metadata())
             folder.write_results(current.history)
-            folder.write(folder.curves, draw_curves(current.history))
+            if time.monotonic() - drawn_sec >= _CURVES_PERIOD_SEC:
+                folder.write(folder.curves, draw_curves(current.history))
+                drawn_sec = time.monotonic()
             logger.epoch_done(current.history, is_best)
 
         def save(current: TrainingState) -> None:
@@ -148,6 +156,8 @@ def train(run: Run, console: Console) -> bool:
 
         events = Events(validate, save, logger.batch, on_epoch, stop=lambda: interruption.requested)
         complete = trainer.run(events)
+        if trainer.state.history:
+            folder.write(folder.curves, draw_curves(trainer.state.history))
     _report_end(console, run, folder, trainer.state, unreadable, complete)
     return complete
 
