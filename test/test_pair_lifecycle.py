@@ -22,6 +22,7 @@ from test_detection_session import IMAGES, Log, Patient
 from fusion_mamba_ros.ros.detector import detection_session
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
+from fusion_mamba_ros.ros.detector.pairing_filter import PairingFilter
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 START = {"pairs": ["front", "rear"], "threads": 2}
@@ -92,7 +93,7 @@ def test_a_pair_that_cannot_be_activated_leaves_nothing_of_the_other(
     node: PairsNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics = [subscription.topic_name for subscription in node.subscriptions]
-    make, calls = detection_session.PairingFilter, list[object]()
+    make, calls = PairingFilter, list[object]()
 
     def fail_for_the_second(*arguments: Any, **options: Any) -> Any:
         calls.append(options)
