@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,8 +58,7 @@ class PairsNode(DetectorNode):
     def wait_for_arrays(self) -> None:
         """Hand each pair images as two cameras of 30 Hz would, and wait until an array is published."""
         for pair in self._pairs:
-            session = self.see(pair)
-            wait_until(lambda session=session: session.counters()[1], f"an array of {pair.names.pair}")
+            wait_until(partial(has_array, self.see(pair)), f"an array of {pair.names.pair}")
 
     def see(self, pair: Any) -> Any:
         """Hand one pair images. Return its session."""
@@ -83,6 +83,10 @@ def node() -> Iterator[PairsNode]:
         predictor.go.set()
     node.destroy_node()
     context.try_shutdown()
+
+
+def has_array(session: Any) -> bool:
+    return bool(session.counters()[1])
 
 
 def inference_threads() -> list[str]:
