@@ -20,6 +20,8 @@ from lifecycle_msgs.msg import Transition
 
 PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
+# Stands for the name of each pair in a topic.
+PAIR = "{pair}"
 # Launch argument to the parameter that it sets, and its type.
 PARAMETERS = {
     "checkpoint": ("checkpoint", str),
@@ -134,7 +136,10 @@ def generate_launch_description() -> LaunchDescription:
 def _detector(context: LaunchContext) -> list:
     parameters: dict = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     for name, (parameter, kind) in PARAMETERS.items():
-        if LaunchConfiguration(name).perform(context):  # An empty value would override that of params_file.
+        value = LaunchConfiguration(name).perform(context)
+        if PAIR in value and name.endswith("_topic"):
+            parameters |= {f"{pair}.{parameter}": text for pair, text in _of_each_pair(context, name).items()}
+        elif value:  # An empty value would override that of params_file.
             parameters[parameter] = ParameterValue(LaunchConfiguration(name), value_type=kind)
     node = LifecycleNode(
         package=PACKAGE,
@@ -163,17 +168,30 @@ def _detector(context: LaunchContext) -> list:
 
 def _remappings(context: LaunchContext) -> list:
     """Return the remappings of the image topics; with `pairs` those of each pair, from a name with {pair}."""
-    topics = {"rgb/image_raw": "rgb_topic", "thermal/image_raw": "thermal_topic"}
-    pairs = re.findall(r"\w+", LaunchConfiguration("pairs").perform(context))
-    if not pairs:
-        return [(topic, LaunchConfiguration(argument)) for topic, argument in topics.items()]
-    given = {topic: LaunchConfiguration(argument).perform(context) for topic, argument in topics.items()}
-    return [
-        (f"{pair}/{topic}", name.replace("{pair}", pair))
-        for topic, name in given.items()
-        for pair in pairs
-        if "{pair}" in name
-    ]
+    remappings = []
+    for topic, argument in {"rgb/image_raw": "rgb_topic", "thermal/image_raw": "thermal_topic"}.items():
+        name = LaunchConfiguration(argument).perform(context)
+        if PAIR in name:
+            remappings += [(f"{pair}/{topic}", own) for pair, own in _of_each_pair(context, argument).items()]
+        elif not _pairs(context):
+            remappings.append((topic, LaunchConfiguration(argument)))
+        elif name != topic:
+            raise RuntimeError(f"{argument} is {name}: with pairs, write {PAIR} in place of the name of each pair")
+    return remappings
+
+
+def _pairs(context: LaunchContext) -> list:
+    return re.findall(r"\w+", LaunchConfiguration("pairs").perform(context))
+
+
+def _of_each_pair(context: LaunchContext, argument: str) -> dict:
+    """Return the value of a launch argument for each pair. Raises ``RuntimeError`` without the argument `pairs`."""
+    value = LaunchConfiguration(argument).perform(context)
+    if not _pairs(context):
+        raise RuntimeError(
+            f"{argument} is {value}: {PAIR} needs the launch argument pairs, as in pairs:='[front, rear]'"
+        )
+    return {pair: value.replace(PAIR, pair) for pair in _pairs(context)}
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> list | None:

@@ -23,8 +23,8 @@ PACKAGE = "fusion_mamba_ros"
 BOOLEAN = ["true", "false", "True", "False"]
 # Arguments that the detector gets as they are.
 HANDED_ON = (
-    *("checkpoint", "engine", "tracking", "rectify", "image_transport"),
-    *("rgb_topic", "thermal_topic", "params_file", "log_level"),
+    *("checkpoint", "engine", "threads", "tiles", "tracking", "rectify", "image_transport"),
+    *("rgb_topic", "thermal_topic", "rgb_camera_info_topic", "thermal_camera_info_topic", "params_file", "log_level"),
 )
 # The player waits this long for the node, which loads its model before it subscribes.
 WAIT_FOR_SUBSCRIBERS_SEC = "60"
@@ -46,6 +46,16 @@ def generate_launch_description() -> LaunchDescription:
             description="Software that runs the network. Default: that of params_file, or by the checkpoint's suffix.",
         ),
         DeclareLaunchArgument(
+            "threads",
+            default_value="",
+            description="CPU threads of the network, 0 for one on each core. Default: that of params_file, or 0.",
+        ),
+        DeclareLaunchArgument(
+            "tiles",
+            default_value="",
+            description="Tiles of a large image: COLUMNSxROWS or auto. Default: that of params_file, or none.",
+        ),
+        DeclareLaunchArgument(
             "tracking",
             default_value="",
             choices=["", *BOOLEAN],
@@ -60,6 +70,16 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("rgb_topic", default_value="/rgb/image_raw", description="RGB topic in the bag."),
         DeclareLaunchArgument(
             "thermal_topic", default_value="/thermal/image_raw", description="Thermal topic in the bag."
+        ),
+        DeclareLaunchArgument(
+            "rgb_camera_info_topic",
+            default_value="",
+            description="camera_info of RGB in the bag. Default: that of params_file, or camera_info beside rgb_topic.",
+        ),
+        DeclareLaunchArgument(
+            "thermal_camera_info_topic",
+            default_value="",
+            description="camera_info of thermal in the bag. Default: as for RGB, beside thermal_topic.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -100,7 +120,10 @@ def _player(context: LaunchContext) -> list:
 
     suffix = "/compressed" if value("image_transport") == "compressed" else ""
     topics = [value("rgb_topic") + suffix, value("thermal_topic") + suffix]
-    calibrations = [f"{value(name).rpartition('/')[0]}/camera_info" for name in ("rgb_topic", "thermal_topic")]
+    calibrations = [
+        value(f"{camera}_camera_info_topic") or f"{value(f'{camera}_topic').rpartition('/')[0]}/camera_info"
+        for camera in ("rgb", "thermal")
+    ]
     flags = [f"--{name}" for name in ("loop", "clock") if value(name).lower() == "true"]
     player = Node(
         package=PACKAGE,

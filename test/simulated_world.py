@@ -60,6 +60,7 @@ class World:
         self.clock_stopped = False
         self.context = SimpleNamespace(ok=lambda: True)
         self.published: dict[str, list[Callable[[Any], None]]] = {}
+        self.logged: list[str] = []
         self.subscribed: dict[str, Callable[[Any], None]] = {}
         self._timers: list[Timer] = []
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -106,7 +107,7 @@ class World:
         )
 
     def get_logger(self) -> Any:
-        return SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), lambda *_, **__: None))
+        return SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), self.logged.append))
 
     def get_fully_qualified_name(self) -> str:
         return "/detector_node"

@@ -16,6 +16,7 @@ pytest.importorskip("rclpy")
 from fault_run import FaultRun
 from fault_scenarios import draw_scenario
 from numbered_messages import numbered_message
+from sensor_msgs.msg import CameraInfo
 from simulated_node import SimulatedDetector
 from simulated_world import MS, SECOND
 
@@ -128,6 +129,19 @@ def test_an_inference_that_fails_for_one_pair_does_not_fail_for_the_other(run: P
     assert levels(run, "rear")["inference"] == 2
     assert levels(run, "front") == dict.fromkeys(("cameras", "pairing", "inference", "output"), 0)
     assert run.statuses["front"].rgb.failed == 0
+
+
+def test_the_log_says_which_pair_a_fault_is_of(run: PairsRun) -> None:
+    rear = run.detector.pairs["rear"]
+    rear.predictor.fault = "raise"
+    run.play(1.0, periods_ns=dict.fromkeys(NAMES, PERIOD_NS))
+    rear.receive(Camera.THERMAL, numbered_message(Camera.THERMAL, 1, 0))
+    distorted = CameraInfo(distortion_model="none", d=[0.1, 0.0, 0.0, 0.0])
+    run.world.subscribed["/rear/rgb/camera_info"](distorted)
+    faults = {text.partition(":")[0]: text for text in run.world.logged if not text.startswith("no topics")}
+    assert set(faults) == {"rear"}, run.world.logged
+    for fault in ("inference failed", "thermal image refused", "rgb images are not rectified"):
+        assert any(text.startswith(f"rear: {fault}") for text in run.world.logged), fault
 
 
 def test_each_pair_has_its_own_track_ids(monkeypatch: pytest.MonkeyPatch) -> None:

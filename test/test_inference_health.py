@@ -66,6 +66,27 @@ def test_the_time_of_the_warm_up_counts_until_twenty_inferences_have_run() -> No
     assert monitor.observe().timeout_sec(0.0) == pytest.approx(7.0)
 
 
+def test_inference_on_tiles_is_not_judged_by_the_warm_up_on_one_image() -> None:
+    monitor = InferenceMonitor((0.1, 0.1, 0.1))
+    for _ in range(3):
+        monitor.record_success(30.0)
+    monitor.record_success(4.0)
+    assert monitor.observe().typical_sec == 4.0
+    assert monitor.observe().timeout_sec(0.0) == pytest.approx(40.0)
+
+
+def test_contributions_lengthen_the_pace_and_not_the_inference() -> None:
+    now_ns = [0]
+    monitor = InferenceMonitor((0.5,), steady_ns=lambda: now_ns[0])
+    assert monitor.observe().pace_sec == 0.5
+    monitor.enter("computing the contributions")
+    now_ns[0] += 7 * SECOND
+    monitor.record_contributions()
+    seen = monitor.observe()
+    assert (seen.typical_sec, seen.pace_sec) == (0.5, 7.5)
+    assert seen.timeout_sec(0.0) == pytest.approx(70.0)
+
+
 def test_the_monitor_tells_the_stage_and_how_long_it_lasts() -> None:
     now_ns = [SECOND]
     monitor = InferenceMonitor(steady_ns=lambda: now_ns[0])

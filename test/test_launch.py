@@ -157,6 +157,25 @@ def test_the_topics_of_several_pairs_follow_a_pattern(describe: Callable[..., li
     assert node.options["remappings"] == []
 
 
+def test_the_calibrations_of_several_pairs_follow_a_pattern(describe: Callable[..., list[Call]]) -> None:
+    given = {"rgb_camera_info_topic": "/{pair}/info", "thermal_camera_info_topic": "/shared/info"}
+    (node,) = named(describe(DETECT, pairs="[front, rear]", **given), "LifecycleNode")
+    values = node.options["parameters"][-1]
+    own = {name: value for name, value in values.items() if name.endswith("rgb.camera_info_topic")}
+    assert own == {f"{pair}.rgb.camera_info_topic": f"/{pair}/info" for pair in ("front", "rear")}
+    assert values["thermal.camera_info_topic"].arguments == (configuration("thermal_camera_info_topic"),)
+
+
+def test_a_topic_that_does_not_fit_the_pairs_is_refused(describe: Callable[..., list[Call]]) -> None:
+    with pytest.raises(RuntimeError, match=r"rgb_topic is /cam/image: with pairs, write \{pair\}"):
+        describe(DETECT, pairs="[front, rear]", rgb_topic="/cam/image")
+    for argument in ("thermal_topic", "rgb_camera_info_topic"):
+        with pytest.raises(
+            RuntimeError, match=rf"{argument} is /\{{pair\}}/a: \{{pair\}} needs the launch argument pairs"
+        ):
+            describe(DETECT, **{argument: "/{pair}/a"})
+
+
 def test_what_is_not_given_is_left_to_the_params_file(describe: Callable[..., list[Call]]) -> None:
     (node,) = named(describe(DETECT), "LifecycleNode")
     _, values = node.options["parameters"]
@@ -221,6 +240,9 @@ def test_replay_plays_what_the_node_subscribes_to_and_ends_with_the_bag(
     assert options.require_subscribers
     (on_exit,) = handler.arguments
     assert on_exit.options["target_action"] is player
+    given = describe(REPLAY, bag="drive", thermal_camera_info_topic="/lwir/info")
+    _, options = parse_arguments(list(named(given, "Node")[0].options["arguments"]))
+    assert options.optional_topics == ("/rgb/camera_info", "/lwir/info")
     ends_the_launch(on_exit.options["on_exit"])
 
 

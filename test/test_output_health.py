@@ -45,6 +45,17 @@ def test_slow_inference_and_slow_cameras_allow_an_older_output() -> None:
     assert output_status(replace(GOOD, summary=slow, absences={THERMAL: Absence.SILENT})).level == Level.ERROR
 
 
+@pytest.mark.parametrize("turns", [1.0, 2.0])
+def test_contributions_allow_an_older_output(turns: float) -> None:
+    # A pair that comes during the contributions of the one before waits for them, then for its own inference.
+    inference = InferenceActivity(typical_sec=0.6, contributions_sec=1.2)
+    age_sec = turns * (0.6 + 1.2) + 0.6
+    last = Output(NOW_NS - int(age_sec * SECOND), "fused", None, 10.0, 5.0)
+    seen = replace(GOOD, summary=replace(GOOD.summary, last_output=last), inference=inference, turns=turns)
+    assert output_status(seen).level == Level.OK
+    assert output_status(replace(seen, inference=InferenceActivity(typical_sec=0.6))).level == Level.WARN
+
+
 def test_rates_and_percentiles_are_those_of_the_last_five_seconds() -> None:
     statistics = StreamStatistics()
     for number in range(300):

@@ -18,6 +18,7 @@ from parameter_node import Server
 from rclpy.context import Context
 
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError
+from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parameters
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,39 @@ def test_a_bad_value_of_a_camera_pair_at_the_start_is_refused_with_a_sentence(co
         Server(context, {"pairs": ["rear"], "rear.score_threshold": 3.0})
     with pytest.raises(ParameterError, match=r"parameter rear\.rectify is 'yes': expected one of auto, off"):
         Server(context, {"pairs": ["rear"], "rear.rectify": "yes"})
+
+
+def test_an_empty_list_of_a_camera_pair_replaces_the_common_one(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.yaml"
+    path.write_text(
+        "/parameters: {ros__parameters: {pairs: [front, rear], classes: [person], "
+        "registration: {homography: [1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}, "
+        "rear: {classes: [], registration: {homography: []}}}}"
+    )
+    server = Server(context, file=path)
+    front, rear = server.server.pairs["front"], server.server.pairs["rear"]
+    assert (front.classes, rear.classes) == (("person",), ())
+    assert front.registration_homography is not None and rear.registration_homography is None
+    assert server.node.get_parameter("front.classes").value is None
+    assert server.set(front__classes=["car"], rear__classes=["bus"]) == (True, "")
+    assert [pair.classes for pair in server.server.pairs.values()] == [("car",), ("bus",)]
+    server.node.destroy_node()
+
+
+def test_a_parameter_that_a_camera_pair_cannot_have_is_named_with_its_remedy(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(context, {"pairs": ["front"], "front.threads": 2, "left.tiles": "2x2", "front.tracing": True})
+    logger, warnings = server.node.get_logger(), list[str]()
+    monkeypatch.setattr(logger, "warning", warnings.append)
+    monkeypatch.setattr(server.node, "get_logger", lambda: logger)
+    warn_of_unused_parameters(server.node, server.server.names)
+    assert [text.rpartition(" has no effect: ")[2] for text in warnings] == [
+        "all camera pairs share it, set threads",
+        "did you mean front.tracking?",
+        "no camera pair has the name left, add it to pairs",
+    ]
+    server.node.destroy_node()
 
 
 def test_a_dump_of_a_node_with_camera_pairs_loads(context: Context, tmp_path: Path) -> None:

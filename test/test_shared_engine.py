@@ -33,9 +33,9 @@ def parameters(**changes: Any) -> DetectorParameters:
     return DetectorParameters.from_values({spec.name: spec.default for spec in SPECS} | changes)
 
 
-def small_engine() -> TorchEngine:
+def small_engine(precision: str = "fp32") -> TorchEngine:
     torch.manual_seed(0)
-    return TorchEngine(FusionMambaDetector(ModelConfig(classes=2)), device="cpu")
+    return TorchEngine(FusionMambaDetector(ModelConfig(classes=2)), device="cpu", precision=precision)
 
 
 def images(seed: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -65,11 +65,11 @@ def in_threads(engine: Engine, batches: list[list[dict[str, np.ndarray]]]) -> li
     return rows
 
 
-@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("name", ["torch", "torch bf16", "onnxruntime"])
 def test_threads_that_call_one_engine_at_once_get_what_they_get_alone(name: str) -> None:
     engine: Engine
-    if name == "torch":
-        engine, size, count = small_engine(), SMALL.input_size, 10
+    if name.startswith("torch"):
+        engine, size, count = small_engine(name.removeprefix("torch").strip() or "fp32"), SMALL.input_size, 10
     else:
         pytest.importorskip("onnxruntime")
         compiled_library()

@@ -49,6 +49,14 @@ def test_box_outside_of_the_thermal_image_is_left_out_and_the_others_keep_their_
     assert found.labels.tolist() == [1, 2]
 
 
+def test_each_box_keeps_the_id_of_its_track_if_another_is_left_out() -> None:
+    tracked = detections_of([[0, 0, 100, 100], [200, 150, 300, 250]]).tracked(np.array([7, 8]), 0.0)
+    middle = homography_from([0.5, 0, 0.25, 0, 0.5, 0.25, 0, 0, 1])
+    found = detections_in_thermal(tracked, middle, reference_size=RGB_SIZE, thermal_size=THERMAL_SIZE)
+    assert found.track_ids is not None
+    assert found.track_ids.tolist() == [8]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_box_goes_around_the_points_inside_the_thermal_image(seed: int) -> None:
     print(f"seed {seed}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +45,15 @@ class Detections:
 
     def tracked(self, track_ids: npt.NDArray[np.int64], score_threshold: float) -> Detections:
         """Return the detections of at least ``score_threshold`` with their ids; ``track_ids`` has one for each box."""
-        kept = self.scores >= np.float32(score_threshold)
+        return replace(self, track_ids=track_ids).kept(self.scores >= np.float32(score_threshold))
+
+    def kept(self, mask: npt.NDArray[np.bool_], *, boxes: npt.NDArray[Any] | None = None) -> Detections:
+        """Return the detections where ``mask`` (n,) is true, with ``boxes`` (n, 4) in place of their own if given."""
+        moved = self.boxes if boxes is None else boxes
         return replace(
             self,
-            boxes=self.boxes[kept],
-            scores=self.scores[kept],
-            labels=self.labels[kept],
-            track_ids=track_ids[kept],
+            boxes=moved[mask].astype(np.float32, copy=False),
+            scores=self.scores[mask],
+            labels=self.labels[mask],
+            track_ids=None if self.track_ids is None else self.track_ids[mask],
         )

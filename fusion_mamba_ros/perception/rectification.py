@@ -7,7 +7,7 @@ The calibration is that of a `sensor_msgs/CameraInfo`, and the rectified image i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -210,13 +210,7 @@ class Rectification:
         bounds = np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
         boxes = np.clip(bounds, 0.0, np.tile(self.calibration.size, 2))
         kept = (boxes[:, 2:] - boxes[:, :2] >= _LEAST_SIDE_PX).all(axis=1)
-        return replace(
-            detections,
-            boxes=boxes[kept].astype(np.float32),
-            scores=detections.scores[kept],
-            labels=detections.labels[kept],
-            track_ids=None if detections.track_ids is None else detections.track_ids[kept],
-        )
+        return detections.kept(kept, boxes=boxes)
 
     def _check(self) -> None:
         width, height = self.calibration.size

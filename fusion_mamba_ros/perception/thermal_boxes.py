@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -38,12 +36,7 @@ def detections_in_thermal(
     mapped = np.concatenate([corners, np.ones((len(boxes), 4, 1))], axis=2) @ inverse.T
     bounds = np.array([_bounds_inside(polygon) for polygon in mapped]) * np.tile(thermal_size, 2)
     kept = (bounds[:, 2:] - bounds[:, :2] >= _LEAST_SIDE_PX).all(axis=1)
-    return replace(
-        detections,
-        boxes=bounds[kept].astype(np.float32),
-        scores=detections.scores[kept],
-        labels=detections.labels[kept],
-    )
+    return detections.kept(kept, boxes=bounds)
 
 
 def _bounds_inside(polygon: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

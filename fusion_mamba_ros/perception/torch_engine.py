@@ -56,7 +56,7 @@ class TorchEngine:
         self.device = str(self._device)
         self.precision = _PRECISION_NAMES[self._dtype]
         self.modalities: Mapping[str, int] = dict(model.config.modalities)
-        # On CUDA all threads would share one stream, and the autocast cache of a half precision is not worth the risk.
+        # On CUDA all threads would share one stream. On the CPU they share the autocast cache, which locks itself.
         self.is_reentrant = self._device.type == "cpu"
         fold_batch_norms(model)
         self.model = model.to(self._device)

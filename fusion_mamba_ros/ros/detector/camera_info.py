@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from fusion_mamba_ros.perception.letterbox import Size
 from fusion_mamba_ros.perception.rectification import Rectification
 from fusion_mamba_ros.ros.detector.camera_rectification import CameraRectification, RectificationState
-from fusion_mamba_ros.ros.detector.pair_names import PairNames
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
 from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.frames import Camera
@@ -63,12 +63,14 @@ class CameraInfoSubscription:
 class RectifiedCameras:
     """The rectification of each camera that has a topic for its `camera_info`.
 
-    ``topics`` are those of `camera_info_topics`. The constructor leaves no subscription behind if it raises.
+    ``topics`` are those of `camera_info_topics`, ``names`` those of the camera pair. The constructor leaves no
+    subscription behind if it raises.
     """
 
-    def __init__(self, node: LifecycleNode, topics: Mapping[Camera, str]) -> None:
+    def __init__(self, node: LifecycleNode, topics: Mapping[Camera, str], names: PairNames = ONE_PAIR) -> None:
         self._logger = node.get_logger()
-        self._reports = ThrottledReports(self._logger)
+        self._names = names
+        self._reports = ThrottledReports(self._logger, sentence=names.sentence)
         self._told: set[Camera] = set()
         self._rectifications: dict[Camera, CameraRectification] = {}
         self._subscriptions: dict[Camera, CameraInfoSubscription] = {}
@@ -107,7 +109,8 @@ class RectifiedCameras:
             )
         elif state.is_rectified and camera not in self._told:
             self._told.add(camera)
-            self._logger.info(f"{camera.value} images are rectified by {self._subscriptions[camera].topic}")
+            topic = self._subscriptions[camera].topic
+            self._logger.info(self._names.sentence(f"{camera.value} images are rectified by {topic}"))
 
 
 def camera_info_topics(node: LifecycleNode, parameters: DetectorParameters, names: PairNames) -> dict[Camera, str]:

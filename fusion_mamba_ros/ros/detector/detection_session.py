@@ -80,7 +80,7 @@ class DetectionSession:
         self._steady_ns = steady_ns
         self._node = node
         self._outputs = outputs
-        self._reports = ThrottledReports(node.get_logger())
+        self._reports = ThrottledReports(node.get_logger(), sentence=names.sentence)
         self._ledger = FrameLedger()
         self._closed = False
         self._status = FusionStatus()
@@ -114,7 +114,7 @@ class DetectionSession:
                 topic = names.topic(f"{camera.value}/image_raw")
                 self.subscriptions[camera] = ImageSubscription(node, topic, compressed=compressed)
                 undo.callback(self.subscriptions[camera].close)
-            self._rectified = RectifiedCameras(node, camera_info_topics(node, parameters, names))
+            self._rectified = RectifiedCameras(node, camera_info_topics(node, parameters, names), names)
             undo.callback(self._rectified.close)
             cameras = {camera.value for camera in Camera}
             self.further = FurtherImages(
@@ -124,7 +124,7 @@ class DetectionSession:
                 queue_size=parameters.pairing_queue_size,
                 max_offset_ns=to_ns(parameters.further_max_offset_sec),
                 use_arrival_time=self._use_arrival_time,
-                prefix=names.prefix,
+                names_of_pair=names,
             )
             undo.callback(self.further.close)
             self._worker = (worker or InferenceWorker)(
@@ -140,6 +140,7 @@ class DetectionSession:
                 refuse=self._fault_of,
                 on_refused=self.refusals.note,
                 use_arrival_time=self._use_arrival_time,
+                names=names,
                 steady_ns=steady_ns,
             )
             self._filter.registerCallback(self._on_released)
@@ -163,7 +164,7 @@ class DetectionSession:
         self.close_inputs()
         timeout_sec = _STOP_TIMEOUT_SEC if self._node.context.ok() else _STOP_TIMEOUT_AT_EXIT_SEC
         if not self._worker.stop(timeout_sec=max(0.0, timeout_sec - waited_sec)):
-            self._node.get_logger().error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
+            self._reports.error(f"inference did not end within {timeout_sec:g} s, leaving it behind")
             # The thread still refers to worker and processor. It must not keep the node and its DDS participant alive.
             self.processor.detach()
             self._worker.detach()
@@ -267,24 +268,23 @@ class DetectionSession:
         return True
 
     def _on_published(self, result: Result) -> None:
-        if self._shares is not None:
+        if self._shares is not None and not self._closed:
             # The array does not wait for the shares. They belong to the boxes that the network saw, before the lens.
             self.processor.monitor.enter("computing the contributions")
             try:
                 self._status.contributions = self._shares.messages(result.seen)
             except Exception as error:
                 self._report_failure("the contributions could not be computed", error)
+            self.processor.monitor.record_contributions()
         self._complete(self._status, result.further_offsets_ns)
         self._outputs.publish_status(self._status)
         # The array is already published: an error here loses only the overlays or the debug image.
-        try:
-            self._outputs.publish_overlays(result, class_id_format=self.parameters.class_id_format)
-        except Exception as error:
-            self._report_failure("the overlays could not be published", error)
-        try:
-            self._outputs.publish_image(result)
-        except Exception as error:
-            self._report_failure("the debug image could not be published", error)
+        overlays = partial(self._outputs.publish_overlays, result, class_id_format=self.parameters.class_id_format)
+        for what, publish in (("overlays", overlays), ("debug image", partial(self._outputs.publish_image, result))):
+            try:
+                publish()
+            except Exception as error:
+                self._report_failure(f"the {what} could not be published", error)
 
     def _complete(self, status: FusionStatus, further_offsets_ns: Mapping[str, int]) -> None:
         counters, status.published = self.counters()

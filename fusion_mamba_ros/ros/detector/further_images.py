@@ -16,6 +16,7 @@ from fusion_mamba_ros.perception.modality import modality_named
 from fusion_mamba_ros.ros.detector.image_message import fault_of
 from fusion_mamba_ros.ros.detector.image_subscription import ImageSubscription
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.depth_decoding import ENCODING as METRES
 from fusion_mamba_ros.streams.depth_decoding import check_metres, millimetres_of
@@ -43,7 +44,7 @@ class FurtherState:
 class FurtherImages:
     """Subscriptions and image queues of the modalities ``names``, which may be empty.
 
-    ``prefix`` stands before the names of the topics. With ``use_arrival_time`` the time of the node's clock at arrival
+    ``names_of_pair`` are those of the camera pair. With ``use_arrival_time`` the time of the node's clock at arrival
     replaces the stamps. The executor thread receives images; the inference thread selects them. The constructor raises
     if a QoS override is not allowed, and then leaves no subscription behind. ``subscriptions`` maps modality names to
     subscriptions.
@@ -58,19 +59,19 @@ class FurtherImages:
         queue_size: int,
         max_offset_ns: int,
         use_arrival_time: bool = False,
-        prefix: str = "",
+        names_of_pair: PairNames = ONE_PAIR,
     ) -> None:
         self._clock = node.get_clock()
         self._use_arrival_time = use_arrival_time
         self.max_offset_ns = max_offset_ns
         self.subscriptions: dict[str, ImageSubscription] = {}
         self._lock = threading.Lock()
-        self._reports = ThrottledReports(node.get_logger())
+        self._reports = ThrottledReports(node.get_logger(), sentence=names_of_pair.sentence)
         self._queues = {name: NearestFrames(queue_size) for name in names}
         self._missing = dict.fromkeys(names, "")
         try:
             for name in names:
-                subscription = ImageSubscription(node, f"{prefix}{name}/image_raw", compressed=compressed)
+                subscription = ImageSubscription(node, names_of_pair.topic(f"{name}/image_raw"), compressed=compressed)
                 self.subscriptions[name] = subscription
                 subscription.registerCallback(self._on_image, name)
         except Exception:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,11 @@ class InferenceActivity:
     """The inference thread at one moment.
 
     ``stage`` is the current stage, or None while the thread waits for a pair. ``stage_sec`` is the time since that
-    stage began. ``typical_sec`` is the p95 of the inferences that succeeded. It is the p95 of the warm-up until enough
-    have run, and None if there was no warm-up either. ``non_finite`` counts the inferences since activation whose
-    output contained NaN or infinity; they also count as failures.
+    stage began. ``typical_sec`` is the p95 of the inferences that succeeded. Until enough have run, it is the p95 of
+    the warm-up, or the shortest inference if that took longer. It is None if there was no warm-up either.
+    ``non_finite`` counts the inferences since activation whose output contained NaN or infinity; they also count as
+    failures. ``contributions_sec`` is the p95 of the times for the contributions, which follow the published array; 0
+    without them.
     """
 
     stage: str | None = None
@@ -34,12 +36,19 @@ class InferenceActivity:
     failures_in_a_row: int = 0
     last_failure: str = ""
     non_finite: int = 0
+    contributions_sec: float = 0.0
 
     def timeout_sec(self, set_sec: float) -> float:
-        """Return ``set_sec`` or, if it is 0, ten times the typical time but at least two seconds."""
+        """Return ``set_sec`` or, if it is 0, ten times the longer typical stage but at least two seconds."""
         if set_sec > 0:
             return set_sec
-        return max(LEAST_AUTOMATIC_TIMEOUT_SEC, AUTOMATIC_TIMEOUT_FACTOR * (self.typical_sec or 0.0))
+        typical_sec = max(self.typical_sec or 0.0, self.contributions_sec)
+        return max(LEAST_AUTOMATIC_TIMEOUT_SEC, AUTOMATIC_TIMEOUT_FACTOR * typical_sec)
+
+    @property
+    def pace_sec(self) -> float:
+        """Typical time that one array keeps the thread busy, 0 if it is not known."""
+        return (self.typical_sec or 0.0) + self.contributions_sec
 
 
 class InferenceMonitor:
@@ -50,6 +59,7 @@ class InferenceMonitor:
         self._steady_ns = steady_ns
         self._warm_up_sec = tuple(warm_up_sec)
         self._times_sec: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._contributions_sec: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stage: str | None = None
         self._since_ns = 0
         self._failures_in_a_row = 0
@@ -72,6 +82,11 @@ class InferenceMonitor:
             self._times_sec.append(seconds)
             self._failures_in_a_row = 0
 
+    def record_contributions(self) -> None:
+        """Record that the current stage was the contributions and ends now."""
+        with self._lock:
+            self._contributions_sec.append((self._steady_ns() - self._since_ns) * 1e-9)
+
     def record_failure(self, reason: str, *, non_finite: bool) -> None:
         """Record a failure. ``non_finite`` says whether the output contained NaN or infinity."""
         with self._lock:
@@ -88,13 +103,25 @@ class InferenceMonitor:
     def observe(self) -> InferenceActivity:
         """Return the current activity of the thread."""
         with self._lock:
-            times = self._times_sec if len(self._times_sec) >= FEWEST_TIMES else self._warm_up_sec
             return InferenceActivity(
                 stage=self._stage,
                 stage_sec=0.0 if self._stage is None else (self._steady_ns() - self._since_ns) * 1e-9,
-                # "lower": one inference that hung must not raise the timeout of the next ones.
-                typical_sec=float(np.percentile(times, 95, method="lower")) if times else None,
+                typical_sec=self._typical_sec(),
                 failures_in_a_row=self._failures_in_a_row,
                 last_failure=self._last_failure,
                 non_finite=self._non_finite,
+                contributions_sec=_p95(self._contributions_sec) or 0.0,
             )
+
+    def _typical_sec(self) -> float | None:
+        if len(self._times_sec) >= FEWEST_TIMES:
+            return _p95(self._times_sec)
+        warm_up_sec = _p95(self._warm_up_sec)
+        # An image in tiles takes many times as long as that of the warm-up. The shortest time: one may have hung.
+        known = [seconds for seconds in (warm_up_sec, min(self._times_sec, default=None)) if seconds is not None]
+        return max(known, default=None)
+
+
+def _p95(seconds: Collection[float]) -> float | None:
+    # "lower": one inference that hung must not raise the timeout of the next ones.
+    return float(np.percentile(tuple(seconds), 95, method="lower")) if seconds else None

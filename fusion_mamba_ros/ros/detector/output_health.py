@@ -40,7 +40,7 @@ def output_status(seen: Observation) -> Status:
 def _pace_sec(seen: Observation) -> float:
     """Return the period of the slowest delivering camera plus the typical time of two inferences, in seconds.
 
-    Two of each camera pair, where pairs share an inference thread.
+    Two of each camera pair, where pairs share an inference thread. Contributions are a part of an inference here.
     """
     rates_hz = [rate for camera, rate in seen.summary.input_rates_hz.items() if camera not in seen.missing and rate > 0]
-    return 1.0 / min(rates_hz, default=float("inf")) + 2 * seen.turns * (seen.inference.typical_sec or 0.0)
+    return 1.0 / min(rates_hz, default=float("inf")) + 2 * seen.turns * seen.inference.pace_sec

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from fusion_mamba_ros.ros.detector.message_conversion import to_nanoseconds, to_stamp
+from fusion_mamba_ros.ros.detector.pair_names import ONE_PAIR, PairNames
 from fusion_mamba_ros.ros.throttled_reports import ThrottledReports
 from fusion_mamba_ros.streams.frames import Camera, Frame
 from fusion_mamba_ros.streams.pairing import Pairing
@@ -51,8 +52,8 @@ class PairingFilter(message_filters.SimpleFilter):
     returns False for a frozen image. ``refuse(camera, message)`` returns why a message is not a valid image, or None.
     ``on_refused(camera, reason)`` is called for each image that is refused for its fields or for a zero or negative
     stamp, before the image is counted. With ``use_arrival_time`` the time of the node's clock at the arrival of a
-    message replaces its stamp. Unlike ApproximateTimeSynchronizer, this filter continues when an input dies or a bag
-    loops, and it calls back outside any lock. Timeouts run on the node's clock.
+    message replaces its stamp. ``names`` are those of the camera pair. Unlike ApproximateTimeSynchronizer, this filter
+    continues when an input dies or a bag loops, and it calls back outside any lock. Timeouts run on the node's clock.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class PairingFilter(message_filters.SimpleFilter):
         refuse: Callable[[Camera, Any], str | None] = lambda camera, message: None,
         on_refused: Callable[[Camera, str], None] = lambda camera, reason: None,
         use_arrival_time: bool = False,
+        names: PairNames = ONE_PAIR,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__()
         self._use_arrival_time = use_arrival_time
         self.pairing = Pairing(limits)
         self._node = node
-        self._reports = ThrottledReports(node.get_logger())
+        self._reports = ThrottledReports(node.get_logger(), sentence=names.sentence)
         self._clock = node.get_clock()
         self._is_fresh = is_fresh
         self._refuse = refuse

@@ -16,6 +16,9 @@ from fusion_mamba_ros.ros.detector.pair_parameters import PAIRS, pair_names_of, 
 from fusion_mamba_ros.ros.detector.parameter_spec import ParameterError, ParameterSpec, is_unset
 from fusion_mamba_ros.ros.detector.parameters import SPECS, DetectorParameters
 
+# No list has this value.
+_NOT_GIVEN = "not given"
+
 
 class ParameterServer:
     """Declare the parameter table on a node, refuse invalid changes with one sentence and apply accepted ones.
@@ -151,9 +154,16 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
 
 def _declare_unset(node: Node, spec: ParameterSpec) -> None:
     """Declare a parameter that has no value unless the user gave one at the start."""
-    parameter = node.declare_parameter(spec.name, None, ParameterDescriptor(dynamic_typing=True))
-    if not is_unset(parameter.value):
-        spec.value_of(parameter.value)
+    descriptor = ParameterDescriptor(dynamic_typing=True)
+    # An empty list in a file has no type, and rclpy reads it as no value. The default shows whether there is one.
+    value = node.declare_parameter(spec.name, _NOT_GIVEN if spec.kind is list else None, descriptor).value
+    if value == _NOT_GIVEN:
+        node.undeclare_parameter(spec.name)
+        node.declare_parameter(spec.name, None, descriptor)
+    elif value is None and spec.kind is list:
+        node.set_parameters([spec.parameter_of(())])
+    elif not is_unset(value):
+        spec.value_of(value)
     descriptor = spec.descriptor()
     descriptor.dynamic_typing = True
     node.set_descriptor(spec.name, descriptor)

@@ -19,8 +19,7 @@ def warn_of_unused_parameters(node: Node, known: Sequence[str]) -> None:
     """
     names = [name for name in _unused(node) if not name.startswith(_QOS_PREFIX)]
     for name in names:
-        close = difflib.get_close_matches(name, known, n=1)
-        remedy = f"did you mean {close[0]}?" if close else "see config/detector.yaml for those that it has"
+        remedy = _remedy(name, known)
         node.get_logger().warning(f"parameter {name} is unknown to this node and has no effect: {remedy}")
 
 
@@ -35,6 +34,17 @@ def warn_of_unused_qos_overrides(node: Node) -> None:
                 f"parameter {name} has no effect: no such topic or policy; give the topic's full name after remapping, "
                 "as in qos_overrides./rgb/image_raw.subscription.depth"
             )
+
+
+def _remedy(name: str, known: Sequence[str]) -> str:
+    pair, _, common = name.partition(".")
+    if common in known:
+        if any(other.startswith(f"{pair}.") and other.removeprefix(f"{pair}.") in known for other in known):
+            return f"all camera pairs share it, set {common}"
+        if not any(other.startswith(f"{pair}.") for other in known):
+            return f"no camera pair has the name {pair}, add it to pairs"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else "see config/detector.yaml for those that it has"
 
 
 def _unused(node: Node) -> list[str]:
