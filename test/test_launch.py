@@ -25,21 +25,15 @@ from fusion_mamba_ros.ros.detector.parameters import SPECS
 
 ROOT = Path(__file__).parents[1]
 DETECT, REPLAY, VEHICLE = (ROOT / "launch" / f"{name}.launch.py" for name in ("detect", "replay", "vehicle"))
-ARGUMENTS = {
-    "checkpoint": "",
-    "engine": "",
-    "threads": "",
-    "image_transport": "",
-    "tiles": "",
-    "tracking": "",
-    "use_arrival_time": "",
-    "rectify": "",
-    "rgb_camera_info_topic": "",
-    "thermal_camera_info_topic": "",
-    "pairs": "",
+# fmt: off
+NOT_GIVEN = (
+    "checkpoint", "engine", "threads", "image_transport", "tiles", "tracking", "use_arrival_time", "rectify",
+    "rgb_camera_info_topic", "thermal_camera_info_topic", "pairs", "namespace",
+)
+# fmt: on
+ARGUMENTS = dict.fromkeys(NOT_GIVEN, "") | {
     "rgb_topic": "rgb/image_raw",
     "thermal_topic": "thermal/image_raw",
-    "namespace": "",
     "use_sim_time": "false",
     "autostart": "true",
     "required": "true",
