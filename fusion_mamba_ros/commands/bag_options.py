@@ -62,7 +62,7 @@ class BagOptions:
         list[float] | None, typer.Option(help="Simulate a live node at this factor of the recorded rate (1).")
     ] = None
     window: Annotated[float, typer.Option(help="Length of the time windows in seconds.")] = 30.0
-    worst: Annotated[int, typer.Option(min=0, help="Worst frames to draw; 0 leaves out all pictures of the page.")] = 12
+    worst: Annotated[int, typer.Option(min=0, help="Worst frames to draw; 0 leaves out all images of the page.")] = 12
     compare: Annotated[
         Path | None, typer.Option(help="Folder or JSON report of an earlier run on the same bags to compare with.")
     ] = None

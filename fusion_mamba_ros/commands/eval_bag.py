@@ -63,7 +63,7 @@ def eval_bag(
     from fusion_mamba_ros.evaluation.bag_evaluation.scenario import read_scenario
     from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
     from fusion_mamba_ros.evaluation.bag_report.fiftyone_frames import export_frames
-    from fusion_mamba_ros.evaluation.bag_report.report_files import remove_old_pictures, report_files
+    from fusion_mamba_ros.evaluation.bag_report.report_files import remove_old_worst_frames, report_files
     from fusion_mamba_ros.evaluation.fiftyone_export import check_export_folder
 
     predictors: list[Predictor] = []
@@ -115,7 +115,7 @@ def eval_bag(
                 refusal = error
         section = None if comparison is None else page_section(comparison)
         files = report_files(evaluation, picker, name=bag.name, command=command_line(), comparison=section)
-        remove_old_pictures(out)
+        remove_old_worst_frames(out)
         remove_old_comparison(out)
         write_files(out, {**files, **({} if comparison is None else comparison_files(comparison))})
         exported = None if fiftyone is None else export_frames(fiftyone, evaluation, frames)

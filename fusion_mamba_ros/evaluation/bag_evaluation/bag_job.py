@@ -19,7 +19,7 @@ from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import SCHEMA_VERS
 from fusion_mamba_ros.evaluation.bag_evaluation.scenario import Scenario
 from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
 from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE
-from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions, remove_old_pictures, report_files
+from fusion_mamba_ros.evaluation.bag_report.report_files import PageOptions, remove_old_worst_frames, report_files
 from fusion_mamba_ros.perception.atomic_write import write_atomically
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run_job(job: BagJob) -> JobResult:
 def write_result(folder: Path, result: JobResult, fingerprint: str) -> None:
     """Write the files of an evaluated bag to ``folder``, the fingerprint last."""
     assert result.files is not None
-    remove_old_pictures(folder)
+    remove_old_worst_frames(folder)
     for name, data in result.files.items():
         write_atomically(folder / name, data, durable=False)
     write_atomically(folder / FINGERPRINT_FILE, json.dumps({"fingerprint": fingerprint}).encode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the page of one bag from its report, the records of its frames and pictures."""
+"""Build the page of one bag from its report, the records of its frames and drawn frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusion_mamba_ros import __version__
 from fusion_mamba_ros.evaluation.bag_evaluation.frame_record import FrameRecord
 from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import Accuracy, AccuracySection, GateSection, Report
 from fusion_mamba_ros.evaluation.bag_report.charts import Chart, Line, bar_chart, line_chart
-from fusion_mamba_ros.evaluation.bag_report.frame_drawing import Picture
+from fusion_mamba_ros.evaluation.bag_report.frame_drawing import DrawnFrame
 from fusion_mamba_ros.evaluation.bag_report.page import NOT_AVAILABLE, figure, render
 from fusion_mamba_ros.evaluation.bag_report.timeline import latency_histogram, timeline_charts
 from fusion_mamba_ros.evaluation.detection_metrics import RECALLS
@@ -24,10 +24,10 @@ def bag_page(
     records: Sequence[FrameRecord],
     *,
     command: str,
-    worst: Sequence[Picture] = (),
-    thumbnails: Sequence[Picture] = (),
+    worst: Sequence[DrawnFrame] = (),
+    thumbnails: Sequence[DrawnFrame] = (),
     comparison: Mapping[str, Any] | None = None,
-    worse: Sequence[Picture] = (),
+    worse: Sequence[DrawnFrame] = (),
 ) -> bytes:
     """Return the page of one bag. ``command`` is the command line that made it.
 
@@ -45,7 +45,7 @@ def bag_page(
             "problems": report["bag"]["problems"],
             "gate": None if report["gate"] is None else _gate(report["gate"]),
             "comparison": comparison,
-            "worse": [(frame_caption(picture), picture) for picture in worse],
+            "worse": [(frame_caption(frame), frame) for frame in worse],
             "accuracy": None if accuracy is None else _accuracy(accuracy),
             "latency_chart": latency_histogram(records),
             "timing": [
@@ -65,18 +65,18 @@ def bag_page(
                 *([f"skipped: {_words(reason)}", count] for reason, count in report["outcomes"]["skipped"].items()),
             ],
             "detections": list(report["detections"]["per_class"].items()),
-            "worst": [(frame_caption(picture), picture) for picture in worst],
+            "worst": [(frame_caption(frame), frame) for frame in worst],
         },
     )
 
 
-def frame_caption(picture: Picture, bag: str = "") -> str:
+def frame_caption(frame: DrawnFrame, bag: str = "") -> str:
     """Return the caption of a worst frame as one line."""
     place = f"{bag}, " if bag else ""
-    iou = "" if picture.worst_iou is None else f", lowest IoU {picture.worst_iou:.2f}"
+    iou = "" if frame.worst_iou is None else f", lowest IoU {frame.worst_iou:.2f}"
     return (
-        f"{place}{picture.seconds:.2f} s, {_words(picture.mode)}: {picture.misses} missed, "
-        f"{picture.false_alarms} false alarms{iou} (stamp {picture.stamp_ns})"
+        f"{place}{frame.seconds:.2f} s, {_words(frame.mode)}: {frame.misses} missed, "
+        f"{frame.false_alarms} false alarms{iou} (stamp {frame.stamp_ns})"
     )
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,11 +18,12 @@ from fusion_mamba_ros.evaluation.bag_evaluation.report_schema import Report
 from fusion_mamba_ros.evaluation.bag_evaluation.summary import GroupSummary, Summary
 from fusion_mamba_ros.evaluation.bag_report.bag_page import frame_caption, latency_ms
 from fusion_mamba_ros.evaluation.bag_report.charts import Chart, bar_chart
-from fusion_mamba_ros.evaluation.bag_report.frame_drawing import CAPTIONS_FILE, PICTURES_FOLDER, Picture
+from fusion_mamba_ros.evaluation.bag_report.frame_drawing import CAPTIONS_FILE, WORST_FRAMES_FOLDER, DrawnFrame
 from fusion_mamba_ros.evaluation.bag_report.page import PAGE_FILE, figure, render
 
 _SHARES = ("mAP", "mAP50", "precision", "recall", "recall_all_frames", "share_without_output", "longest_gap_sec")
 _BINS = 20
+_CAPTION_FIELDS = {"file", *(field.name for field in fields(DrawnFrame) if field.name != "jpeg")}
 
 
 def fleet_page(
@@ -139,24 +141,26 @@ def _charts(summary: Summary, reports: Mapping[str, Report]) -> list[Chart]:
     return charts
 
 
-def _worst(summary: Summary, out: Path, count: int) -> list[tuple[str, Picture]]:
+def _worst(summary: Summary, out: Path, count: int) -> list[tuple[str, DrawnFrame]]:
     """Return the worst frames of all bags with their captions, worst first."""
     names = [bag["name"] for bag in summary["bags"] if bag["figures"] is not None]
     found = [(name, entry) for name in names for entry in _captions(out / name)]
     found.sort(key=lambda item: (item[1]["misses"] + item[1]["false_alarms"], item[1]["misses"]), reverse=True)
-    pictures = []
+    shown = []
     for name, entry in found[:count]:
-        file = out / name / PICTURES_FOLDER / Path(entry.pop("file")).name
+        file = out / name / WORST_FRAMES_FOLDER / Path(entry.pop("file")).name
         if not file.is_file():
             continue
-        picture = Picture(jpeg=file.read_bytes(), **entry)
-        pictures.append((frame_caption(picture, name), picture))
-    return pictures
+        item = DrawnFrame(jpeg=file.read_bytes(), **entry)
+        shown.append((frame_caption(item, name), item))
+    return shown
 
 
-def _captions(folder: Path) -> Iterator[dict[str, Any]]:
+def _captions(folder: Path) -> list[dict[str, Any]]:
+    """Return the captions of one bag. An entry that another version wrote with other fields is left out."""
     try:
         content = json.loads((folder / CAPTIONS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return
-    yield from content
+        return []
+    entries = content if isinstance(content, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and entry.keys() == _CAPTION_FIELDS]

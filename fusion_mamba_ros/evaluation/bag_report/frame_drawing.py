@@ -24,13 +24,13 @@ from fusion_mamba_ros.perception.drawing import PALETTE
 from fusion_mamba_ros.perception.image_writer import encode_image
 from fusion_mamba_ros.perception.registration import is_identity
 
-PICTURES_FOLDER, CAPTIONS_FILE = "worst_frames", "worst_frames/captions.json"
+WORST_FRAMES_FOLDER, CAPTIONS_FILE = "worst_frames", "worst_frames/captions.json"
 _THUMBNAIL_WIDTH = 160
 _FRAME_WIDTH = 480
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnFrame:
     """A drawn frame: JPEG file, time since the first frame of the drive, and the figures that it is sorted by."""
 
     jpeg: bytes
@@ -47,46 +47,46 @@ class Picture:
         return self.misses + self.false_alarms
 
 
-def frame_picture(
+def drawn_frame(
     frame: ScoredFrame,
     images: FrameImages,
     class_names: Sequence[str],
     *,
     start_ns: int,
     view: FrameView,
-) -> Picture:
+) -> DrawnFrame:
     """Return the frame with its boxes on every image: found green, missed red, false alarms orange.
 
     Without ground truth each class has its own colour.
     """
-    return _picture(frame, _draw(frame, images, class_names, view), start_ns)
+    return _as_drawn(frame, _draw(frame, images, class_names, view), start_ns)
 
 
 def thumbnail(
     frame: ScoredFrame, images: FrameImages, class_names: Sequence[str], *, start_ns: int, view: FrameView
-) -> Picture:
-    """Return a small picture of the RGB image, or of the thermal image without one."""
+) -> DrawnFrame:
+    """Return a small copy of the RGB image, or of the thermal image without one."""
     image = _draw(frame, {camera: images[camera] for camera in sorted(images)[:1]}, class_names, view)
     height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
     small = cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    return _picture(frame, np.asarray(small, np.uint8), start_ns)
+    return _as_drawn(frame, np.asarray(small, np.uint8), start_ns)
 
 
-def picture_files(pictures: Sequence[Picture]) -> dict[str, bytes]:
+def worst_frame_files(shown: Sequence[DrawnFrame]) -> dict[str, bytes]:
     """Return the files of the worst frames by name, with their captions."""
     files: dict[str, bytes] = {}
     captions: list[dict[str, Any]] = []
-    for rank, picture in enumerate(pictures, 1):
-        name = f"{PICTURES_FOLDER}/{rank:02d}_{picture.stamp_ns}.jpg"
-        files[name] = picture.jpeg
-        captions.append({"file": name, **{key: value for key, value in asdict(picture).items() if key != "jpeg"}})
+    for rank, item in enumerate(shown, 1):
+        name = f"{WORST_FRAMES_FOLDER}/{rank:02d}_{item.stamp_ns}.jpg"
+        files[name] = item.jpeg
+        captions.append({"file": name, **{key: value for key, value in asdict(item).items() if key != "jpeg"}})
     files[CAPTIONS_FILE] = (json.dumps(captions, indent=1) + "\n").encode()
     return files
 
 
-def _picture(frame: ScoredFrame, image: npt.NDArray[np.uint8], start_ns: int) -> Picture:
+def _as_drawn(frame: ScoredFrame, image: npt.NDArray[np.uint8], start_ns: int) -> DrawnFrame:
     record = frame.record
-    return Picture(
+    return DrawnFrame(
         encode_image(image, ".jpg", jpeg_quality=80),
         round((record.stamp_ns - start_ns) * 1e-9, 3),
         record.stamp_ns,

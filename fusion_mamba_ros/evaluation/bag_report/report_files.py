@@ -13,11 +13,11 @@ from fusion_mamba_ros.evaluation.bag_evaluation.evaluate_bag import BagEvaluatio
 from fusion_mamba_ros.evaluation.bag_evaluation.scored_frame import FramePicker
 from fusion_mamba_ros.evaluation.bag_report.bag_page import bag_page
 from fusion_mamba_ros.evaluation.bag_report.frame_drawing import (
-    PICTURES_FOLDER,
-    Picture,
-    frame_picture,
-    picture_files,
+    WORST_FRAMES_FOLDER,
+    DrawnFrame,
+    drawn_frame,
     thumbnail,
+    worst_frame_files,
 )
 from fusion_mamba_ros.evaluation.bag_report.frame_images import read_frame_images
 from fusion_mamba_ros.evaluation.bag_report.frame_view import FrameView
@@ -33,12 +33,12 @@ class PageOptions:
 
 
 @dataclass
-class _Pictures:
-    """The pictures of a page: those that got worse and the worst, worst first, and thumbnails in order of time."""
+class _DrawnFrames:
+    """The drawn frames of a page: those that got worse and the worst, worst first, and thumbnails in order of time."""
 
-    worst: list[Picture] = field(default_factory=list)
-    worse: list[Picture] = field(default_factory=list)
-    thumbnails: list[Picture] = field(default_factory=list)
+    worst: list[DrawnFrame] = field(default_factory=list)
+    worse: list[DrawnFrame] = field(default_factory=list)
+    thumbnails: list[DrawnFrame] = field(default_factory=list)
 
 
 def report_files(
@@ -54,30 +54,30 @@ def report_files(
     The images of the frames in ``picker`` are read from the bag in a second pass. ``comparison`` is the section of a
     comparison with an earlier run.
     """
-    pictures = _pictures(evaluation, picker)
+    shown = _drawn_frames(evaluation, picker)
     page = bag_page(
         name,
         evaluation.report,
         evaluation.records,
         command=command,
-        worst=pictures.worst,
-        thumbnails=pictures.thumbnails,
+        worst=shown.worst,
+        thumbnails=shown.thumbnails,
         comparison=comparison,
-        worse=pictures.worse,
+        worse=shown.worse,
     )
-    return {**picture_files(pictures.worst), PAGE_FILE: page, **evaluation.files()}
+    return {**worst_frame_files(shown.worst), PAGE_FILE: page, **evaluation.files()}
 
 
-def remove_old_pictures(folder: Path) -> None:
-    """Delete the pictures of an earlier evaluation in ``folder``."""
-    for old in (folder / PICTURES_FOLDER).glob("*.jpg"):
+def remove_old_worst_frames(folder: Path) -> None:
+    """Delete the drawn frames of an earlier evaluation in ``folder``."""
+    for old in (folder / WORST_FRAMES_FOLDER).glob("*.jpg"):
         old.unlink()
 
 
-def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> _Pictures:
-    pictures = _Pictures()
+def _drawn_frames(evaluation: BagEvaluation, picker: FramePicker) -> _DrawnFrames:
+    shown = _DrawnFrames()
     if not evaluation.records:
-        return pictures
+        return shown
     report = evaluation.report
     names = report["subject"]["class_names"]
     topics = {camera: section["topic"] for camera, section in report["cameras"].items()}
@@ -88,17 +88,17 @@ def _pictures(evaluation: BagEvaluation, picker: FramePicker) -> _Pictures:
     frames = list({id(frame): frame for frame in (*worst, *worse, *samples)}.values())
     large = {id(frame) for frame in (*worst, *worse)}
     small = {id(frame) for frame in samples}
-    drawn: dict[int, Picture] = {}
+    drawn: dict[int, DrawnFrame] = {}
     try:
         for frame, images in read_frame_images(Path(report["bag"]["path"]), topics, frames):
             if id(frame) in large:
-                drawn[id(frame)] = frame_picture(frame, images, names, start_ns=start_ns, view=view)
+                drawn[id(frame)] = drawn_frame(frame, images, names, start_ns=start_ns, view=view)
             if id(frame) in small:
-                pictures.thumbnails.append(thumbnail(frame, images, names, start_ns=start_ns, view=view))
+                shown.thumbnails.append(thumbnail(frame, images, names, start_ns=start_ns, view=view))
     except BagError:
         # The report already says what cannot be read.
-        return pictures
-    pictures.worst = [drawn[id(frame)] for frame in worst if id(frame) in drawn]
-    pictures.worse = [drawn[id(frame)] for frame in worse if id(frame) in drawn]
-    pictures.thumbnails.sort(key=lambda picture: picture.seconds)
-    return pictures
+        return shown
+    shown.worst = [drawn[id(frame)] for frame in worst if id(frame) in drawn]
+    shown.worse = [drawn[id(frame)] for frame in worse if id(frame) in drawn]
+    shown.thumbnails.sort(key=lambda item: item.seconds)
+    return shown
