@@ -6,68 +6,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-import rclpy
-from detector_graph import isolate, wait_until
+from detector_graph import wait_until
+from patient_detector import IMAGES, Log, Patient, node_with_patient
 from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from ros_cameras import image_message
 from sensor_msgs.msg import Image
-from stand_in_detector import StandIn
 
-from fusion_mamba_ros.perception.detections import Detections
 from fusion_mamba_ros.ros.detector import detection_session
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
 from fusion_mamba_ros.ros.detector.message_conversion import to_stamp
 from fusion_mamba_ros.ros.detector.outputs import Outputs
-from fusion_mamba_ros.ros.detector.parameters import DetectorParameters
 from fusion_mamba_ros.streams.frames import Camera
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-IMAGES: dict[Camera, np.ndarray] = {
-    Camera.RGB: np.full((48, 64, 3), 7, np.uint8),
-    Camera.THERMAL: np.full((40, 56), 7, np.uint16),
-}
-
-
-class Patient(StandIn):
-    """A predictor that blocks until ``go`` is set, and records how many threads called it at the same time."""
-
-    made: list[Patient]
-
-    def __init__(self, parameters: DetectorParameters) -> None:
-        super().__init__(parameters)
-        self.go = threading.Event()
-        self.inside = self.most_inside = 0
-        self.made.append(self)
-
-    def predict(self, images: Any, *, reference_size: tuple[int, int] | None = None) -> Detections:
-        self.inside += 1
-        self.most_inside = max(self.most_inside, self.inside)
-        assert self.go.wait(90)
-        self.inside -= 1
-        return super().predict(images, reference_size=reference_size)
-
-
-class Log:
-    """Stand-in for the node's logger that keeps the sentences."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def info(self, sentence: str, **_: Any) -> None:
-        self.sentences.append(sentence)
-
-    warning = error = info
-
-    def says(self, words: str) -> bool:
-        return any(words in sentence for sentence in self.sentences)
 
 
 class ActiveNode(DetectorNode):
@@ -98,16 +55,8 @@ class ActiveNode(DetectorNode):
 
 @pytest.fixture
 def node() -> Iterator[ActiveNode]:
-    isolate()
-    Patient.made = []
-    context = Context()
-    rclpy.init(context=context)
-    node = ActiveNode(context)
-    yield node
-    for predictor in Patient.made:
-        predictor.go.set()
-    node.destroy_node()
-    context.try_shutdown()
+    with node_with_patient(ActiveNode) as node:
+        yield node
 
 
 def test_the_fault_of_one_camera_does_not_hide_that_of_the_other(node: ActiveNode) -> None:

@@ -12,13 +12,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-import rclpy
-from detector_graph import isolate, wait_until
+from detector_graph import wait_until
+from patient_detector import IMAGES, Log, Patient, node_with_patient
 from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from ros_cameras import image_message
-from test_detection_session import IMAGES, Log, Patient
 
 from fusion_mamba_ros.ros.detector import detection_session
 from fusion_mamba_ros.ros.detector.detector_node import DetectorNode
@@ -73,16 +72,8 @@ class PairsNode(DetectorNode):
 
 @pytest.fixture
 def node() -> Iterator[PairsNode]:
-    isolate()
-    Patient.made = []
-    context = Context()
-    rclpy.init(context=context)
-    node = PairsNode(context)
-    yield node
-    for predictor in Patient.made:
-        predictor.go.set()
-    node.destroy_node()
-    context.try_shutdown()
+    with node_with_patient(PairsNode) as node:
+        yield node
 
 
 def has_array(session: Any) -> bool:
