@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,3 +79,22 @@ def inputs(tmp_path: Path, good_checkpoint: Path, good_bag: Path, monkeypatch: p
 
     monkeypatch.chdir(tmp_path)
     return Inputs(tmp_path, good_checkpoint, good_bag)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe that trains in seconds."""
+    from train_command import write_recipe
+
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.yaml")
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    """Restore the settings of torch that a training in this process changes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)

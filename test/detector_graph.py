@@ -50,6 +50,16 @@ def isolate() -> int:
     return domain
 
 
+@contextmanager
+def isolated_context() -> Iterator[Context]:
+    """Return a ROS context of this process in a domain of its own, and shut it down at the end."""
+    isolate()
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
 def _free_domain() -> int:
     domains = list(range(1, 102))
     random.SystemRandom().shuffle(domains)

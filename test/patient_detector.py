@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-import rclpy
-from detector_graph import isolate
+from detector_graph import isolated_context
 from rclpy.context import Context
 from stand_in_detector import StandIn
 
@@ -63,13 +62,10 @@ class Log:
 @contextmanager
 def node_with_patient(make: Callable[[Context], Active]) -> Iterator[Active]:
     """Make a node in a ROS domain of its own. At the end, release every inference and destroy the node."""
-    isolate()
     Patient.made = []
-    context = Context()
-    rclpy.init(context=context)
-    node = make(context)
-    yield node
-    for predictor in Patient.made:
-        predictor.go.set()
-    node.destroy_node()
-    context.try_shutdown()
+    with isolated_context() as context:
+        node = make(context)
+        yield node
+        for predictor in Patient.made:
+            predictor.go.set()
+        node.destroy_node()

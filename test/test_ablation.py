@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,12 @@ from fusion_mamba_ros.analysis.step_time import epochs_of_equal_time, step_secon
 from fusion_mamba_ros.cli import app
 from fusion_mamba_ros.training.training_data import SplitChoice
 
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=4)
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def run_here(jobs: list[CellJob], on_done: Callable[[CellJob, int], None]) -> None:

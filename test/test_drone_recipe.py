@@ -6,13 +6,11 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -21,11 +19,7 @@ from fusion_mamba_ros.datasets import Augmentation, AugmentationConfig, Sample
 from fusion_mamba_ros.datasets.native_crop import random_crop
 from fusion_mamba_ros.training.recipe import Recipe, TrainingError
 
-
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("torch_settings")
 
 
 def sample_with_boxes(seed: int, count: int = 6) -> Sample:

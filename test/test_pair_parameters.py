@@ -12,8 +12,7 @@ import yaml
 
 pytest.importorskip("rclpy")
 
-import rclpy
-from detector_graph import isolate
+from detector_graph import isolated_context
 from parameter_node import Server
 from rclpy.context import Context
 
@@ -23,11 +22,8 @@ from fusion_mamba_ros.ros.detector.unused_overrides import warn_of_unused_parame
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Context]:
-    isolate()
-    context = Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
+    with isolated_context() as context:
+        yield context
 
 
 def test_a_camera_pair_has_the_common_values_unless_it_has_its_own(context: Context, tmp_path: Path) -> None:

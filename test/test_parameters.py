@@ -12,8 +12,7 @@ import yaml
 
 pytest.importorskip("rclpy")
 
-import rclpy
-from detector_graph import isolate
+from detector_graph import isolated_context
 from parameter_node import Server
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
@@ -30,11 +29,8 @@ DEFAULTS = {spec.name: spec.default for spec in SPECS}
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Context]:
-    isolate()
-    context = Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
+    with isolated_context() as context:
+        yield context
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

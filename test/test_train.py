@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import training_scenes as scenes
-from train_command import run_here, write_recipe
+from train_command import run_here
 from typer.testing import CliRunner
 
 from fusion_mamba_ros.cli import app
@@ -24,22 +23,13 @@ from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.training_state import TrainingState
 
+pytestmark = pytest.mark.usefixtures("torch_settings")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Enough steps that a run is still under way when the signal comes.
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=16)
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.yaml")
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -56,12 +46,12 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
-    data: Path, recipe: Path, tmp_path: Path
+    data: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run_here("--config", recipe, "--data", data, "--out", whole)
+    run_here("--config", tiny_recipe, "--data", data, "--out", whole)
 
-    process = start("--config", recipe, "--data", data, "--out", halves)
+    process = start("--config", tiny_recipe, "--data", data, "--out", halves)
     wait_for(halves / "events", process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=300)
@@ -88,12 +78,16 @@ def test_interrupted_run_says_how_to_go_on_and_ends_like_an_uninterrupted_one(
     assert list((whole / "events").iterdir())
 
 
-def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(recipe: Path, tmp_path: Path) -> None:
+def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
     folder = scenes.write_pairs(tmp_path / "pairs", train=2)
     # Its ends are right, so that only decoding finds it.
     (folder / "rgb" / "pair_02.jpg").write_bytes(b"\xff\xd8 broken \xff\xd9")
     short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=2", "--set", "workers=1"]
-    output = run_here("--config", recipe, "--data", folder, "--out", tmp_path / "run", "--train-split", "all", *short)
+    output = run_here(
+        "--config", tiny_recipe, "--data", folder, "--out", tmp_path / "run", "--train-split", "all", *short
+    )
     assert "2 of the 2 validation pairs are trained on as well" in output
     assert "pairs/pair_02 is left out: " in output
     assert "pairs/pair_02 is left out of the validation: " in output
@@ -107,7 +101,12 @@ def test_broken_images_and_pairs_in_both_splits_are_named_and_training_goes_on(r
     ids=["before the first step", "at the end of the first epoch"],
 )
 def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(
-    states_written: int, remedy: str, again: list[str], recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    states_written: int,
+    remedy: str,
+    again: list[str],
+    tiny_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
     base = ["--data", folder, "--out", out]
@@ -121,27 +120,27 @@ def test_run_whose_disk_was_full_in_the_first_epoch_can_be_gone_on_with(
 
     with monkeypatch.context() as full:
         full.setattr(os, "replace", replace_if_there_is_room)
-        refused = CliRunner().invoke(app, ["train", *map(str, base), "--config", str(recipe), *short])
+        refused = CliRunner().invoke(app, ["train", *map(str, base), "--config", str(tiny_recipe), *short])
     assert refused.exit_code == 2 and "No space left on device" in refused.output and remedy in refused.output
-    filled = [argument.format(recipe=recipe) for argument in again]
+    filled = [argument.format(recipe=tiny_recipe) for argument in again]
     assert "best: " in run_here(*base, *filled, *(short if "--config" in filled else []))
 
 
-def test_homography_of_the_training_data_goes_into_the_checkpoint(recipe: Path, tmp_path: Path) -> None:
+def test_homography_of_the_training_data_goes_into_the_checkpoint(tiny_recipe: Path, tmp_path: Path) -> None:
     shift = [[1.0, 0.0, 0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
     (tmp_path / "data.yaml").write_text(f"datasets: [{{path: {folder}, homography: {shift}}}]\n")
     short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
-    run_here("--config", recipe, "--data", tmp_path / "data.yaml", "--out", out, *short)
+    run_here("--config", tiny_recipe, "--data", tmp_path / "data.yaml", "--out", out, *short)
     _, metadata = load_checkpoint(out / "last.safetensors")
     assert [list(row) for row in metadata.homography] == shift
 
 
-def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path: Path) -> None:
+def test_resumed_run_keeps_its_splits_and_refuses_others(tiny_recipe: Path, tmp_path: Path) -> None:
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=2, val=1), tmp_path / "run"
     (folder / "val.txt").rename(folder / "test.txt")
     short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
-    run_here("--config", recipe, "--data", folder, "--out", out, "--val-split", "test", *short)
+    run_here("--config", tiny_recipe, "--data", folder, "--out", out, "--val-split", "test", *short)
     output = run_here("--data", folder, "--out", out, "--resume")
     assert "2 pairs to train, 1 to validate" in output
     assert "warning: the run is validated on its test split" in output and "--val-fraction" in output
@@ -162,20 +161,20 @@ def test_resumed_run_keeps_its_splits_and_refuses_others(recipe: Path, tmp_path:
     run_here("--data", folder / "data.yaml", "--out", out, "--resume", "--val-split", "test")
 
 
-def test_val_fraction_holds_training_pairs_out_and_a_resumed_run_keeps_it(recipe: Path, tmp_path: Path) -> None:
+def test_val_fraction_holds_training_pairs_out_and_a_resumed_run_keeps_it(tiny_recipe: Path, tmp_path: Path) -> None:
     folder, out = scenes.write_pairs(tmp_path / "pairs", train=4, val=1), tmp_path / "run"
     (folder / "val.txt").unlink()
     short = ["--set", "model.fusion=add", "--set", "epochs=1", "--set", "sample_predictions=0"]
     base = ["--data", folder, "--out", out]
-    output = run_here("--config", recipe, *base, "--val-fraction", "0.25", *short)
+    output = run_here("--config", tiny_recipe, *base, "--val-fraction", "0.25", *short)
     assert "3 pairs to train, 1 to validate" in output and "warning" not in output
     provenance = load_checkpoint(out / "last.safetensors")[1].training
     assert provenance["val"] == {"split": "train", "pairs": 1, "held_out_fraction": 0.25}
     assert "3 pairs to train, 1 to validate" in run_here(*base, "--resume")
     for options, words in (
         (["--resume", "--val-fraction", "0.5"], "was started with --val-fraction 0.25: leave out --val-fraction 0.5"),
-        (["--config", recipe, "--val-fraction", "0.5", "--val-split", "val"], "leave out --val-split"),
-        (["--config", recipe, "--val-fraction", "1.5"], "give more than 0 and less than 1"),
+        (["--config", tiny_recipe, "--val-fraction", "0.5", "--val-split", "val"], "leave out --val-split"),
+        (["--config", tiny_recipe, "--val-fraction", "1.5"], "give more than 0 and less than 1"),
     ):
         refused = CliRunner().invoke(app, ["train", *map(str, [*base, *options])])
         assert refused.exit_code == 2 and words in refused.output, refused.output

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import training_scenes as scenes
-from train_command import run_here, write_recipe
+from train_command import run_here
 
 from fusion_mamba_ros.perception.checkpoint import load_checkpoint
 from fusion_mamba_ros.perception.thermal_scaling import ThermalScaling
 from fusion_mamba_ros.training.training_state import TrainingState
 from fusion_mamba_ros.training.validation import Validation
+
+pytestmark = pytest.mark.usefixtures("torch_settings")
 
 
 @pytest.fixture(scope="module")
@@ -23,36 +24,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scenes.write_pairs(tmp_path_factory.mktemp("pairs"), train=4)
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.yaml")
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-def test_a_run_keeps_the_name_of_the_weights_it_started_from(data: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_the_name_of_the_weights_it_started_from(data: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
     start, out = tmp_path / "start", tmp_path / "run"
-    run_here("--config", recipe, "--data", data, "--out", start, *short)
-    run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
+    run_here("--config", tiny_recipe, "--data", data, "--out", start, *short)
+    run_here("--config", tiny_recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
     assert load_checkpoint(out / "last.safetensors")[1].training["started_from"] == "last.safetensors"
     # From the state, because --resume takes no --weights.
     assert TrainingState.load(out / "state.pt").weights == "last.safetensors"
 
 
 def test_start_weights_are_epoch_0_and_the_best_of_a_run_that_makes_them_worse(
-    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = ["--set", "epochs=1", "--set", "model.fusion=add", "--set", "sample_predictions=1"]
     start, out = tmp_path / "start", tmp_path / "run"
-    run_here("--config", recipe, "--data", data, "--out", start, *short)
+    run_here("--config", tiny_recipe, "--data", data, "--out", start, *short)
     fitness = iter([0.5, 0.4])
     monkeypatch.setattr(Validation, "measure", lambda *_: {"fused_mAP50": 0.6, "fitness": next(fitness)})
-    output = run_here("--config", recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short)
+    output = run_here(
+        "--config", tiny_recipe, "--data", data, "--out", out, "--weights", start / "last.safetensors", *short
+    )
     assert "start weights  fused_mAP50 0.600" in output and "(the start weights, fitness 0.500)" in output
     rows = list(csv.DictReader((out / "results.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1"] and rows[0]["train_box"] == "" and rows[1]["train_box"]
@@ -67,13 +59,13 @@ def test_start_weights_are_epoch_0_and_the_best_of_a_run_that_makes_them_worse(
 
 
 def test_another_canvas_than_that_of_the_weights_is_announced_and_finetune_keeps_theirs(
-    data: Path, recipe: Path, tmp_path: Path
+    data: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     short = ["--set", "epochs=1", "--set", "sample_predictions=0"]
     start = tmp_path / "start"
-    run_here("--config", recipe, "--data", data, "--out", start, *short, "--set", "model.fusion=add")
+    run_here("--config", tiny_recipe, "--data", data, "--out", start, *short, "--set", "model.fusion=add")
     weights = ["--data", data, "--weights", start / "last.safetensors"]
-    other = ["--config", recipe, *short, "--set", "input_size=[96, 64]", "--set", "thermal={}"]
+    other = ["--config", tiny_recipe, *short, "--set", "input_size=[96, 64]", "--set", "thermal={}"]
     output = run_here(*weights, *other, "--out", tmp_path / "other")
     assert "canvas is 96x64, 'last.safetensors' was trained at 64x64" in output
     assert "--set input_size=checkpoint keeps 64x64" in output and "--set thermal=checkpoint" in output
