@@ -31,7 +31,7 @@ from rich.table import Table
 from scan import measure
 from torch import Tensor, nn
 
-from fusion_mamba_ros.analysis.process_memory import extra_memory
+from fusion_mamba_ros.analysis.memory_growth import extra_memory
 from fusion_mamba_ros.network import DualStateSpaceFusion, FusionMambaBlock
 from fusion_mamba_ros.network.selective_scan import active_backend, use_backend
 from fusion_mamba_ros.network.selective_scan.problem import Gradients, ScanInputs

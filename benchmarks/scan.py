@@ -38,7 +38,7 @@ from scan_bounds import ScanBounds
 from scan_peers import STATE_SIZE, loop, make_map, make_sequences, parallel_scan, time_major, with_backward
 from torch import Tensor
 
-from fusion_mamba_ros.analysis.process_memory import extra_memory
+from fusion_mamba_ros.analysis.memory_growth import extra_memory
 from fusion_mamba_ros.network.selective_scan import cpu, selective_scan_2d
 
 SHAPES = ((512, 6400), (2048, 6400), (4096, 1600), (8192, 400))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fusion_mamba_ros.analysis.memory_growth import extra_memory
 from fusion_mamba_ros.analysis.multiply_adds import count_multiply_adds
-from fusion_mamba_ros.analysis.process_memory import extra_memory
 from fusion_mamba_ros.network import OPERATORS, FusionMamba, FusionMambaDetector, ModelConfig
 from fusion_mamba_ros.network.config import STRIDES
 from fusion_mamba_ros.network.detector import count_parameters
 from fusion_mamba_ros.network.selective_scan import active_backend
+from fusion_mamba_ros.perception.machine import processor_name
 
 DSSF_COUNTS = (1, 2, 4, 8)
 
@@ -90,9 +90,9 @@ def measure_complexity(plan: ComplexityPlan) -> Iterator[dict[str, Any]]:
         gc.collect()
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
+def describe_device(device: torch.device) -> dict[str, Any]:
     """Return what the figures depend on besides the network."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     return {
         "device": f"{device.type}, {name}",
         "threads": torch.get_num_threads(),

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.commands.progress_bar import progress_bar
         from fusion_mamba_ros.deployment.bench import BenchPlan, measure
         from fusion_mamba_ros.deployment.bench_report import markdown, write_bench
-        from fusion_mamba_ros.deployment.machine import describe_machine
+        from fusion_mamba_ros.perception.machine import describe_machine
 
         machine = describe_machine()
         rows: list[dict[str, Any]] = []

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         from fusion_mamba_ros.analysis.complexity import (
             DSSF_COUNTS,
             ComplexityPlan,
-            describe_machine,
+            describe_device,
             measure_complexity,
         )
         from fusion_mamba_ros.analysis.complexity_report import draw_complexity, write_complexity
@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
                 device=choose_device(device),
             )
             make_output_folder(out)
-            machine = describe_machine(plan.device)
+            machine = describe_device(plan.device)
             rows = []
             for row in measure_complexity(plan):
                 rows.append(row)

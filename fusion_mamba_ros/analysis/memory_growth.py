@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fusion_mamba_ros.perception.process_memory import peak_resident_mb, resident_mb
+
 
 def extra_memory(run: Callable[[], Tensor]) -> int | None:
     """Return the peak growth of the process during ``run`` in bytes, without the result of ``run``.
@@ -21,14 +23,11 @@ def extra_memory(run: Callable[[], Tensor]) -> int | None:
         return None
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
+    # Makes the present memory the peak.
     marker.write_text("5")
-    before = _status_bytes("VmRSS")
+    before = resident_mb()
     result = run()
-    return max(0, _status_bytes("VmHWM") - before - result.numel() * result.element_size())
-
-
-def _status_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    return 0
+    peak = peak_resident_mb()
+    if before is None or peak is None:
+        return None
+    return max(0, round((peak - before) * 2**20) - result.numel() * result.element_size())

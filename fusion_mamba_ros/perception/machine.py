@@ -17,13 +17,11 @@ _INSTRUCTION_SETS = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores, memory, system and load as plain values. What the system does not tell is absent."""
-    processor = _read("/proc/cpuinfo")
-    model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", processor, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", processor, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
     known = set(flags[1].split()) if flags else set()
     memory = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
     found: dict[str, Any] = {
-        "processor": model[1].strip() if model else platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "instruction set": next((name for name in _INSTRUCTION_SETS if name in known), None),
         "memory (GB)": round(int(memory[1]) / 1e6, 1) if memory else None,
@@ -33,6 +31,12 @@ def describe_machine() -> dict[str, Any]:
         "load average at the start": round(os.getloadavg()[0], 2),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def processor_name() -> str:
+    """Return the name of the processor, or of its architecture if the system does not tell more."""
+    model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _read(path: str) -> str:
