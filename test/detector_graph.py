@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,10 @@ from fusion_mamba_ros.ros.large_image_transport import profile_environment
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SEC = 90.0
-# Keep the lock until the process ends: a killed node stays visible in its domain for some seconds.
-_LOCKS: list[IO[str]] = []
+# A killed node stays visible in its domain for some seconds, so a process returns to a domain only after this many
+# others. Several test processes share the 101 domains of a machine.
+_DOMAINS_OF_A_PROCESS = 20
+_domains: deque[tuple[int, IO[str]]] = deque()  # the domains of this process with their locks, the oldest use first
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 
 
@@ -61,6 +64,9 @@ def isolated_context() -> Iterator[Context]:
 
 
 def _free_domain() -> int:
+    if len(_domains) == _DOMAINS_OF_A_PROCESS:
+        _domains.rotate(-1)
+        return _domains[-1][0]
     domains = list(range(1, 102))
     random.SystemRandom().shuffle(domains)
     for domain in domains:
@@ -70,7 +76,7 @@ def _free_domain() -> int:
         except BlockingIOError:
             lock.close()
             continue
-        _LOCKS.append(lock)
+        _domains.append((domain, lock))
         return domain
     raise RuntimeError("all ROS domains are in use by other tests")
 
